@@ -1,0 +1,59 @@
+"""Thumbnet: image classifiers for small pictures, from the data to a report and a service.
+
+The public names below are imported when they are first used, so that `import thumbnet` and
+`thumbnet --help` stay quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from thumbnet import runtime as runtime  # first: it sets what TensorFlow reads on import
+
+if TYPE_CHECKING:
+    from thumbnet.data.dataset import Dataset as Dataset
+    from thumbnet.data.dataset import LabelledImages as LabelledImages
+    from thumbnet.data.sources import load_cifar10 as load_cifar10
+    from thumbnet.errors import InputError as InputError
+    from thumbnet.errors import JobError as JobError
+    from thumbnet.errors import ThumbnetError as ThumbnetError
+    from thumbnet.evaluation.comparison import compare_pair as compare_pair
+    from thumbnet.evaluation.metrics import evaluate as evaluate
+    from thumbnet.evaluation.predictions import Predictions as Predictions
+    from thumbnet.prediction import predict as predict
+    from thumbnet.recipe import Recipe as Recipe
+    from thumbnet.report.build import build_report as build_report
+    from thumbnet.run import Run as Run
+    from thumbnet.training import resume as resume
+    from thumbnet.training import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Dataset": "data.dataset",
+    "InputError": "errors",
+    "JobError": "errors",
+    "LabelledImages": "data.dataset",
+    "Predictions": "evaluation.predictions",
+    "Recipe": "recipe",
+    "Run": "run",
+    "ThumbnetError": "errors",
+    "build_report": "report.build",
+    "compare_pair": "evaluation.comparison",
+    "evaluate": "evaluation.metrics",
+    "load_cifar10": "data.sources",
+    "predict": "prediction",
+    "resume": "training",
+    "train": "training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'thumbnet' has no attribute {name!r}")
+    return getattr(import_module(f"thumbnet.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,64 @@
+"""Writing files so that a reader, or a crash, never meets half of one."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from thumbnet.errors import JobError
+
+
+@contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to, and rename it to `path` when all went well.
+
+    Raises:
+        JobError: the directory cannot be written, or the disk is full. The old file is kept.
+    """
+    # The suffix stays last: Keras and Matplotlib choose a format by it.
+    beside = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
+        os.close(descriptor)
+        beside = Path(name)
+        yield beside
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files that only their owner can read; results are meant to be shared.
+        beside.chmod(0o666 & ~_umask())
+        beside.replace(path)
+    except OSError as error:
+        raise JobError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` for writing bytes, and rename it to `path` when all went well."""
+    with replacing_path(path) as beside, open(beside, "wb") as file:
+        yield file
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text to `path`."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write `values` as indented JSON to `path`; NaN, which is no JSON, is refused."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

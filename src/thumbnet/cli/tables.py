@@ -1,0 +1,195 @@
+"""Results as tables in the terminal, and as plain values."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from thumbnet.data.info import DatasetInfo
+from thumbnet.evaluation.comparison import PairComparison, compare_pair
+from thumbnet.evaluation.metrics import Evaluation
+from thumbnet.prediction import FilePrediction
+from thumbnet.run import Run
+
+
+def print_summary(run: Run) -> None:
+    """The figures of one finished run, in a few lines."""
+    metrics = run.metrics()
+    print_comparison([run])
+    _console().print(
+        f"{run.name} {metrics['stop_reason']}; it is in {run.path}", markup=False, highlight=False
+    )
+
+
+def print_evaluation(run: Run, evaluation: Evaluation) -> None:
+    """All figures of one evaluation: the classes, the averages, the confusion matrix."""
+    console = _console()
+    console.print(
+        f"{run.name}: {evaluation.accuracy:.2%} of {evaluation.images:,} test images are right "
+        f"(95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
+        f"top-{evaluation.top_k} accuracy {evaluation.top_k_accuracy:.2%}, "
+        f"log loss {evaluation.log_loss:.4f}, Brier score {evaluation.brier_score:.4f}, "
+        f"expected calibration error {evaluation.expected_calibration_error:.4f} (15 bins)",
+        markup=False,
+        highlight=False,
+    )
+    classes = _table("class", "precision", "recall", "F1", "images")
+    for row in class_rows(evaluation):
+        figures = [f"{row[name]:.4f}" for name in ("precision", "recall", "f1")]
+        classes.add_row(_literal(row["name"]), *figures, f"{row['support']:,}")
+    console.print(classes)
+    if len(evaluation.classes) <= 20:  # wider than that, no terminal shows it
+        console.print(_confusion_table(evaluation))
+
+
+def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """A row for each class, then the macro and the weighted average."""
+    rows = (*evaluation.classes, evaluation.macro_average, evaluation.weighted_average)
+    return [asdict(row) for row in rows]
+
+
+def print_comparison(runs: Sequence[Run]) -> None:
+    """Runs side by side, and McNemar's test for each pair."""
+    table = _table("", *(_literal(run.name) for run in runs))
+    all_metrics = [run.metrics() for run in runs]
+    for label, describe in _COMPARED.items():
+        table.add_row(label, *(describe(metrics) for metrics in all_metrics))
+    console = _console()
+    console.print(table)
+    for pair in compare_all(runs):
+        console.print(_describe_pair(pair), markup=False, highlight=False)
+
+
+def compare_all(runs: Sequence[Run]) -> list[PairComparison]:
+    """Every pair of runs, compared."""
+    answers = [(run.name, run.predictions()) for run in runs]
+    return [compare_pair(*first, *second) for first, second in combinations(answers, 2)]
+
+
+def comparison_values(runs: Sequence[Run]) -> dict[str, Any]:
+    """The comparison as plain values for JSON; `ids` are of test images."""
+    ids = runs[0].predictions().ids
+    return {
+        "runs": [{"path": str(run.path), **run.metrics()} for run in runs],
+        "pairs": [
+            asdict(pair)
+            | {
+                "only_first": ids[pair.only_first].tolist(),
+                "only_second": ids[pair.only_second].tolist(),
+            }
+            for pair in compare_all(runs)
+        ],
+    }
+
+
+def print_predictions(answers: Sequence[FilePrediction], top: int) -> None:
+    """The most probable classes of each file."""
+    table = _table("image", "class", "probability", "then")
+    for answer in answers:
+        if answer.error:
+            continue
+        (name, probability), *others = list(answer.probabilities.items())[:top]
+        rest = ", ".join(f"{other} {share:.1%}" for other, share in others)
+        table.add_row(_literal(answer.path), _literal(name), f"{probability:.1%}", _literal(rest))
+    if table.row_count:
+        _console().print(table)
+
+
+def print_data_info(info: DatasetInfo) -> None:
+    """A dataset in numbers: the counts of each class, then the pixels, then the digests."""
+    height, width, channels = info.image_shape
+    counts = _table("class", "training images", "test images")
+    for name, count in info.train.counts.items():
+        counts.add_row(_literal(name), f"{count:,}", f"{info.test.counts[name]:,}")
+    counts.add_section()
+    counts.add_row("all", f"{info.train.images:,}", f"{info.test.images:,}")
+
+    pixels = _table("pixel values", "range", "mean of each channel", "deviation of each channel")
+    for name, part in (("training images", info.train), ("test images", info.test)):
+        low, high = part.value_range
+        figures = [
+            "  ".join(f"{value:.4f}" for value in values)
+            for values in (part.channel_mean, part.channel_deviation)
+        ]
+        pixels.add_row(name, f"{low} to {high}", *figures)
+
+    digests = _table("content", "SHA-256")
+    for name, digest in info.digests.items():
+        digests.add_row(name.replace("_", " "), digest)
+
+    console = _console()
+    console.print(
+        f"{info.name}, from: {info.source}\n"
+        f"uint8 images of {height}×{width} pixels with {channels} channels; means and deviations "
+        "with pixel values taken from 0 to 1",
+        markup=False,
+        highlight=False,
+    )
+    for table in (counts, pixels, digests):
+        console.print(table)
+
+
+def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as CSV on standard output."""
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+_COMPARED = {
+    "test accuracy": lambda m: f"{m['accuracy']:.2%}",
+    "95% interval": lambda m: f"{m['accuracy_low']:.1%} to {m['accuracy_high']:.1%}",
+    "macro precision": lambda m: f"{m['macro_precision']:.4f}",
+    "macro recall": lambda m: f"{m['macro_recall']:.4f}",
+    "macro F1": lambda m: f"{m['macro_f1']:.4f}",
+    "log loss": lambda m: f"{m['log_loss']:.4f}",
+    "calibration error": lambda m: f"{m['expected_calibration_error']:.4f}",
+    "parameters": lambda m: f"{m['parameters']:,}",
+    "model file": lambda m: f"{m['model_bytes'] / 1e6:.1f} MB",
+    "training": lambda m: f"{m['train_seconds']:.0f} s",
+    "prediction": lambda m: f"{m['images_per_second']:,.0f} images/s",
+    "one image": lambda m: f"{m['latency_ms']:.1f} ms",
+}
+
+
+def _describe_pair(pair: PairComparison) -> str:
+    wins = [(pair.first, len(pair.only_first)), (pair.second, len(pair.only_second))]
+    better = max(wins, key=lambda win: win[1])[0]
+    verdict = f"{better} is better" if pair.p_value < 0.05 else "no difference beyond chance"
+    probability = "p < 0.001" if pair.p_value < 0.001 else f"p = {pair.p_value:.3f}"
+    return (
+        f"{pair.first} against {pair.second}: both right {pair.both_right:,}, both wrong "
+        f"{pair.both_wrong:,}, only {pair.first} right {len(pair.only_first):,}, only "
+        f"{pair.second} right {len(pair.only_second):,}: {verdict} (McNemar's test, {probability})"
+    )
+
+
+def _confusion_table(evaluation: Evaluation) -> Table:
+    table = _table("true \\ predicted", *(_literal(scores.name) for scores in evaluation.classes))
+    for scores, row in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True):
+        table.add_row(_literal(scores.name), *(str(count) if count else "·" for count in row))
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for other in others:
+        table.add_column(other, justify="right")
+    return table
+
+
+def _literal(text: str) -> str:
+    return escape(text)
+
+
+def _console() -> Console:
+    # Not a terminal: as wide as the content, so that logs and pipes get whole tables.
+    return Console(width=None if sys.stdout.isatty() else 160)

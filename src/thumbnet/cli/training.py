@@ -1,0 +1,196 @@
+"""`run`, `train` and `recipes`: the subcommands that train, and show what with."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from thumbnet.cli.options import (
+    DataOption,
+    OverwriteOption,
+    SourceOption,
+    dataset_of,
+    load_dataset,
+    parse_duration,
+    parse_settings,
+)
+from thumbnet.errors import InputError
+
+if TYPE_CHECKING:
+    from thumbnet.data.dataset import Dataset
+    from thumbnet.progress import Display
+    from thumbnet.recipe import Recipe
+    from thumbnet.run import Run
+
+SeedOption = Annotated[int | None, typer.Option(help="Decides everything that is random.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Training time of each run, such as 90s or 5m; the learning rate comes down in time.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommands to the command."""
+    app.command(epilog="Example: thumbnet run --out runs/demo")(run)
+    app.command(epilog="Example: thumbnet train cnn --out runs/mine --set model.dropout=0.2")(train)
+    app.command(epilog="Example: thumbnet recipes cnn > mine.toml")(recipes)
+
+
+def run(
+    out: Annotated[Path, typer.Option(help="Directory of the runs and the report.")] = Path(
+        "runs/demo"
+    ),
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="A recipe to train; give it again for more. By default: ann and cnn."),
+    ] = None,
+    data: DataOption = None,
+    source: SourceOption = None,
+    seed: SeedOption = None,
+    budget: BudgetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Do the main job: train an ANN and a CNN on CIFAR-10, compare them, write a report.
+
+    A run that is there already is kept if it is finished and resumed if it is not.
+    """
+    from thumbnet.cli.tables import print_comparison
+    from thumbnet.progress import choose_display
+    from thumbnet.recipe import Recipe
+
+    display = choose_display()
+    settings = _settings(seed=seed, budget=budget)
+    chosen = [Recipe.read(name).override(settings) for name in recipe or ["ann", "cnn"]]
+    names = [one.name for one in chosen]
+    if len(set(names)) < len(names):
+        raise InputError(f"the recipes {', '.join(names)} do not all have names of their own")
+    dataset = load_dataset(data, source, display)
+    runs = [_train_or_go_on(one, dataset, out / one.name, overwrite, display) for one in chosen]
+
+    from thumbnet.report.build import build_report
+
+    report = build_report(runs, out / "report.html", dataset)
+    print_comparison(runs)
+    typer.echo(f"Report: {report}")
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="Name of a shipped recipe, or path of a .toml file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory: new or empty.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with this run; nothing else needs repeating."),
+    ] = None,
+    data: DataOption = None,
+    source: SourceOption = None,
+    seed: SeedOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the training images to hold out; 0 for none.")
+    ] = None,
+    budget: BudgetOption = None,
+    until_accuracy: Annotated[
+        float | None, typer.Option(help="End once this validation accuracy is reached.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override any value of the recipe."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train one model and write its run directory."""
+    from thumbnet.cli.tables import print_summary
+    from thumbnet.progress import choose_display
+    from thumbnet.recipe import Recipe
+    from thumbnet.run import Run
+    from thumbnet.training import resume as resume_run
+    from thumbnet.training import train as train_run
+
+    display = choose_display()
+    overrides = _settings(
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        budget=budget,
+        until_accuracy=until_accuracy,
+    ) | parse_settings(setting or [])
+    if resume is not None:
+        if recipe is not None or out is not None or overrides or overwrite:
+            raise InputError(
+                "--resume goes on with a run as it was begun; only --data or --source go with it"
+            )
+        opened = Run.open(resume)
+        dataset = dataset_of(opened, data, source, display) or load_dataset(None, None, display)
+        finished = resume_run(opened, dataset, display)
+    elif recipe is None or out is None:
+        raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")
+    else:
+        resolved = Recipe.read(recipe).override(overrides)
+        dataset = load_dataset(data, source, display)
+        if overwrite:
+            _remove_run(out)
+        finished = train_run(resolved, dataset, out, display)
+    print_summary(finished)
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this one; without it, list them.")
+    ] = None,
+) -> None:
+    """List the recipes that come with Thumbnet, or print one to start from."""
+    from thumbnet.recipe import Recipe, shipped_recipes
+
+    if name is not None:
+        typer.echo(Recipe.read(name).to_toml(), nl=False)
+        return
+    for shipped in shipped_recipes():
+        typer.echo(f"{shipped}: {Recipe.read(shipped).description}")
+
+
+def _settings(
+    *, budget: str | None = None, until_accuracy: float | None = None, **plain: Any
+) -> dict[str, Any]:
+    """The dotted keys of those options that were given."""
+    settings = {key: value for key, value in plain.items() if value is not None}
+    if budget is not None:
+        settings["stopping.budget_seconds"] = parse_duration(budget)
+    if until_accuracy is not None:
+        settings["stopping.until_accuracy"] = until_accuracy
+    return settings
+
+
+def _train_or_go_on(
+    recipe: "Recipe", dataset: "Dataset", out: Path, overwrite: bool, display: "Display"
+) -> "Run":
+    from thumbnet.run import Run
+    from thumbnet.training import resume as resume_run
+    from thumbnet.training import train as train_run
+
+    if overwrite:
+        _remove_run(out)
+    if not (out.is_dir() and any(out.iterdir())):
+        return train_run(recipe, dataset, out, display)
+    there = Run.open(out)
+    if there.recipe() != recipe:
+        raise InputError(
+            f"{out} holds a run of another recipe; add --overwrite, or give another --out"
+        )
+    display.message(f"{out}: {'already finished' if there.finished else 'going on'}")
+    return resume_run(there, dataset, display)
+
+
+def _remove_run(path: Path) -> None:
+    """Remove a run directory, and nothing that is not one."""
+    from thumbnet.run import Run
+
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        shutil.rmtree(Run.open(path).path)

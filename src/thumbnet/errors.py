@@ -1,0 +1,23 @@
+"""The two ways a job can go wrong, each with its exit code.
+
+A message says what is wrong, where, and what to do about it, in one sentence or two: it is
+printed as it stands, without a traceback.
+"""
+
+
+class ThumbnetError(Exception):
+    """Base of every error that Thumbnet raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(ThumbnetError, ValueError):
+    """What the user gave cannot be used: a file, an option, a recipe, a run directory."""
+
+    exit_code = 2
+
+
+class JobError(ThumbnetError, RuntimeError):
+    """The input was fine and the job failed all the same: no disk space, a diverged loss."""
+
+    exit_code = 1

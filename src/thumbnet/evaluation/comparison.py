@@ -1,0 +1,62 @@
+"""Whether one run is better than another, on the same images. Pure functions of `Predictions`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from thumbnet.data.dataset import Int64Array
+from thumbnet.errors import InputError
+from thumbnet.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True, eq=False)
+class PairComparison:
+    """Two runs against each other.
+
+    Attributes:
+        first, second: names of the runs.
+        only_first: positions (not ids) of the images that only the first got right.
+        only_second: positions of the images that only the second got right.
+        both_right, both_wrong: numbers of images.
+        p_value: of McNemar's exact test that both are equally often right.
+    """
+
+    first: str
+    second: str
+    only_first: Int64Array
+    only_second: Int64Array
+    both_right: int
+    both_wrong: int
+    p_value: float
+
+
+def compare_pair(
+    first_name: str, first: Predictions, second_name: str, second: Predictions
+) -> PairComparison:
+    """Compare two sets of predictions of the same images.
+
+    McNemar's test in its exact form: among the images that just one run got right, the first's
+    share is held against one half with a binomial test (McNemar 1947; Dietterich 1998).
+
+    Raises:
+        InputError: the predictions are of different images.
+    """
+    if not (np.array_equal(first.ids, second.ids) and np.array_equal(first.labels, second.labels)):
+        raise InputError(
+            f"{first_name} and {second_name} were tested on different images "
+            f"({len(first)} and {len(second)}); compare runs of the same data set"
+        )
+    only_first = np.flatnonzero(first.correct & ~second.correct)
+    only_second = np.flatnonzero(~first.correct & second.correct)
+    discordant = len(only_first) + len(only_second)
+    p_value = binomtest(len(only_first), discordant).pvalue if discordant else 1.0
+    return PairComparison(
+        first=first_name,
+        second=second_name,
+        only_first=only_first,
+        only_second=only_second,
+        both_right=int((first.correct & second.correct).sum()),
+        both_wrong=int((~first.correct & ~second.correct).sum()),
+        p_value=float(p_value),
+    )

@@ -1,0 +1,99 @@
+"""What a model answered: the one input of every evaluation, figure and comparison."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from thumbnet.atomic import replacing
+from thumbnet.data.dataset import Int64Array
+from thumbnet.errors import InputError
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Class probabilities beside the true labels.
+
+    Attributes:
+        probabilities: float32 array of shape (n, classes); each row sums to 1.
+        labels: int64 array of shape (n,), the true classes.
+        ids: int64 array of shape (n,), the index of each image in the part of the data set it
+            came from.
+        class_names: one name for each column of `probabilities`.
+
+    Raises:
+        InputError: shapes that do not fit together, or rows that are no probabilities.
+    """
+
+    probabilities: Float32Array
+    labels: Int64Array
+    ids: Int64Array
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        count, classes = len(self.labels), len(self.class_names)
+        if self.probabilities.shape != (count, classes) or self.ids.shape != (count,):
+            raise InputError(
+                f"predictions do not fit together: {count} labels and {classes} class names, but "
+                f"probabilities of shape {self.probabilities.shape} and ids of shape "
+                f"{self.ids.shape}"
+            )
+        if count and (self.labels.min() < 0 or self.labels.max() >= classes):
+            raise InputError(f"predictions hold a label outside 0 to {classes - 1}")
+        sums = self.probabilities.sum(axis=1, dtype=np.float64)
+        if (self.probabilities < 0).any() or not np.allclose(sums, 1, atol=1e-3):
+            raise InputError("predictions hold rows that are not probabilities (a sum of 1)")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> Int64Array:
+        """The most probable class of each image, int64 of shape (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> Float32Array:
+        """The probability of that class, float32 of shape (n,)."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Where the most probable class is the true one, bool of shape (n,)."""
+        return self.predicted == self.labels
+
+    def save(self, path: Path) -> None:
+        """Write to an `.npz` file, beside the old one first and then in its place."""
+        with replacing(path) as file:
+            np.savez_compressed(
+                file,
+                probabilities=self.probabilities,
+                labels=self.labels,
+                ids=self.ids,
+                class_names=np.array(self.class_names),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing, damaged, or holds something else.
+        """
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(
+                    probabilities=arrays["probabilities"].astype(np.float32),
+                    labels=arrays["labels"].astype(np.int64),
+                    ids=arrays["ids"].astype(np.int64),
+                    class_names=tuple(str(name) for name in arrays["class_names"]),
+                )
+        except FileNotFoundError as error:
+            raise InputError(f"{path} is missing: the run did not finish; resume it") from error
+        except InputError:
+            raise
+        except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
+            raise InputError(f"{path} cannot be read as predictions: {error}") from error

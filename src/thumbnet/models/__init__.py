@@ -1,0 +1,64 @@
+"""The architectures: one file each, found by its name.
+
+A file `models/NAME.py` makes the architecture NAME. It holds a class `Parameters`, the keys of a
+recipe's `[model]` table, and a function `build` that turns them into a `keras.Model` from raw
+uint8 pixels to logits.
+"""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from thumbnet.data.dataset import UInt8Array
+from thumbnet.section import Section
+
+if TYPE_CHECKING:
+    import keras
+
+
+class ModelParameters(Section):
+    """What every architecture has in common; each adds its own keys."""
+
+    architecture: str
+
+
+@cache
+def architectures() -> tuple[str, ...]:
+    """Names of the architectures, from the files in this folder."""
+    found = pkgutil.iter_modules(__path__)
+    return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
+
+
+def parameters_class(architecture: str) -> type[ModelParameters]:
+    """The class that checks the `[model]` table of one architecture."""
+    parameters: type[ModelParameters] = _module(architecture).Parameters
+    return parameters
+
+
+def build_model(
+    parameters: ModelParameters, train_images: UInt8Array, class_count: int, seed: int
+) -> "keras.Model":
+    """Build an untrained model of the architecture that `parameters` name.
+
+    Args:
+        parameters: the checked `[model]` table.
+        train_images: uint8 array of shape (n, height, width, channels); the pixel statistics
+            that are fixed inside the model are taken from it.
+        class_count: number of logits.
+        seed: decides the initial weights and the dropout masks.
+
+    Returns:
+        A model from uint8 images of shape (n, height, width, channels) to float32 logits of
+        shape (n, class_count).
+    """
+    from thumbnet.runtime import prepare_keras
+
+    keras = prepare_keras()
+    keras.utils.set_random_seed(seed)
+    model: Any = _module(parameters.architecture).build(parameters, train_images, class_count)
+    return model  # type: ignore[no-any-return]
+
+
+def _module(architecture: str) -> Any:
+    return import_module(f"{__name__}.{architecture}")

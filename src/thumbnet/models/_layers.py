@@ -1,0 +1,27 @@
+"""What the architectures share."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thumbnet.data.dataset import UInt8Array
+
+if TYPE_CHECKING:
+    import keras
+
+
+def standardise(train_images: UInt8Array) -> "keras.layers.Layer":
+    """A layer that takes uint8 pixels to mean 0 and deviation 1 in each channel.
+
+    The statistics of `train_images` (n, height, width, channels) become constants of the layer,
+    so that whoever has the model has its preprocessing. A constant channel keeps its scale.
+    """
+    from keras import layers
+
+    mean, variance = [], []
+    for channel in np.moveaxis(train_images, -1, 0):
+        counts = np.bincount(channel.ravel(), minlength=256) / channel.size
+        levels = np.arange(256)
+        mean.append(float(counts @ levels))
+        variance.append(float(counts @ (levels - mean[-1]) ** 2) or 1.0)
+    return layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")

@@ -1,0 +1,163 @@
+"""How a job shows its progress: a live line on a terminal, a plain line an epoch elsewhere.
+
+All of it goes to standard error, so that standard output holds results alone.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from thumbnet.recipe import Recipe
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+class Display(Protocol):
+    """What training and fetching tell of their progress."""
+
+    def message(self, text: str) -> None:
+        """Say one thing, once."""
+
+    def training(self, recipe: Recipe, steps_per_epoch: int) -> "AbstractContextManager[None]":
+        """Enclose the steps of one run."""
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
+        """Tell of one step: its number from the start, its metrics, rate and batch size."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Tell of a finished epoch: its row of the history."""
+
+    def download(self, done: int, total: int) -> None:
+        """Tell of bytes received, out of `total` (0 where that is not known)."""
+
+
+def choose_display() -> Display:
+    """A live display where standard error is a terminal, plain lines where it is not."""
+    return LiveDisplay() if sys.stderr.isatty() else PlainDisplay()
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def message(self, text: str) -> None: ...
+
+    @contextmanager
+    def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
+        yield
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None: ...
+
+    def epoch(self, row: Mapping[str, float]) -> None: ...
+
+    def download(self, done: int, total: int) -> None: ...
+
+
+class PlainDisplay(SilentDisplay):
+    """One line an epoch, for logs."""
+
+    def __init__(self) -> None:
+        self._epochs = 0
+        self._tenth = 0
+
+    def message(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
+        self._epochs = recipe.epochs
+        yield
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.message(describe_epoch(row, self._epochs))
+
+    def download(self, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 0
+        if tenth > self._tenth:
+            self.message(f"received {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+        self._tenth = tenth
+
+
+class LiveDisplay(SilentDisplay):
+    """A bar that is drawn anew at every step, and a line that stays for every epoch."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._steps = self._epochs = 0
+        self._task = self._bar.add_task("", total=None, detail="", visible=False)
+        self._started = 0.0
+        self._first_step: int | None = None
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
+        self._steps, self._epochs = steps_per_epoch, recipe.epochs
+        self._first_step = None
+        self._bar.reset(
+            self._task, total=steps_per_epoch * recipe.epochs, description=recipe.name, visible=True
+        )
+        self._bar.update(self._task, detail="first step: compiling")
+        with self._bar:
+            yield
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
+        now = time.monotonic()
+        if self._first_step is None:  # the first step compiles the graph: no measure of speed
+            self._first_step, self._started = step, now
+        taken = step - self._first_step
+        speed = taken / (now - self._started) if taken else 0.0
+        epoch, step_in_epoch = divmod(step - 1, self._steps)
+        detail = [f"epoch {epoch + 1}/{self._epochs} step {step_in_epoch + 1}/{self._steps}"]
+        detail += [f"{name} {value:.3f}" for name, value in values.items()]
+        detail.append(f"lr {rate:.2g}")
+        if speed:
+            left = (self._steps * self._epochs - step) / speed
+            detail += [f"{speed * images:,.0f} img/s", f"{_minutes(left)} left"]
+        self._bar.update(self._task, completed=step, detail="  ".join(detail))
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.message(describe_epoch(row, self._epochs))
+
+    def download(self, done: int, total: int) -> None:
+        self._bar.start()
+        self._bar.update(
+            self._task,
+            description="downloading",
+            completed=done,
+            total=total or None,
+            detail=f"{done / 1e6:.0f} of {total / 1e6:.0f} MB",
+            visible=True,
+        )
+        if done >= total:
+            self._bar.stop()
+
+
+def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
+    """One line that tells of a finished epoch."""
+    parts = [f"epoch {row['epoch']:.0f}/{epochs}", f"loss {row['loss']:.3f}"]
+    if "accuracy" in row:
+        parts.append(f"accuracy {row['accuracy']:.1%}")
+    if "validation_accuracy" in row:
+        parts.append(f"validation accuracy {row['validation_accuracy']:.1%}")
+    parts.append(f"learning rate {row['learning_rate']:.2g}")
+    parts.append(f"{row['images_per_second']:,.0f} images/s")
+    parts.append(_minutes(row["seconds"]))
+    return "  ".join(parts)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -1,0 +1,211 @@
+"""A recipe: all that decides a run, in one small TOML file, checked at the edge.
+
+Defaults come first, then the file, then what the command line overrides. The resolved recipe is
+saved with the run.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
+
+import tomli_w
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
+
+from thumbnet.errors import InputError
+from thumbnet.models import ModelParameters, architectures, parameters_class
+from thumbnet.section import Section
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Metric = Literal["accuracy", "top_5_accuracy"]
+
+
+class Loss(Section):
+    """Cross-entropy between the softmax of the logits and the label."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: Share = 0.0
+
+
+class Optimizer(Section):
+    """Which optimizer, at which peak learning rate."""
+
+    name: Literal["muon", "sgd", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Schedule(Section):
+    """The learning rate over the run, as a share of its peak.
+
+    It rises linearly from 0 over the first `warmup` share of the run, then falls to `final`
+    along a line or a half cosine.
+    """
+
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: Share = 0.0
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Augmentation(Section):
+    """What is done to training images, in pixels.
+
+    `alternating` flips each image at random in the first epoch and then in every other one, so
+    that each epoch pair shows both views (Jordan 2024, arXiv 2404.00498).
+    """
+
+    flip: Literal["none", "random", "alternating"] = "none"
+    shift: Annotated[int, Field(ge=0, le=16)] = 0
+    cutout: Annotated[int, Field(ge=0, le=32)] = 0
+
+
+class Stopping(Section):
+    """What ends a run before its epochs are over; 0 means never.
+
+    `patience` is in epochs without a better validation accuracy, after which the weights of the
+    best epoch are restored; `budget_seconds` is training time, and the schedule is hastened so
+    that the learning rate has come down when it is spent.
+    """
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    budget_seconds: Annotated[float, Field(ge=0)] = 0.0
+    until_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Recipe(Section):
+    """All that decides a run; see the shipped ones in `thumbnet/recipes`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
+    description: Annotated[str, Field(max_length=500)] = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
+    validation: Share = 0.1
+    metrics: tuple[Metric, ...] = ("accuracy",)
+    model: SerializeAsAny[ModelParameters]
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Augmentation()
+    stopping: Stopping = Stopping()
+
+    @model_validator(mode="after")
+    def _can_stop_as_asked(self) -> Self:
+        watched = [key for key in ("patience", "until_accuracy") if getattr(self.stopping, key)]
+        if watched and (self.validation == 0 or "accuracy" not in self.metrics):
+            raise ValueError(
+                f"stopping.{watched[0]} watches the validation accuracy; set validation above 0 "
+                'and keep "accuracy" among the metrics'
+            )
+        return self
+
+    @classmethod
+    def read(cls, source: str | Path) -> "Recipe":
+        """Read a recipe file, or a shipped recipe by its name.
+
+        Raises:
+            InputError: there is none of that name, or it does not hold a valid recipe.
+        """
+        path = Path(source)
+        shipped = files("thumbnet") / "recipes" / f"{source}.toml"
+        if path.suffix != ".toml" and str(source) in shipped_recipes():
+            text, origin = shipped.read_text(encoding="utf-8"), f"recipe {source}"
+        else:
+            try:
+                text, origin = path.read_text(encoding="utf-8"), str(path)
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(
+                    f"no recipe {source}: give one of {', '.join(shipped_recipes())}, or the "
+                    "path of a .toml file"
+                ) from error
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{origin} is not valid TOML: {error}") from error
+        return cls.check(values, origin)
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any], origin: str) -> "Recipe":
+        """Make a recipe of plain values; `origin` says in errors where they came from.
+
+        Raises:
+            InputError: naming each key that is unknown or out of range.
+        """
+        values = dict(values)
+        section = "model"
+        checked: type[BaseModel] = cls._parameters_class(values.get("model"), origin)
+        try:
+            values["model"] = checked.model_validate(values["model"])
+            section, checked = "", cls
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [_describe(problem, section, checked) for problem in error.errors()]
+            raise InputError(f"{origin}: {'; '.join(problems)}") from error
+
+    @staticmethod
+    def _parameters_class(model: Any, origin: str) -> type[ModelParameters]:
+        architecture = model.get("architecture") if isinstance(model, Mapping) else None
+        if architecture not in architectures():
+            raise InputError(
+                f"{origin}: model.architecture: must be one of {', '.join(architectures())}, "
+                f"got {architecture!r}"
+            )
+        return parameters_class(architecture)
+
+    def override(self, settings: Mapping[str, Any]) -> "Recipe":
+        """A copy with values replaced, named by their dotted keys (`optimizer.learning_rate`).
+
+        Text is read as TOML where it is valid TOML (`3`, `[64, 128]`, `true`), else as it is.
+
+        Raises:
+            InputError: naming each key that is unknown or out of range.
+        """
+        values = self.model_dump(mode="json")
+        for key, setting in settings.items():
+            table = values
+            *parents, last = key.split(".")
+            for parent in parents:
+                table = table.setdefault(parent, {})
+                if not isinstance(table, dict):
+                    raise InputError(f"{key}: unknown key; {parent} is a value, not a table")
+            table[last] = _parse(setting) if isinstance(setting, str) else setting
+        return self.check(values, "override")
+
+    def to_toml(self) -> str:
+        """The recipe as TOML text that `read` takes."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    recipes = (files("thumbnet") / "recipes").iterdir()
+    return tuple(sorted(Path(r.name).stem for r in recipes if r.name.endswith(".toml")))
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _describe(problem: Mapping[str, Any], section: str, checked: type[BaseModel]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(filter(None, [section, *path]))
+    if problem["type"] == "extra_forbidden":
+        *tables, unknown = path
+        for table in tables:
+            checked = cast("type[BaseModel]", checked.model_fields[table].annotation)
+        known = sorted(checked.model_fields)
+        similar = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else f"known here: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not key:  # a check of several keys at once, whose message names them
+        return message
+    return f"{key}: {message[0].lower()}{message[1:]}, got {problem['input']!r}"

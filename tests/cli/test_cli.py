@@ -1,0 +1,271 @@
+"""The command as its users and their scripts meet it: options, output, exit codes."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from thumbnet.cli import main
+from thumbnet.data.dataset import Dataset
+from thumbnet.run import Run
+
+FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
+
+
+def thumbnet(*arguments: str | Path) -> int:
+    """Run the command in this process; its exit code."""
+    before = sys.argv
+    sys.argv = ["thumbnet", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as ending:
+        return int(ending.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+SUBCOMMANDS = [
+    ["run"],
+    ["train"],
+    ["recipes"],
+    ["evaluate"],
+    ["compare"],
+    ["report"],
+    ["predict"],
+    ["data", "info"],
+    ["data", "show"],
+    ["data", "fetch"],
+]
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS, ids=" ".join)
+def test_every_subcommand_has_help_with_an_example(
+    subcommand: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert thumbnet(*subcommand, "--help") == 0
+    assert f"Example: thumbnet {' '.join(subcommand)}" in capsys.readouterr().out
+
+
+def test_help_does_not_import_what_is_slow() -> None:
+    code = (
+        "import sys; sys.argv = ['thumbnet', '--help']\n"
+        "from thumbnet.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "slow = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'pandas', 'scipy', 'requests'}\n"
+        "print('slow:', sorted(slow & set(sys.modules)))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Usage: thumbnet" in printed
+    assert printed.rstrip().endswith("slow: []")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert thumbnet("--version") == 0
+    assert capsys.readouterr().out.startswith("thumbnet 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "give a recipe and --out DIR, or --resume RUN"),
+        (["train", "nosuch", "--out", "x"], "no recipe nosuch: give one of ann, cnn"),
+        (["train", "ann", "--out", "x", "--set", "epochs"], "give KEY=VALUE"),
+        (["train", "ann", "--out", "x", "--set", "epoch=1"], "did you mean epochs?"),
+        (["train", "ann", "--out", "x", "--epochs", "0"], "epochs: input should be greater"),
+        (["train", "ann", "--out", "x", "--budget", "soon"], "--budget soon: give a time above 0"),
+        (["train", "ann", "--out", "x", "--until-accuracy", "90"], "until_accuracy: "),
+        (["train", "ann", "--out", "x", "--data", "nosuch"], "nosuch"),
+        (["train", "ann", "--out", "x", "--source", "moon"], "moon"),
+        (["train", "ann", "--resume", "x"], "--resume goes on with a run as it was begun"),
+        (["train", "--resume", "nosuch"], "nosuch is no directory"),
+        (["run", "--recipe", "ann", "--recipe", "ann"], "do not all have names of their own"),
+        (["run", "--data", "x", "--source", "npm"], "name two places"),
+        (["evaluate", "nosuch"], "nosuch is no directory"),
+        (["predict", "nosuch", "a.png"], "nosuch is no directory"),
+        (["recipes", "nosuch"], "no recipe nosuch"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert thumbnet(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "thumbnet: error: " in shown.err
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["train", "--nosuch"], ["evaluate"]])
+def test_bad_usage_gets_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert thumbnet(*arguments) == 2
+    assert "Usage: " in capsys.readouterr().err
+
+
+def test_train_writes_a_run_and_says_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert thumbnet("train", "ann", "--out", out, *FAST, "--seed", 3, "--validation", 0.2) == 0
+    shown = capsys.readouterr()
+    assert "test accuracy" in shown.out
+    assert str(out) in shown.out.replace("\n", "")
+    assert "finished all 1 epochs" in shown.err
+    assert "epoch 1/1  loss" in shown.err
+    recipe = Run.open(out).recipe()
+    assert (recipe.seed, recipe.validation, recipe.epochs) == (3, 0.2, 1)
+
+    assert thumbnet("train", "ann", "--out", out, *FAST) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert thumbnet("train", "ann", "--out", out, *FAST, "--overwrite") == 0
+    assert Run.open(out).recipe().seed == 0
+    assert thumbnet("train", "--resume", out) == 0
+
+
+def test_overwrite_removes_nothing_but_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    assert thumbnet("train", "ann", "--out", tmp_path, *FAST, "--overwrite") == 2
+    assert "is no run directory" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipes = []
+    for name, architecture in (("one", "ann"), ("two", "cnn")):
+        recipe = tmp_path / f"{name}.toml"
+        recipe.write_text(
+            f'name = "{name}"\nepochs = 1\n[model]\narchitecture = "{architecture}"\n'
+            "widths = [8]\n",
+            encoding="utf-8",
+        )
+        recipes += ["--recipe", recipe]
+    out = tmp_path / "demo"
+    assert thumbnet("run", "--out", out, "--source", "sample", *recipes) == 0
+    shown = capsys.readouterr()
+    assert "one against two: both right" in shown.out
+    assert shown.out.rstrip().endswith("report.html")
+    assert "bundled sample" in shown.err
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "one" in report
+    assert "two" in report
+
+    before = Run.open(out / "two").metrics()
+    assert thumbnet("run", "--out", out, "--source", "sample", *recipes) == 0
+    assert "already finished" in capsys.readouterr().err
+    assert Run.open(out / "two").metrics() == before
+    assert thumbnet("run", "--out", out, "--source", "sample", *recipes, "--seed", 1) == 2
+    assert "holds a run of another recipe" in capsys.readouterr().err
+
+
+def test_recipes_are_listed_and_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert thumbnet("recipes") == 0
+    listed = capsys.readouterr().out
+    assert "ann: " in listed
+    assert "cnn: " in listed
+    assert thumbnet("recipes", "cnn") == 0
+    (tmp_path / "mine.toml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert thumbnet("recipes", tmp_path / "mine.toml") == 0
+
+
+def test_evaluate_as_table_json_and_csv(
+    finished_run: Run, sample: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = finished_run.metrics()
+    assert thumbnet("evaluate", finished_run.path) == 0
+    table = capsys.readouterr().out
+    assert f"{metrics['accuracy']:.2%}" in table
+    assert "weighted average" in table
+    assert "true \\ predicted" in table
+
+    assert thumbnet("evaluate", finished_run.path, "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == metrics
+
+    assert thumbnet("evaluate", finished_run.path, "--csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["name"] for row in rows[:10]] == list(sample.class_names)
+    assert float(rows[0]["recall"]) == metrics["classes"][0]["recall"]
+
+
+def test_compare_as_table_and_json(finished_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert thumbnet("compare", finished_run.path, finished_run.path) == 0
+    assert "no difference beyond chance" in capsys.readouterr().out
+    assert thumbnet("compare", finished_run.path, finished_run.path, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert len(values["runs"]) == 2
+    (pair,) = values["pairs"]
+    assert pair["both_right"] + pair["both_wrong"] == finished_run.metrics()["test_images"]
+    assert pair["p_value"] == 1
+
+
+def test_report_goes_where_it_is_told(
+    finished_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "r.html"
+    assert thumbnet("report", finished_run.path, "--out", out) == 0
+    assert capsys.readouterr().out.strip() == f"Report: {out}"
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_predict_as_table_and_json(
+    finished_run: Run,
+    sample: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(sample.test.images[0]).save(good)
+    bad.write_text("x", encoding="utf-8")
+    assert thumbnet("predict", finished_run.path, good) == 0
+    assert "good.png" in capsys.readouterr().out.replace("\n", "")
+
+    assert thumbnet("predict", finished_run.path, good, bad, "--json", "--top", 2) == 2
+    shown = capsys.readouterr()
+    first, second = json.loads(shown.out)
+    assert first["class_name"] in sample.class_names
+    assert next(iter(first["probabilities"])) == first["class_name"]
+    assert len(first["probabilities"]) == 2
+    assert "bad.png is no PNG" in second["error"]
+    assert "bad.png is no PNG" in shown.err
+
+
+def test_data_info_and_show(
+    sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert thumbnet("data", "info", "--source", "sample") == 0
+    shown = capsys.readouterr().out
+    assert sample.digests["train_images"] in shown
+    assert "airplane" in shown
+    assert thumbnet("data", "info", "--source", "sample", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["digests"] == sample.digests
+    out = tmp_path / "grid.png"
+    assert thumbnet("data", "show", "--source", "sample", "--out", out) == 0
+    with Image.open(out) as picture:
+        assert picture.width > 300
+
+
+def test_a_closed_pipe_is_no_trouble(finished_run: Run) -> None:
+    command = f"{sys.executable} -m thumbnet evaluate {finished_run.path} --json | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout == "{\n"
+    assert "Traceback" not in done.stderr

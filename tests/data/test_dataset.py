@@ -1,0 +1,68 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from thumbnet.data.dataset import Dataset, LabelledImages, content_digest
+from thumbnet.data.split import stratified_split
+from thumbnet.errors import InputError
+
+
+def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.zeros((count, 4, 4, 3), np.uint8)
+
+
+def labels(*values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.array(values, np.int64)
+
+
+def test_shapes_and_dtypes_are_checked() -> None:
+    with pytest.raises(InputError, match=r"uint8 array .* got float32 of shape \(1, 4, 4, 3\)"):
+        LabelledImages(images(1).astype(np.float32), labels(0))  # type: ignore[arg-type]
+    with pytest.raises(
+        InputError, match=r"int64 array of shape \(2,\).* got int64 of shape \(1,\)"
+    ):
+        LabelledImages(images(2), labels(0))
+
+
+def test_labels_must_have_names() -> None:
+    part = LabelledImages(images(2), labels(0, 2))
+    with pytest.raises(InputError, match=r"train part of here run from 0 to 2; with 2 classes"):
+        Dataset("x", ("a", "b"), part, part, "here")
+
+
+def test_both_parts_have_one_shape_and_some_images() -> None:
+    part = LabelledImages(images(1), labels(0))
+    other = LabelledImages(np.zeros((1, 8, 8, 3), np.uint8), labels(0))
+    with pytest.raises(InputError, match="shapes must be equal"):
+        Dataset("x", ("a",), part, other, "here")
+    with pytest.raises(InputError, match="test part of here holds no image"):
+        Dataset("x", ("a",), part, part.take([]), "here")
+
+
+def test_digests_are_of_the_content(sample: Dataset) -> None:
+    expected = hashlib.sha256(sample.train.images.tobytes()).hexdigest()
+    assert sample.digests["train_images"] == expected
+    one_byte_each = sample.train.labels.astype(np.uint8).tobytes()
+    assert sample.digests["train_labels"] == hashlib.sha256(one_byte_each).hexdigest()
+    assert content_digest(sample.train.images[::2]) != expected
+
+
+def test_the_split_is_stratified_seeded_and_complete(sample: Dataset) -> None:
+    train, held_out = stratified_split(sample.train.labels, 0.1, seed=5)
+    assert np.array_equal(np.sort([*train, *held_out]), np.arange(len(sample.train)))
+    counts = np.bincount(sample.train.labels[held_out])
+    assert counts.tolist() == [len(sample.train) // 100] * 10
+    again = stratified_split(sample.train.labels, 0.1, seed=5)
+    assert np.array_equal(held_out, again[1])
+    assert not np.array_equal(held_out, stratified_split(sample.train.labels, 0.1, seed=6)[1])
+
+
+def test_no_split_holds_nothing_out(sample: Dataset) -> None:
+    train, held_out = stratified_split(sample.train.labels, 0, seed=0)
+    assert (len(train), len(held_out)) == (len(sample.train), 0)
+
+
+def test_a_split_that_cannot_be_is_explained() -> None:
+    with pytest.raises(InputError, match=r"validation share of 0.1 of 12 images cannot hold"):
+        stratified_split(labels(*range(10), 0, 1), 0.1, seed=0)

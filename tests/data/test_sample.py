@@ -1,0 +1,63 @@
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thumbnet.data.cifar10 import CLASS_NAMES
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.sample import load_sample
+from thumbnet.errors import JobError
+
+
+def test_the_sample_is_balanced_and_mixed(sample: Dataset) -> None:
+    assert (sample.name, sample.source) == ("cifar10-sample", "bundled sample")
+    assert sample.image_shape == (32, 32, 3)
+    assert np.bincount(sample.train.labels).tolist() == [500] * 10
+    assert np.bincount(sample.test.labels).tolist() == [100] * 10
+    assert set(sample.train.labels[:100]) == set(range(10))
+
+
+def test_no_image_is_in_it_twice(sample: Dataset) -> None:
+    images = np.concatenate([sample.train.images, sample.test.images])
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_each_image_has_the_label_it_had_in_cifar10(sample: Dataset) -> None:
+    # The first training images of CIFAR-10 are a frog, trucks and a deer; the sample keeps the
+    # order, and a mosaic taken apart wrongly mixes neighbours: no image has a seam in its middle.
+    images = sample.train.images.astype(int)
+    rows = np.abs(np.diff(images, axis=1)).mean(axis=(0, 2, 3))
+    columns = np.abs(np.diff(images, axis=2)).mean(axis=(0, 1, 3))
+    assert rows.max() < 1.2 * rows.mean()
+    assert columns.max() < 1.2 * columns.mean()
+
+
+def test_the_files_stay_small() -> None:
+    folder = files("thumbnet.data.sample")
+    size = sum(len(file.read_bytes()) for file in folder.iterdir() if file.is_file())
+    assert size < 12_000_000
+
+
+@pytest.mark.parametrize("damage", ["remove", "cut", "swap"])
+def test_a_damaged_installation_is_told(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(str(files("thumbnet.data.sample")))
+    for name in ("train.webp", "test.webp", "labels.json"):
+        shutil.copy(source / name, tmp_path)
+    test = tmp_path / "test.webp"
+    if damage == "remove":
+        test.unlink()
+    elif damage == "cut":
+        test.write_bytes(test.read_bytes()[:5000])
+    else:
+        text = (tmp_path / "labels.json").read_text(encoding="utf-8")
+        (tmp_path / "labels.json").write_text(
+            text.replace("[", "[0,", 1).replace(",0]", "]", 1), encoding="utf-8"
+        )
+        shutil.copy(source / "train.webp", test)
+    monkeypatch.setattr("thumbnet.data.sample.files", lambda package: tmp_path)
+    with pytest.raises(JobError, match="the bundled sample is damaged"):
+        load_sample(CLASS_NAMES)

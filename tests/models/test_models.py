@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thumbnet.data.dataset import Dataset, UInt8Array
+from thumbnet.models import architectures, build_model, parameters_class
+from thumbnet.runtime import prepare_keras
+
+
+def build(architecture: str, images: UInt8Array, classes: int = 10, seed: int = 0, **keys: object):  # type: ignore[no-untyped-def]
+    values = {"architecture": architecture, "widths": [8, 16], **keys}
+    parameters = parameters_class(architecture).model_validate(values)
+    return build_model(parameters, images, classes, seed)
+
+
+def test_both_architectures_are_found() -> None:
+    assert architectures() == ("ann", "cnn")
+
+
+@pytest.mark.parametrize("architecture", architectures())
+@pytest.mark.parametrize(("side", "channels", "classes"), [(32, 3, 10), (28, 1, 2), (48, 3, 100)])
+def test_raw_pixels_become_logits(
+    architecture: str, side: int, channels: int, classes: int
+) -> None:
+    images = np.random.default_rng(0).integers(256, size=(20, side, side, channels), dtype=np.uint8)
+    logits = np.asarray(build(architecture, images, classes)(images))
+    assert (logits.shape, logits.dtype) == ((20, classes), np.float32)
+    assert np.isfinite(logits).all()
+    assert np.ptp(logits, axis=0).min() > 0  # every logit depends on the image
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_the_seed_decides_the_weights(architecture: str, small: Dataset) -> None:
+    images = small.train.images
+    one, same, other = (
+        np.asarray(build(architecture, images, seed=seed)(images[:4])) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_a_saved_model_gives_the_same_answers(
+    architecture: str, small: Dataset, tmp_path: Path
+) -> None:
+    keras = prepare_keras()
+    model = build(architecture, small.train.images, dropout=0.3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(model(small.test.images[:8]), loaded(small.test.images[:8]))
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_every_trainable_variable_gets_a_gradient(architecture: str, small: Dataset) -> None:
+    keras = prepare_keras()
+    model = build(architecture, small.train.images)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = [np.asarray(variable).copy() for variable in model.trainable_variables]
+    model.train_on_batch(small.train.images[:64], small.train.labels[:64])
+    for old, variable in zip(before, model.trainable_variables, strict=True):
+        assert not np.array_equal(old, variable), variable.path
+
+
+def test_preprocessing_inside_the_model_standardises_each_channel(small: Dataset) -> None:
+    keras = prepare_keras()
+    model = build("ann", small.train.images)
+    standardised = keras.Model(model.input, model.get_layer("standardise").output)
+    pixels = np.asarray(standardised(small.train.images))
+    np.testing.assert_allclose(pixels.mean(axis=(0, 1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(pixels.std(axis=(0, 1, 2)), 1, atol=1e-3)
+
+
+def test_pictures_of_one_colour_are_no_trouble() -> None:
+    images = np.full((4, 32, 32, 3), 7, np.uint8)
+    for architecture in architectures():
+        assert np.isfinite(np.asarray(build(architecture, images)(images))).all()

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.prediction import predict
+from thumbnet.run import Run
+
+
+def test_files_get_the_saved_predictions(
+    finished_run: Run, sample: Dataset, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(3)]
+    for index, path in enumerate(paths):
+        Image.fromarray(sample.test.images[index]).save(path)
+    answers = predict(finished_run, paths)
+    saved = finished_run.predictions()
+    for index, answer in enumerate(answers):
+        assert answer.path == str(paths[index])
+        assert answer.class_name == sample.class_names[saved.predicted[index]]
+        shares = list(answer.probabilities.values())
+        assert shares == sorted(shares, reverse=True)
+        assert shares[0] == pytest.approx(saved.confidence[index], abs=1e-5)
+        assert set(answer.probabilities) == set(sample.class_names)
+
+
+def test_a_bad_file_does_not_stop_the_others(
+    finished_run: Run, sample: Dataset, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(sample.test.images[0]).save(good)
+    bad.write_text("no image", encoding="utf-8")
+    missing = tmp_path / "missing.png"
+    answers = predict(finished_run.path, [bad, good, missing])
+    assert [bool(answer.error) for answer in answers] == [True, False, True]
+    assert "bad.png is no PNG" in answers[0].error
+    assert "missing.png does not exist" in answers[2].error
+
+
+def test_only_bad_files_need_no_model_call(finished_run: Run) -> None:
+    assert predict(finished_run, []) == []

@@ -1,0 +1,100 @@
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thumbnet.errors import InputError
+from thumbnet.recipe import Recipe, shipped_recipes
+
+MINIMAL = {"name": "mine", "model": {"architecture": "ann"}}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipe_survives_saving(name: str, tmp_path: Path) -> None:
+    recipe = Recipe.read(name)
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    assert Recipe.read(path) == recipe
+    assert recipe.name == name
+    assert recipe.description
+
+
+def test_the_default_recipes_ship() -> None:
+    assert {"ann", "cnn"} <= set(shipped_recipes())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, r"epochs: input should be greater than or equal to 1, got 0"),
+        ({"epoch": 3}, r"epoch: unknown key; did you mean epochs\?"),
+        ({"optimizer": {"speed": 1}}, r"optimizer.speed: unknown key; known here: .*momentum"),
+        ({"optimizer": {"name": "lion"}}, r"optimizer.name: .*'muon', 'sgd' or 'adamw'.* 'lion'"),
+        ({"model": {"architecture": "cnn", "width": [8]}}, r"model.width: .*did you mean widths"),
+        ({"model": {"architecture": "ann", "widths": [0]}}, r"model.widths.0: .*, got 0"),
+        ({"model": {"architecture": "rnn"}}, r"model.architecture: .*ann, cnn, got 'rnn'"),
+        ({"model": {}}, r"model.architecture: .*got None"),
+        ({"seed": "x", "epochs": -1}, r"seed: .*; epochs: "),
+        ({"loss": {"label_smoothing": float("nan")}}, r"loss.label_smoothing: .*finite"),
+        ({"validation": 0, "stopping": {"patience": 2}}, r"stopping.patience watches"),
+    ],
+)
+def test_errors_name_the_key_and_what_would_be_valid(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Recipe.check(MINIMAL | values, "test")
+
+
+def test_missing_keys_are_named() -> None:
+    with pytest.raises(InputError, match=r"mine.toml: name: missing"):
+        Recipe.check({"model": {"architecture": "ann"}}, "mine.toml")
+
+
+def test_override_reads_toml_values_and_keeps_the_rest() -> None:
+    recipe = Recipe.read("cnn")
+    changed = recipe.override(
+        {"model.widths": "[8, 16]", "optimizer.name": "sgd", "epochs": "3", "seed": 7}
+    )
+    dumped = changed.model_dump(mode="json")
+    assert dumped["model"]["widths"] == [8, 16]
+    assert (changed.optimizer.name, changed.epochs, changed.seed) == ("sgd", 3, 7)
+    assert changed.augmentation == recipe.augmentation
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs.more": "3"}, "epochs.more: unknown key"),
+        ({"modle.widths": "[3]"}, "modle: unknown key; did you mean model"),
+        ({"batch_size": "many"}, "batch_size: .*got 'many'"),
+    ],
+)
+def test_bad_overrides_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Recipe.read("ann").override(settings)
+
+
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("name = ", encoding="utf-8")
+    with pytest.raises(InputError, match=r"broken.toml is not valid TOML"):
+        Recipe.read(path)
+    with pytest.raises(InputError, match=r"no recipe nosuch: give one of ann, cnn"):
+        Recipe.read("nosuch")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*Recipe.model_fields, "widths", "x"]), inner)
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_values_give_a_recipe_or_an_input_error(values: Any) -> None:
+    with contextlib.suppress(InputError):
+        Recipe.check(MINIMAL | (values if isinstance(values, dict) else {"x": values}), "test")
