@@ -83,7 +83,8 @@ def python_batch(images: Bytes, labels: Sequence[int]) -> bytes:
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         + (b"(K\x01J" + struct.pack("<i", count) + b"M\x00\x0c\x86")
-        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+        + (b"(K\x03U\x01|NNN" + 2 * b"J\xff\xff\xff\xff" + b"K\x00tb")
         + (b"\x89" + long_string(pixels.tobytes()) + b"tb")
     )
     names = b"".join(short_string(b"image_%d.png" % index) for index in range(count))

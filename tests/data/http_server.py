@@ -22,7 +22,7 @@ def serving(*behaviors: Behavior) -> Iterator[Server]:
     """Answer the first request by the first behaviour, and so on; the last one stays."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (the name that http.server looks for)
+        def do_GET(self) -> None:
             server.ranges.append(self.headers.get("Range"))
             behavior = behaviors[min(len(server.ranges), len(behaviors)) - 1]
             # A client that gave up closes the connection.
@@ -112,6 +112,15 @@ def stall(data: bytes, after: int, enough: threading.Event) -> Behavior:
     def behave(request: BaseHTTPRequestHandler) -> None:
         send(data, cut=after)(request)
         request.wfile.flush()
+        enough.wait(30)
+
+    return behave
+
+
+def say_nothing(enough: threading.Event) -> Behavior:
+    """Do not answer until `enough` is set."""
+
+    def behave(request: BaseHTTPRequestHandler) -> None:
         enough.wait(30)
 
     return behave

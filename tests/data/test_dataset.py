@@ -18,7 +18,7 @@ def labels(*values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 def test_shapes_and_dtypes_are_checked() -> None:
     with pytest.raises(InputError, match=r"uint8 array .* got float32 of shape \(1, 4, 4, 3\)"):
-        LabelledImages(images(1).astype(np.float32), labels(0))  # type: ignore[arg-type]
+        LabelledImages(images(1).astype(np.float32), labels(0))
     with pytest.raises(
         InputError, match=r"int64 array of shape \(2,\).* got int64 of shape \(1,\)"
     ):
@@ -37,7 +37,7 @@ def test_both_parts_have_one_shape_and_some_images() -> None:
     with pytest.raises(InputError, match="shapes must be equal"):
         Dataset("x", ("a",), part, other, "here")
     with pytest.raises(InputError, match="test part of here holds no image"):
-        Dataset("x", ("a",), part, part.take([]), "here")
+        Dataset("x", ("a",), part, part.take(np.array([], np.int64)), "here")
 
 
 def test_digests_are_of_the_content(sample: Dataset) -> None:

@@ -2,12 +2,12 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from http_server import Behavior, drip, send, send_chunked, send_rest, serving, stall
+from http_server import Behavior, drip, say_nothing, send, send_chunked, send_rest, serving, stall
 
 from thumbnet.data.download import RemoteFile, download
 from thumbnet.data.patience import Patience
@@ -46,9 +46,7 @@ def test_a_good_server_is_asked_once(behavior: Behavior, tmp_path: Path) -> None
 def test_progress_counts_up_to_the_whole(tmp_path: Path) -> None:
     counts = []
     with serving(send(DATA)) as server:
-        download(
-            remote(server.url), tmp_path / "file", lambda *count: counts.append(count), HURRY
-        )
+        download(remote(server.url), tmp_path / "file", lambda *count: counts.append(count), HURRY)
     assert counts[-1] == (len(DATA), len(DATA))
     assert counts == sorted(counts)
 
@@ -60,6 +58,11 @@ def test_a_download_that_breaks_off_is_resumed(tmp_path: Path) -> None:
 
 def test_a_server_that_cannot_resume_sends_all_again(tmp_path: Path) -> None:
     assert fetch(tmp_path, send(DATA, cut=1000), send(DATA)) == [None, "bytes=1000-"]
+
+
+def test_an_answer_that_ends_early_is_no_file(tmp_path: Path) -> None:
+    ranges = fetch(tmp_path, send_chunked(DATA[:1000]), send_rest(DATA))
+    assert ranges == [None, "bytes=1000-"]
 
 
 def test_a_server_in_trouble_is_asked_again(tmp_path: Path) -> None:
@@ -106,9 +109,7 @@ def test_a_server_that_drips_is_left(tmp_path: Path, enough: threading.Event) ->
         fetch(tmp_path, drip(DATA, enough), patience=impatient)
 
 
-def test_a_server_that_falls_silent_is_asked_again(
-    tmp_path: Path, enough: threading.Event
-) -> None:
+def test_a_server_that_falls_silent_is_asked_again(tmp_path: Path, enough: threading.Event) -> None:
     impatient = Patience(silence=0.1, rate=0, pause=0)
     assert fetch(tmp_path, stall(DATA, 4000, enough), send_rest(DATA), patience=impatient) == [
         None,
@@ -116,19 +117,27 @@ def test_a_server_that_falls_silent_is_asked_again(
     ]
 
 
-def test_a_server_that_never_answers_is_left(tmp_path: Path, enough: threading.Event) -> None:
-    with pytest.raises(JobError, match=r"no answer within 0\.1 s"):
-        fetch(tmp_path, lambda request: None if enough.wait(0.5) else None,
-              patience=Patience(answer=0.1))  # fmt: skip
-    with pytest.raises(JobError, match="timed out"):
-        fetch(tmp_path, lambda request: None if enough.wait(0.5) else None,
-              patience=Patience(silence=0.1))  # fmt: skip
+@pytest.mark.parametrize(
+    ("patience", "complaint"),
+    [
+        (Patience(answer=0.1), r"no answer within 0\.1 s"),
+        (Patience(silence=0.1), "timed out"),
+    ],
+)
+def test_a_server_that_never_answers_is_left(
+    patience: Patience, complaint: str, tmp_path: Path
+) -> None:
+    enough = threading.Event()
+    with serving(say_nothing(enough)) as server:
+        with pytest.raises(JobError, match=complaint):
+            download(remote(server.url), tmp_path / "file", print, patience)
+        enough.set()
 
 
 def test_a_late_answer_is_put_away(tmp_path: Path) -> None:
     late = threading.Event()
 
-    def dawdle(request: Any) -> None:
+    def dawdle(request: BaseHTTPRequestHandler) -> None:
         late.wait(5)
         send(DATA)(request)
 
@@ -169,7 +178,10 @@ def test_a_network_that_drops_packets_is_left_soon(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("look_up", "complaint"),
     [
-        (lambda *_: (_ for _ in ()).throw(socket.gaierror(-2, "Name unknown")), "Failed to resolve"),
+        (
+            lambda *_: (_ for _ in ()).throw(socket.gaierror(-2, "Name unknown")),
+            "Failed to resolve",
+        ),
         (lambda *_: threading.Event().wait(0.5), r"no answer within 0\.1 s"),
     ],
 )
@@ -181,6 +193,4 @@ def test_a_name_that_does_not_resolve(
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with pytest.raises(JobError, match=complaint):
-        download(
-            remote("http://nowhere.invalid/x"), tmp_path / "file", print, Patience(answer=0.1)
-        )
+        download(remote("http://nowhere.invalid/x"), tmp_path / "file", print, Patience(answer=0.1))

@@ -19,8 +19,8 @@ def picture(sample: Dataset) -> Image.Image:
 
 
 def test_a_picture_of_the_right_size_is_read_as_it_is(picture: Image.Image, tmp_path: Path) -> None:
-    for name, options in (("a.png", {}), ("a.webp", {"lossless": True})):
-        picture.save(tmp_path / name, **options)
+    for name in ("a.png", "a.webp"):
+        picture.save(tmp_path / name, lossless=True)
         np.testing.assert_array_equal(read_image(tmp_path / name, SHAPE), np.asarray(picture))
 
 
@@ -30,19 +30,20 @@ def test_jpeg_is_read_nearly_as_it_is(picture: Image.Image, tmp_path: Path) -> N
     assert error.mean() < 5
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "I"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
 def test_every_mode_gives_the_model_what_it_takes(
     mode: str, picture: Image.Image, tmp_path: Path
 ) -> None:
     grey = np.asarray(picture.convert("L"))
-    if mode in ("I;16", "I"):
-        picture = Image.fromarray(grey.astype(np.uint16 if mode == "I;16" else np.int32) * 257)
+    if mode == "I;16":
+        picture = Image.fromarray(grey.astype(np.uint16) * 257)
     else:
         picture = picture.convert(mode)
     picture.save(tmp_path / "a.png")
     pixels = read_image(tmp_path / "a.png", SHAPE)
-    assert (pixels.shape, pixels.dtype) == (SHAPE, np.uint8)
-    if mode in ("L", "LA", "I;16", "I"):
+    assert pixels.shape == SHAPE
+    assert pixels.dtype == np.uint8
+    if mode in ("L", "LA", "I;16"):
         np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, axis=2))
 
 

@@ -81,9 +81,7 @@ def test_a_failure_is_told_in_a_line(
 def test_an_npm_that_hangs_is_ended_with_its_children(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_npm_on_path(
-        f'sleep 60 & echo $! > "{tmp_path}/child"; wait', tmp_path / "bin", monkeypatch
-    )
+    put_npm_on_path(f'sleep 60 & echo $! > "{tmp_path}/child"; wait', tmp_path / "bin", monkeypatch)
     with pytest.raises(JobError, match=r"npm pack: nothing came for 0\.3 s"):
         pack_some(work)
     child = int((tmp_path / "child").read_text(encoding="utf-8"))

@@ -24,14 +24,12 @@ def test_no_image_is_in_it_twice(sample: Dataset) -> None:
     assert len({image.tobytes() for image in images}) == len(images)
 
 
-def test_each_image_has_the_label_it_had_in_cifar10(sample: Dataset) -> None:
-    # The first training images of CIFAR-10 are a frog, trucks and a deer; the sample keeps the
-    # order, and a mosaic taken apart wrongly mixes neighbours: no image has a seam in its middle.
-    images = sample.train.images.astype(int)
-    rows = np.abs(np.diff(images, axis=1)).mean(axis=(0, 2, 3))
-    columns = np.abs(np.diff(images, axis=2)).mean(axis=(0, 1, 3))
-    assert rows.max() < 1.2 * rows.mean()
-    assert columns.max() < 1.2 * columns.mean()
+def test_no_image_has_a_seam(sample: Dataset) -> None:
+    """A mosaic taken apart in the wrong places would leave one."""
+    images = sample.train.images[:1000].astype(int)
+    for axis, others in ((1, (0, 2, 3)), (2, (0, 1, 3))):
+        steps = np.abs(np.diff(images, axis=axis)).mean(axis=others)
+        assert steps.max() < 1.2 * steps.mean()
 
 
 def test_the_files_stay_small() -> None:
@@ -54,10 +52,7 @@ def test_a_damaged_installation_is_told(
         test.write_bytes(test.read_bytes()[:5000])
     else:
         text = (tmp_path / "labels.json").read_text(encoding="utf-8")
-        (tmp_path / "labels.json").write_text(
-            text.replace("[", "[0,", 1).replace(",0]", "]", 1), encoding="utf-8"
-        )
-        shutil.copy(source / "train.webp", test)
+        (tmp_path / "labels.json").write_text(text.replace("1,2", "2,1", 1), encoding="utf-8")
     monkeypatch.setattr("thumbnet.data.sample.files", lambda package: tmp_path)
     with pytest.raises(JobError, match="the bundled sample is damaged"):
         load_sample(CLASS_NAMES)

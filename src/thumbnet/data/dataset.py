@@ -46,7 +46,7 @@ class LabelledImages:
 
     def take(self, indices: npt.ArrayLike) -> "LabelledImages":
         """The images and labels at `indices`, copied."""
-        chosen = np.asarray(indices)
+        chosen = np.asarray(indices, dtype=np.int64)
         return LabelledImages(self.images[chosen], self.labels[chosen])
 
 

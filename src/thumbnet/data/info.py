@@ -1,0 +1,98 @@
+"""What a dataset holds, in numbers."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thumbnet.data.dataset import Dataset, LabelledImages, UInt8Array
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """The training or the test part of a dataset.
+
+    Attributes:
+        images: how many.
+        counts: how many of each class, by its name.
+        value_range: the smallest and the largest pixel value.
+        channel_mean: mean of each channel, pixel values taken from 0 to 1.
+        channel_deviation: standard deviation of each channel, likewise.
+    """
+
+    images: int
+    counts: dict[str, int]
+    value_range: tuple[int, int]
+    channel_mean: tuple[float, ...]
+    channel_deviation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A dataset.
+
+    Attributes:
+        name: what it is called.
+        source: where it came from.
+        image_shape: height, width and channels.
+        train: the training part.
+        test: the test part.
+        digests: SHA-256 of the content of each array.
+    """
+
+    name: str
+    source: str
+    image_shape: tuple[int, int, int]
+    train: PartInfo
+    test: PartInfo
+    digests: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return asdict(self)
+
+
+def describe(dataset: Dataset) -> DatasetInfo:
+    """Count and measure a dataset."""
+    return DatasetInfo(
+        dataset.name,
+        dataset.source,
+        dataset.image_shape,
+        _describe_part(dataset.train, dataset.class_names),
+        _describe_part(dataset.test, dataset.class_names),
+        dataset.digests,
+    )
+
+
+def _describe_part(part: LabelledImages, class_names: tuple[str, ...]) -> PartInfo:
+    counts = np.bincount(part.labels, minlength=len(class_names)).tolist()
+    histogram = _histogram(part.images)
+    values = np.flatnonzero(histogram.sum(axis=0))
+    shares = histogram / histogram.sum(axis=1, keepdims=True)
+    scale = np.arange(256) / 255
+    mean = shares @ scale
+    deviation = np.sqrt(shares @ scale**2 - mean**2)
+    return PartInfo(
+        len(part),
+        dict(zip(class_names, counts, strict=True)),
+        (int(values[0]), int(values[-1])),
+        tuple(mean.tolist()),
+        tuple(deviation.tolist()),
+    )
+
+
+def _histogram(images: UInt8Array) -> npt.NDArray[np.int64]:
+    """How often each channel has each value: int64 array of shape (channels, 256).
+
+    Every moment follows from it without a copy of the images as floating-point numbers.
+    """
+    channels = images.shape[-1]
+    histogram = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].reshape(-1, channels)
+        for channel in range(channels):
+            histogram[channel] += np.bincount(pixels[:, channel], minlength=256)
+    return histogram
