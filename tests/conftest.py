@@ -1,6 +1,5 @@
 """Fixtures that several test files share: real images, and one small trained run."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,7 @@ def finished_run(
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+) -> Path:
     """No test reads or fills the user's cache."""
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("THUMBNET_CACHE", str(cache))

@@ -86,7 +86,8 @@ class Batches:
 
     @cached_property
     def _mean_color(self) -> UInt8Array:
-        return np.round(self.data.images.mean(axis=(0, 1, 2))).astype(np.uint8)
+        mean: UInt8Array = np.round(self.data.images.mean(axis=(0, 1, 2))).astype(np.uint8)
+        return mean
 
     @cached_property
     def _padded(self) -> UInt8Array:

@@ -19,8 +19,9 @@ def build_optimizer(settings: Optimizer) -> "keras.optimizers.Optimizer":
 
             return Muon(
                 settings.learning_rate,
+                adam_share=settings.adam_share,
                 momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
+                weight_decay=settings.weight_decay or None,
             )
         case "sgd":
             return keras.optimizers.SGD(

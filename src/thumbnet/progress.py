@@ -90,7 +90,7 @@ class LiveDisplay(SilentDisplay):
         self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[detail]}"),
             console=self._console,
             transient=True,
@@ -121,13 +121,16 @@ class LiveDisplay(SilentDisplay):
         taken = step - self._first_step
         speed = taken / (now - self._started) if taken else 0.0
         epoch, step_in_epoch = divmod(step - 1, self._steps)
-        detail = [f"epoch {epoch + 1}/{self._epochs} step {step_in_epoch + 1}/{self._steps}"]
-        detail += [f"{name} {value:.3f}" for name, value in values.items()]
-        detail.append(f"lr {rate:.2g}")
+        where = [f"epoch {epoch + 1}/{self._epochs}", f"step {step_in_epoch + 1}/{self._steps}"]
+        figures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()]
+        figures.append(f"learning rate {rate:.2g}")
         if speed:
             left = (self._steps * self._epochs - step) / speed
-            detail += [f"{speed * images:,.0f} img/s", f"{_minutes(left)} left"]
-        self._bar.update(self._task, completed=step, detail="  ".join(detail))
+            where += [f"{speed * images:,.0f} images/s", f"{_minutes(left)} left"]
+        # Two lines, so that nothing is cut off on a terminal of 80 columns.
+        self._bar.update(
+            self._task, completed=step, detail="  ".join(where) + "\n" + "  ".join(figures)
+        )
 
     def epoch(self, row: Mapping[str, float]) -> None:
         self.message(describe_epoch(row, self._epochs))
@@ -153,7 +156,6 @@ def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
         parts.append(f"accuracy {row['accuracy']:.1%}")
     if "validation_accuracy" in row:
         parts.append(f"validation accuracy {row['validation_accuracy']:.1%}")
-    parts.append(f"learning rate {row['learning_rate']:.2g}")
     parts.append(f"{row['images_per_second']:,.0f} images/s")
     parts.append(_minutes(row["seconds"]))
     return "  ".join(parts)

@@ -30,11 +30,16 @@ class Loss(Section):
 
 
 class Optimizer(Section):
-    """Which optimizer, at which peak learning rate."""
+    """Which optimizer, at which peak learning rate.
+
+    `momentum` is Adam's first decay rate with `adamw`. `muon` leaves biases, batch normalisation
+    and the logits to Adam, at `adam_share` of the learning rate; the others have no use for it.
+    """
 
     name: Literal["muon", "sgd", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     momentum: Share = 0.9
+    adam_share: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 

@@ -17,7 +17,7 @@ from thumbnet.run import Run
 FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
 
 
-def thumbnet(*arguments: str | Path) -> int:
+def thumbnet(*arguments: object) -> int:
     """Run the command in this process; its exit code."""
     before = sys.argv
     sys.argv = ["thumbnet", *map(str, arguments)]

@@ -25,7 +25,8 @@ def test_raw_pixels_become_logits(
 ) -> None:
     images = np.random.default_rng(0).integers(256, size=(20, side, side, channels), dtype=np.uint8)
     logits = np.asarray(build(architecture, images, classes)(images))
-    assert (logits.shape, logits.dtype) == ((20, classes), np.float32)
+    assert logits.shape == (20, classes)
+    assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
     assert np.ptp(logits, axis=0).min() > 0  # every logit depends on the image
 

@@ -48,7 +48,12 @@ def load_dataset(data: str | None, source: str | None, display: "Display") -> "D
     path = None if data in (None, "cifar10") else Path(data)
     if path is not None and source is not None:
         raise InputError("--data PATH and --source name two places; give one of them")
-    return load_cifar10(path, source, report=display.message, progress=display.download)
+    dataset = load_cifar10(path, source, report=display.message, progress=display.download)
+    display.message(
+        f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, "
+        f"from: {dataset.source}"
+    )
+    return dataset
 
 
 def recall_dataset(run: "Run") -> "Dataset | None":

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
@@ -60,7 +60,7 @@ def print_comparison(runs: Sequence[Run]) -> None:
     table = _table("", *(_literal(run.name) for run in runs))
     all_metrics = [run.metrics() for run in runs]
     for label, describe in _COMPARED.items():
-        table.add_row(label, *(describe(metrics) for metrics in all_metrics))
+        table.add_row(label, *map(describe, all_metrics))
     console = _console()
     console.print(table)
     for pair in compare_all(runs):
@@ -143,7 +143,7 @@ def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writerows(rows)
 
 
-_COMPARED = {
+_COMPARED: dict[str, Callable[[dict[str, Any]], str]] = {
     "test accuracy": lambda m: f"{m['accuracy']:.2%}",
     "95% interval": lambda m: f"{m['accuracy_low']:.1%} to {m['accuracy_high']:.1%}",
     "macro precision": lambda m: f"{m['macro_precision']:.4f}",

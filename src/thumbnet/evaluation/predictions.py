@@ -53,17 +53,19 @@ class Predictions:
     @property
     def predicted(self) -> Int64Array:
         """The most probable class of each image, int64 of shape (n,)."""
-        return self.probabilities.argmax(axis=1)
+        most_probable: Int64Array = self.probabilities.argmax(axis=1)
+        return most_probable
 
     @property
     def confidence(self) -> Float32Array:
         """The probability of that class, float32 of shape (n,)."""
-        return self.probabilities.max(axis=1)
+        highest: Float32Array = self.probabilities.max(axis=1)
+        return highest
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """Where the most probable class is the true one, bool of shape (n,)."""
-        return self.predicted == self.labels
+        return np.equal(self.predicted, self.labels)
 
     def save(self, path: Path) -> None:
         """Write to an `.npz` file, beside the old one first and then in its place."""

@@ -57,7 +57,7 @@ def build_model(
     keras = prepare_keras()
     keras.utils.set_random_seed(seed)
     model: Any = _module(parameters.architecture).build(parameters, train_images, class_count)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _module(architecture: str) -> Any:

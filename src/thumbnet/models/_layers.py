@@ -3,11 +3,14 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from thumbnet.data.dataset import UInt8Array
 
 if TYPE_CHECKING:
     import keras
+
+Float32Array = npt.NDArray[np.float32]
 
 
 def standardise(train_images: UInt8Array) -> "keras.layers.Layer":

@@ -1,4 +1,8 @@
-"""`cnn`: a convolutional network in the manner of the CIFAR-10 speed records."""
+"""`cnn`: a convolutional network in the manner of the CIFAR-10 speed records.
+
+Source: Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404.00498), for the
+whitening stem, the blocks and the identity start.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -6,99 +10,109 @@ import numpy as np
 from pydantic import Field
 
 from thumbnet.data.dataset import UInt8Array
+from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters
-from thumbnet.models._layers import standardise
+from thumbnet.models._layers import Float32Array, standardise
 
 if TYPE_CHECKING:
     import keras
 
 Width = Annotated[int, Field(ge=1, le=4_096)]
 
+# As many images as their patches' covariance needs to settle.
+WHITENING_IMAGES = 5_000
+
 
 class Parameters(ModelParameters):
     """The `[model]` table of a `cnn`.
 
-    A stem of fixed whitening filters over patches of `patch` pixels, `stride` apart; then one
-    block for each of `widths`, which halves the picture and holds `convolutions` of 3×3.
+    A stem of fixed filters that whiten patches of `patch` pixels; then one block for each of
+    `widths`, which holds `convolutions` of 3×3 pixels and halves the picture after the first;
+    then the largest value of each channel, and the logits.
     """
 
     architecture: Literal["cnn"]
     patch: Annotated[int, Field(ge=1, le=8)] = 2
-    stride: Annotated[int, Field(ge=1, le=4)] = 1
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=6)] = (32, 96, 128)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=6)] = (32, 64, 128)
     convolutions: Annotated[int, Field(ge=1, le=8)] = 2
-    filters: int = 0
-    pool: int = 1
-    activation: Literal["relu", "gelu", "silu"] = "gelu"
+    activation: Literal["relu", "gelu", "silu"] = "silu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 def build(parameters: Parameters, train_images: UInt8Array, class_count: int) -> "keras.Model":
-    """Build the network; see `thumbnet.models.build_model` for arguments and result."""
+    """Build the network; see `thumbnet.models.build_model` for arguments and result.
+
+    Raises:
+        InputError: the images are too small to be halved by every block.
+    """
     import keras
     from keras import layers
 
-    pixels = keras.Input(train_images.shape[1:], dtype="uint8", name="pixels")
-    normalise = standardise(train_images)
-    x = normalise(pixels)
-    kernel = whitening_kernel(np.asarray(normalise(train_images[:5000])), parameters.patch)
-    if parameters.filters:
-        kernel = np.concatenate(
-            [kernel[..., : parameters.filters // 2], -kernel[..., : parameters.filters // 2]], -1
+    shape = train_images.shape[1:]
+    smallest = parameters.patch - 1 + 2 ** len(parameters.widths)
+    if min(shape[:2]) < smallest:
+        raise InputError(
+            f"images of {shape[0]}×{shape[1]} pixels are too small for {len(parameters.widths)} "
+            f"blocks, which need {smallest}; give model.widths fewer values"
         )
-    else:
-        kernel = np.concatenate([kernel, -kernel], -1)
-    whiten = layers.Conv2D(
-        kernel.shape[-1],
-        parameters.patch,
-        strides=parameters.stride,
-        use_bias=True,
-        padding="same" if parameters.stride > 1 else "valid",
-        name="whiten",
-        trainable=False,
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    standardised = standardise(train_images)
+    x = standardised(pixels)
+    whitening = _whitening(
+        np.asarray(standardised(train_images[:WHITENING_IMAGES])), parameters.patch
     )
-    x = whiten(x)
-    whiten.set_weights([kernel, np.zeros(kernel.shape[-1])])
-    act = {"gelu": lambda x: keras.activations.gelu(x, approximate=True)}.get(
-        parameters.activation, parameters.activation
+    stem = layers.Conv2D(
+        whitening.shape[-1], parameters.patch, use_bias=False, trainable=False, name="whiten"
     )
-    x = layers.Activation(act)(x)
-    if parameters.pool > 1:
-        x = layers.MaxPooling2D(parameters.pool)(x)
+    x = stem(x)
+    stem.set_weights([whitening])
+    x = layers.Activation(parameters.activation, name="whiten_activation")(x)
     for block, width in enumerate(parameters.widths, start=1):
         for number in range(1, parameters.convolutions + 1):
-            x = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=dirac)(x)
+            name = f"block_{block}_{number}"
+            convolution = layers.Conv2D(
+                width, 3, padding="same", use_bias=False, name=f"{name}_convolution"
+            )
+            x = convolution(x)
+            convolution.set_weights([_start_as_identity(*convolution.get_weights())])
             if number == 1:
-                x = layers.MaxPooling2D(2)(x)
-            x = layers.BatchNormalization(momentum=0.6, scale=False, epsilon=1e-5)(x)
-            x = layers.Activation(act)(x)
-    x = layers.GlobalMaxPooling2D()(x)
+                x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+            # The running statistics must keep up with a training of a few hundred steps.
+            x = layers.BatchNormalization(momentum=0.6, scale=False, name=f"{name}_norm")(x)
+            x = layers.Activation(parameters.activation, name=f"{name}_activation")(x)
+    x = layers.GlobalMaxPooling2D(name="pool")(x)
     if parameters.dropout:
-        x = layers.Dropout(parameters.dropout)(x)
+        x = layers.Dropout(parameters.dropout, name="dropout")(x)
     logits = layers.Dense(class_count, use_bias=False, dtype="float32", name="logits")(x)
     return keras.Model(pixels, logits, name="cnn")
 
 
-def dirac(shape, dtype=None):
-    from keras import initializers
+def _whitening(images: Float32Array, patch: int) -> Float32Array:
+    """Filters that make the pixels of a patch uncorrelated, and the negatives of those filters.
 
-    w = np.asarray(initializers.GlorotUniform(seed=int(np.random.randint(2**31)))(shape)).copy()
-    kh, kw, i, o = shape
-    n = min(i, o)
-    w[..., :n] = 0
-    for k in range(n):
-        w[kh // 2, kw // 2, k, k] = 1
-    return w
+    Args:
+        images: standardised, of shape (n, height, width, channels).
+        patch: side of a patch in pixels.
 
-
-def whitening_kernel(images, patch: int):
-    """Eigenvectors of the covariance of patches; (patch, patch, channels, patch²·channels)."""
+    Returns:
+        Kernel of shape (patch, patch, channels, 2·patch²·channels): the eigenvectors of the
+        patches' covariance, largest first, each divided by the root of its eigenvalue.
+    """
+    channels = images.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(1, 2))
-    windows = np.moveaxis(windows[:, ::patch, ::patch], 3, -1).reshape(
-        -1, patch * patch * images.shape[-1]
-    )
-    covariance = windows.T @ windows / len(windows)
-    values, vectors = np.linalg.eigh(covariance)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    scaled = vectors / np.sqrt(values + 5e-4)
-    return scaled.reshape(patch, patch, images.shape[-1], -1).astype(np.float32)
+    patches = np.moveaxis(windows, 3, -1).reshape(-1, patch * patch * channels)
+    variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))
+    # The small constant keeps directions that hardly vary from being blown up.
+    filters = (directions / np.sqrt(np.maximum(variances, 0) + 5e-4))[:, ::-1]
+    kernel = filters.reshape(patch, patch, channels, -1)
+    return np.concatenate([kernel, -kernel], axis=-1).astype(np.float32)
+
+
+def _start_as_identity(kernel: Float32Array) -> Float32Array:
+    """Let the first outputs of a convolution (height, width, inputs, outputs) pass their inputs."""
+    height, width, inputs, outputs = kernel.shape
+    passed = np.arange(min(inputs, outputs))
+    kernel = kernel.copy()
+    kernel[..., passed] = 0
+    kernel[height // 2, width // 2, passed, passed] = 1
+    return kernel
