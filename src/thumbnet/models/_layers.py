@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
 
 from thumbnet.data.dataset import UInt8Array
 
@@ -28,3 +29,22 @@ def standardise(train_images: UInt8Array) -> "keras.layers.Layer":
         mean.append(float(counts @ levels))
         variance.append(float(counts @ (levels - mean[-1]) ** 2) or 1.0)
     return layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")
+
+
+def whitening_filters(vectors: Float32Array, count: int, floor: float) -> Float32Array:
+    """Directions that make the components of vectors uncorrelated and alike in size.
+
+    Args:
+        vectors: float32 array of shape (n, size).
+        count: how many directions to keep, those of the largest variance; at most `size`.
+        floor: added to the variances, so that directions that hardly vary are not blown up.
+
+    Returns:
+        float32 array of shape (size, count): the eigenvectors of the covariance about zero, each
+        divided by the root of its eigenvalue.
+    """
+    size = vectors.shape[1]
+    covariance = vectors.T @ vectors / len(vectors)
+    variances, directions = eigh(covariance, subset_by_index=[size - count, size - 1])
+    filters: Float32Array = directions / np.sqrt(np.maximum(variances, 0) + floor)
+    return filters[:, ::-1].astype(np.float32)

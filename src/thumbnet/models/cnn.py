@@ -12,7 +12,7 @@ from pydantic import Field
 from thumbnet.data.dataset import UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters
-from thumbnet.models._layers import Float32Array, standardise
+from thumbnet.models._layers import Float32Array, standardise, whitening_filters
 
 if TYPE_CHECKING:
     import keras
@@ -95,17 +95,14 @@ def _whitening(images: Float32Array, patch: int) -> Float32Array:
         patch: side of a patch in pixels.
 
     Returns:
-        Kernel of shape (patch, patch, channels, 2·patch²·channels): the eigenvectors of the
-        patches' covariance, largest first, each divided by the root of its eigenvalue.
+        Kernel of shape (patch, patch, channels, 2·patch²·channels).
     """
     channels = images.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(1, 2))
     patches = np.moveaxis(windows, 3, -1).reshape(-1, patch * patch * channels)
-    variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))
-    # The small constant keeps directions that hardly vary from being blown up.
-    filters = (directions / np.sqrt(np.maximum(variances, 0) + 5e-4))[:, ::-1]
+    filters = whitening_filters(patches, count=patches.shape[1], floor=5e-4)
     kernel = filters.reshape(patch, patch, channels, -1)
-    return np.concatenate([kernel, -kernel], axis=-1).astype(np.float32)
+    return np.concatenate([kernel, -kernel], axis=-1)
 
 
 def _start_as_identity(kernel: Float32Array) -> Float32Array:

@@ -1,0 +1,219 @@
+"""The charts: results in, Matplotlib figure out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from thumbnet.data.dataset import Int64Array
+from thumbnet.evaluation.metrics import CALIBRATION_BINS, Evaluation
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.figures.style import HEAT, INK, MARKERS, MUTED, PAPER, SERIES, label, style
+
+NUMBERED_CLASSES = 20  # a confusion matrix of more classes has no room for numbers
+_LEGEND_WIDTH, _HANDLE_WIDTH = 66, 7  # in letters, of a chart five inches wide
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence against accuracy, in those bins of equal width that hold an image.
+
+    Attributes:
+        confidence: float64 array of shape (bins,), the mean confidence in each bin.
+        accuracy: float64 array of shape (bins,), the share of right answers in each bin.
+        images: int64 array of shape (bins,).
+    """
+
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+    images: Int64Array
+
+
+def reliability_of(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
+    """What the reliability diagram shows, in the bins of the expected calibration error."""
+    confidence = predictions.confidence.astype(np.float64)
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    images = np.bincount(bin_of, minlength=bins)
+    filled = images > 0
+    confidence_sum = np.bincount(bin_of, weights=confidence, minlength=bins)
+    right = np.bincount(bin_of, weights=predictions.correct, minlength=bins)
+    return Reliability(
+        confidence=confidence_sum[filled] / images[filled],
+        accuracy=right[filled] / images[filled],
+        images=images[filled],
+    )
+
+
+@style()
+def learning_curve(
+    histories: Mapping[str, Sequence[Mapping[str, float]]], metric: str = "loss"
+) -> Figure:
+    """A metric over the epochs, in training (dashed) and validation (solid).
+
+    Args:
+        histories: for each run its history, as `Run.history` gives it.
+        metric: a column of the history; `validation_` before it gives the other one.
+    """
+    figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+    axes = figure.subplots()
+    handles: list[Line2D] = []
+    for slot, history in enumerate(histories.values()):
+        look = _look(slot) | {"markersize": 3.5}
+        handles.append(Line2D([], [], **look))
+        for column, dashes in ((metric, (0, (2.5, 1.5))), (f"validation_{metric}", "-")):
+            rows = [row for row in history if column in row]
+            epochs, values = [r["epoch"] for r in rows], [r[column] for r in rows]
+            axes.plot(epochs, values, linestyle=dashes, markevery=max(1, len(rows) // 8), **look)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(metric.replace("_", " "))
+    if "accuracy" in metric:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="y")
+    handles += [Line2D([], [], color=INK, linestyle=dashes) for dashes in ((0, (2.5, 1.5)), "-")]
+    _legend(figure, handles, [*histories, "training", "validation"])
+    return figure
+
+
+@style()
+def confusion_chart(evaluation: Evaluation, *, normalised: bool = False) -> Figure:
+    """The confusion matrix; rows are true classes, columns predicted ones.
+
+    Up to 20 classes have their numbers in the cells. Colour goes with the square root, so that
+    confusions show beside a strong diagonal.
+
+    Args:
+        evaluation: whose `confusion` to draw.
+        normalised: show shares of each row, in percent, rather than counts of images.
+    """
+    import seaborn as sns
+
+    counts, names = evaluation.confusion, [label(scores.name) for scores in evaluation.classes]
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    values = shares if normalised else counts
+    numbered = len(names) <= NUMBERED_CLASSES
+    side = 1.5 + (0.34 if numbered else 0.105) * len(names)
+    text_size = (8.5 if values.max() < 1000 else 7) if numbered else 6
+    figure = Figure(figsize=(side, side), layout="compressed")
+    axes = figure.subplots()
+    sns.heatmap(
+        values,
+        ax=axes,
+        # From nothing to opaque, so that the paper may have any colour.
+        cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
+        norm=PowerNorm(0.5, vmin=0, vmax=max(1, values.max())),
+        annot=_cell_texts(values) if numbered else None,
+        fmt="",
+        annot_kws={"color": INK, "fontsize": text_size},
+        cbar=False,
+        square=True,
+        rasterized=not numbered,  # ten thousand cells are smaller as one picture
+    )
+    for text in axes.texts:
+        text.set_in_layout(False)  # within the axes anyway, and slow to measure
+    middles = np.arange(len(names)) + 0.5
+    axes.set_xticks(middles, names, rotation=90, fontsize=text_size)
+    axes.set_yticks(middles, names, rotation=0, fontsize=text_size)
+    # Without this, the text would hang where the width in another font puts its corner.
+    for tick in axes.get_xticklabels():
+        tick.set(rotation_mode="anchor", ha="right", va="center")
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.6)
+    return figure
+
+
+@style()
+def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
+    """F1 of each class, the best class of the first run on top.
+
+    Args:
+        evaluations: for each run its evaluation, all of the same classes.
+    """
+    scores = np.array([[c.f1 for c in e.classes] for e in evaluations.values()])
+    order = np.argsort(scores[0], kind="stable")
+    names = [label(c.name) for c in next(iter(evaluations.values())).classes]
+    rows = np.arange(len(names))
+
+    figure = Figure(figsize=(5.0, 1.0 + (0.27 if len(names) <= 40 else 0.17) * len(names)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(names))
+    axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
+    handles: list[Line2D] = []
+    for slot, values in enumerate(scores):
+        look = _look(slot) | {"markersize": 7, "markeredgecolor": PAPER, "linestyle": "none"}
+        handles += axes.plot(values[order], rows, **look)
+    axes.set_yticks(rows, [names[i] for i in order], fontsize=9 if len(names) <= 40 else 7)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlabel("F1")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    _legend(figure, handles, list(evaluations))
+    return figure
+
+
+@style()
+def reliability_chart(predictions: Mapping[str, Predictions]) -> Figure:
+    """Accuracy against confidence, above the share of images at each confidence.
+
+    The accuracy of bins of fewer than ten images says little and is left out.
+
+    Args:
+        predictions: for each run its predictions.
+    """
+    found = {name: reliability_of(answers) for name, answers in predictions.items()}
+
+    figure = Figure(figsize=(5.0, 4.8), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    handles: list[Line2D] = []
+    for slot, bins in enumerate(found.values()):
+        share = bins.images / bins.images.sum()
+        look = _look(slot)
+        sure = bins.images >= min(10, bins.images.max())
+        above.plot(bins.confidence[sure], bins.accuracy[sure], markersize=4.5, **look)
+        below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **look)
+        handles.append(Line2D([], [], markersize=4.5, **look))
+    above.set_ylabel("accuracy")
+    below.set_ylabel("share of images")
+    below.set_xlabel("confidence")
+    for axes in (above, below):
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid()
+    below.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    above.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    below.set_ylim(bottom=0)
+    handles.append(Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3))))
+    _legend(figure, handles, [*found, "perfectly calibrated"])
+    return figure
+
+
+def _look(slot: int) -> dict[str, Any]:
+    """What a run is known by in every chart."""
+    return {"color": SERIES[slot % len(SERIES)], "marker": MARKERS[slot % len(MARKERS)]}
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
+    widths = [len(label(name)) + _HANDLE_WIDTH for name in names]
+    one_row = sum(widths) <= _LEGEND_WIDTH
+    columns = len(names) if one_row else max(1, _LEGEND_WIDTH // max(widths))
+    # Matplotlib leaves out labels that begin with an underscore, hence the names afterwards.
+    legend = figure.legend(handles, ["name"] * len(names), loc="outside upper left", ncols=columns)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(label(name))
+
+
+def _cell_texts(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+    texts = [["" if v == 0 else "<1" if v < 0.5 else f"{v:.0f}" for v in row] for row in values]
+    return np.array(texts)

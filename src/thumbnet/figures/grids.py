@@ -1,0 +1,86 @@
+"""Grids of images with captions: results in, Matplotlib figure out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
+from thumbnet.errors import InputError
+from thumbnet.evaluation.metrics import most_confident_mistakes
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.figures.style import DPI, label, style
+
+LONGEST_SIDE = 2**15  # pixels; Matplotlib draws no larger pictures than twice this
+
+
+@style()
+def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) -> Figure:
+    """Images in rows, each with a caption below it.
+
+    Args:
+        images: uint8 array of shape (n, height, width, channels), with 1 or 3 channels.
+        captions: one for each image; a line break starts a new line.
+        columns: images in a row.
+
+    Raises:
+        InputError: there is no image, not one caption for each, or too many for a picture.
+    """
+    if len(images) == 0 or len(images) != len(captions):
+        raise InputError(f"a grid of {len(images)} images cannot have {len(captions)} captions")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    lines = max(caption.count("\n") for caption in captions) + 1
+    tall = images.shape[1] / images.shape[2]
+    # In units of the width of an image, which is 1.1 inches on paper.
+    cell_width, cell_height = 1.2, tall + 0.17 * lines + 0.12
+    size = (1.1 * cell_width * columns, 1.1 * cell_height * rows)
+    if max(size) * DPI >= LONGEST_SIDE:
+        raise InputError(f"{len(images)} images are too many for one picture; show fewer")
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for position, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(position, columns)
+        left, top = (column + 0.5) * cell_width - 0.5, row * cell_height + 0.06
+        axes.imshow(
+            image.squeeze(),
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            extent=(left, left + 1, top + tall, top),
+            interpolation="nearest",
+        )
+        shown = "\n".join(label(line) for line in caption.split("\n"))
+        axes.text(left + 0.5, top + tall + 0.05, shown, ha="center", va="top", fontsize=8)
+    axes.set(xlim=(0, columns * cell_width), ylim=(rows * cell_height, 0))
+    return figure
+
+
+def mistakes_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure | None:
+    """The wrong predictions with the highest confidence; None where everything is right."""
+    positions = most_confident_mistakes(predictions, count)
+    return _predicted_grid(predictions, test, positions) if len(positions) else None
+
+
+def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure:
+    """Test images drawn at random, the same ones every time, with what was predicted."""
+    return _predicted_grid(predictions, test, sample_positions(len(predictions), count))
+
+
+def sample_positions(images: int, count: int) -> Int64Array:
+    """Up to `count` sorted positions out of `images`, drawn once and for all."""
+    chosen = np.random.default_rng(0).choice(images, min(count, images), replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def _predicted_grid(
+    predictions: Predictions, test: LabelledImages, positions: Int64Array
+) -> Figure:
+    names, predicted = predictions.class_names, predictions.predicted
+    captions = [
+        f"{'✓' if predictions.correct[i] else '✗'} {names[predicted[i]]} "
+        f"{predictions.confidence[i]:.0%}\ntrue: {names[predictions.labels[i]]}"
+        for i in positions
+    ]
+    return image_grid(test.images[predictions.ids[positions]], captions)

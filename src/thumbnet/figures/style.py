@@ -1,0 +1,111 @@
+"""How every figure looks, and how one is written to a file."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from thumbnet.atomic import replacing_path
+from thumbnet.errors import InputError
+
+# The report replaces each of these by a CSS variable, so that charts follow the page between
+# light and dark; every colour of a chart must be one of them, possibly with an opacity.
+INK = "#1c2733"
+MUTED = "#5b6875"
+LINE = "#dde3e9"
+PAPER = "#ffffff"
+HEAT = "#7fb2ec"
+# Apart from each other in every common form of colour blindness, and 3:1 against the paper.
+SERIES = ("#2a6fbb", "#cf6212", "#13877a", "#8a4fbf", "#c0304f", "#74770f")
+MARKERS = ("o", "s", "D", "^", "v", "P")  # for those who see no colours at all
+
+LONGEST_LABEL = 20
+DPI = 160
+
+# Of each format, what Matplotlib would note of itself and of the day.
+FORMATS = {
+    "svg": ("Creator", "Date", "Format", "Type"),
+    "png": ("Software",),
+    "pdf": ("Creator", "Producer", "CreationDate"),
+}
+
+_STYLE: dict[Any, Any] = {  # Matplotlib types the keys as a union of 300 literals
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "lines.linewidth": 1.8,
+    # A class may be called "$x_1$"; that is a name, not a formula.
+    "text.parse_math": False,
+    # Text stays text: it is sharp, can be found and copied, and takes the font of the page.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "thumbnet",  # the same figure gives the same file
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's settings for all figures; also a decorator for what draws one."""
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # Names in scripts that DejaVu Sans lacks: SVG leaves the choice of font to the viewer.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def label(name: str) -> str:
+    """A name as a figure shows it: on one line, printable, and not too long."""
+    printable = "".join(letter if letter.isprintable() else "·" for letter in name)
+    if len(printable) > LONGEST_LABEL:
+        return printable[: LONGEST_LABEL - 1] + "…"
+    return printable
+
+
+def render(figure: Figure, target: Path | IO[bytes], file_format: str, background: str) -> None:
+    """Write a figure, without a date, so that the same figure gives the same bytes.
+
+    Args:
+        figure: what to write.
+        target: a path or an open binary file.
+        file_format: one of `FORMATS`.
+        background: a colour, or "none".
+    """
+    with style():
+        figure.savefig(
+            target,
+            format=file_format,
+            dpi=DPI,
+            facecolor=background,
+            metadata=dict.fromkeys(FORMATS[file_format]),
+        )
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure on white to a file, all of it or nothing.
+
+    Raises:
+        InputError: the name does not end in .png, .svg or .pdf.
+        JobError: the file cannot be written.
+    """
+    file_format = path.suffix.removeprefix(".").lower()
+    if file_format not in FORMATS:
+        raise InputError(f"{path}: give a name that ends in .png, .svg or .pdf")
+    with replacing_path(path) as beside:
+        render(figure, beside, file_format, PAPER)

@@ -1,0 +1,171 @@
+"""One HTML file about one or more runs, with all that it needs inside."""
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from thumbnet.atomic import write_text
+from thumbnet.data.dataset import Dataset
+from thumbnet.evaluation.comparison import PairComparison, compare_pair
+from thumbnet.figures.charts import (
+    NUMBERED_CLASSES,
+    class_f1_chart,
+    confusion_chart,
+    learning_curve,
+    reliability_chart,
+)
+from thumbnet.report import pictures, words
+from thumbnet.report.result import Result, read_results
+from thumbnet.report.rows import comparison_rows
+from thumbnet.report.svg import inline_svg
+from thumbnet.run import Run
+
+_HERE = Path(__file__).parent
+MISTAKES, SAMPLES, EXAMPLES = 12, 12, 6  # images in each section
+
+
+def build_report(runs: Sequence[Run], path: Path, dataset: Dataset | None) -> Path:
+    """Write a report on finished runs, tested on the same images.
+
+    Args:
+        runs: at least one; each has a column, a colour and a name in the report.
+        path: the HTML file to write.
+        dataset: the images the runs were tested on; without it, the report shows none.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: a run is unfinished, damaged or given twice, the runs were tested on
+            different images, or `dataset` holds others.
+        JobError: the file cannot be written.
+    """
+    results = read_results(runs, dataset)
+    pairs = [Pair.of(first, second) for first, second in combinations(results, 2)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "duration": words.duration,
+        "whole": words.whole,
+        "quote": shlex.quote,
+    }
+    script = (_HERE / "script.js").read_text(encoding="utf-8")
+    page = environment.get_template("template.html.j2").render(
+        results=results,
+        ranked=_ranked(results),
+        pairs=pairs,
+        rows=comparison_rows(results),
+        charts=_charts(results),
+        images=_images(results, pairs, dataset),
+        words=words,
+        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    write_text(path, page)
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two results and how they compare."""
+
+    first: Result
+    second: Result
+    comparison: PairComparison
+
+    @classmethod
+    def of(cls, first: Result, second: Result) -> "Pair":
+        comparison = compare_pair(first.name, first.predictions, second.name, second.predictions)
+        return cls(first, second, comparison)
+
+
+def _ranked(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: -result.evaluation.accuracy)
+
+
+def _charts(results: Sequence[Result]) -> dict[str, Any]:
+    """All charts as inline SVG, with their descriptions."""
+    histories = {result.name: result.history for result in results}
+    evaluations = {result.name: result.evaluation for result in results}
+    scores = [
+        f"{result.name}: " + ", ".join(f"{c.name} {c.f1:.2f}" for c in result.evaluation.classes)
+        for result in results
+    ]
+    return {
+        "learning": [
+            (
+                metric,
+                inline_svg(
+                    learning_curve(histories, metric),
+                    f"learning-{metric}",
+                    words.learning_description(results, metric),
+                ),
+            )
+            for metric in ("loss", "accuracy", "top_5_accuracy")
+            if any(metric in row for history in histories.values() for row in history)
+        ],
+        "confusion": [_confusion_charts(number, result) for number, result in enumerate(results)],
+        "small_confusion": len(results[0].evaluation.classes) <= NUMBERED_CLASSES,
+        "class_f1": inline_svg(
+            class_f1_chart(evaluations), "class-f1", f"F1 of each class. {'. '.join(scores)}."
+        ),
+        "reliability": inline_svg(
+            reliability_chart({result.name: result.predictions for result in results}),
+            "reliability",
+            "Accuracy against confidence. " + " ".join(map(words.confidence_sentence, results)),
+        ),
+    }
+
+
+def _confusion_charts(number: int, result: Result) -> tuple[Markup, Markup]:
+    """The confusion matrix in images and in percent."""
+    mistakes = "; ".join(
+        f"{true} for {predicted}, {times:,} of {images:,} times"
+        for true, predicted, times, images in words.top_confusions(result, 5)
+    )
+    most = f"Taken most often: {mistakes}." if mistakes else "There is no mistake."
+    return (
+        inline_svg(
+            confusion_chart(result.evaluation),
+            f"confusion-{number}-images",
+            f"Confusion matrix of {result.name}, in images. {most}",
+        ),
+        inline_svg(
+            confusion_chart(result.evaluation, normalised=True),
+            f"confusion-{number}-percent",
+            f"Confusion matrix of {result.name}, in percent of each row. {most}",
+        ),
+    )
+
+
+def _images(
+    results: Sequence[Result], pairs: Sequence[Pair], dataset: Dataset | None
+) -> dict[str, Any] | None:
+    """All pictures; those of a pair only where the best run is one of the two."""
+    if dataset is None:
+        return None
+    test, best = dataset.test, _ranked(results)[0]
+    return {
+        "mistakes": [pictures.mistakes(result, test, MISTAKES) for result in results],
+        "samples": pictures.samples(results, test, SAMPLES),
+        "pairs": [
+            (pair, *pictures.only_right(pair.comparison, pair.first, pair.second, test, EXAMPLES))
+            for pair in pairs
+            if best in (pair.first, pair.second)
+        ],
+    }

@@ -1,0 +1,121 @@
+"""What the report needs of a run, read and checked once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from thumbnet.data.dataset import Dataset, content_digest
+from thumbnet.errors import InputError
+from thumbnet.evaluation.metrics import Evaluation, evaluate
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.figures.style import SERIES
+from thumbnet.recipe import Recipe
+from thumbnet.run import Run
+
+_NEEDED = (
+    "architecture",
+    "data_name",
+    "data_source",
+    "epochs_run",
+    "images_per_second",
+    "latency_ms",
+    "model_bytes",
+    "parameters",
+    "stop_reason",
+    "train_images",
+    "train_seconds",
+    "validation_images",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished run, in memory.
+
+    Attributes:
+        name: what stands for the run in the report; no two are the same.
+        slot: which colour is the run's.
+        run, recipe, environment, metrics, history, predictions: as in the run directory.
+        evaluation: of `predictions`.
+    """
+
+    name: str
+    slot: int
+    run: Run
+    recipe: Recipe
+    environment: dict[str, Any]
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
+    predictions: Predictions
+    evaluation: Evaluation
+
+    @property
+    def overconfidence(self) -> float:
+        """Mean confidence less accuracy: above 0 where the model is too sure of itself."""
+        return float(self.predictions.confidence.mean(dtype=np.float64)) - self.evaluation.accuracy
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is recorded of the data: name, source and digests."""
+        return dict(self.environment.get("data") or {})
+
+
+def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:
+    """Read all runs of a report.
+
+    Raises:
+        InputError: no run, one given twice, unfinished or damaged, runs of different test images
+            or classes, or a dataset that is not the one they were tested on.
+    """
+    if not runs:
+        raise InputError("a report needs at least one run")
+    paths = Counter(run.path.resolve() for run in runs)
+    twice = [str(path) for path, times in paths.items() if times > 1]
+    if twice:
+        raise InputError(f"{twice[0]} is given twice; give each run once")
+    same_name = Counter(run.name for run in runs)
+    names = [run.name if same_name[run.name] == 1 else str(run.path) for run in runs]
+    results = [_read(run, names[i], i % len(SERIES)) for i, run in enumerate(runs)]
+    for result in results:
+        if result.predictions.class_names != results[0].predictions.class_names:
+            raise InputError(
+                f"{names[0]} and {result.name} know different classes; report on runs of the same "
+                "data set"
+            )
+        if dataset is not None:
+            _check_images(result, dataset)
+    return results
+
+
+def _read(run: Run, name: str, slot: int) -> Result:
+    metrics = run.metrics()
+    missing = [key for key in _NEEDED if key not in metrics]
+    if missing:
+        raise InputError(f"{run.metrics_path} is damaged: it holds no {', '.join(missing)}")
+    predictions = run.predictions()
+    if len(predictions) == 0:
+        raise InputError(f"{run.predictions_path} holds no predictions; train the run again")
+    return Result(
+        name=name,
+        slot=slot,
+        run=run,
+        recipe=run.recipe(),
+        environment=run.environment(),
+        metrics=metrics,
+        history=run.history(),
+        predictions=predictions,
+        evaluation=evaluate(predictions),
+    )
+
+
+def _check_images(result: Result, dataset: Dataset) -> None:
+    recorded = (result.data.get("digests") or {}).get("test_images")
+    too_high = result.predictions.ids.max() >= len(dataset.test)
+    if too_high or recorded != content_digest(dataset.test.images):
+        raise InputError(
+            f"{result.name} was tested on other images than those of {dataset.source}; give the "
+            "data it was made of, or none"
+        )

@@ -1,0 +1,87 @@
+"""The rows of the report's comparison table."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from thumbnet.report import words
+from thumbnet.report.result import Result
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run's value as text, and whether no other run has a better one."""
+
+    text: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measure and each run's value of it."""
+
+    title: str
+    note: str
+    cells: tuple[Cell, ...]
+
+
+def comparison_rows(results: Sequence[Result]) -> list[Row]:
+    """What is known of the runs, a row a measure."""
+
+    def test(name: str) -> list[float | None]:
+        return [getattr(result.evaluation, name) for result in results]
+
+    def macro(name: str) -> list[float | None]:
+        return [getattr(result.evaluation.macro_average, name) for result in results]
+
+    def metric(name: str) -> list[float | None]:
+        return [result.metrics.get(name) for result in results]
+
+    intervals = tuple(Cell(words.interval(result), best=False) for result in results)
+    top_k = f"Top-{results[0].evaluation.top_k} accuracy"
+    held_out = "on images held out of training"
+    ece = "expected; lower is better"
+    rows = [
+        _row("Test accuracy", "share of test images", _MORE, words.percent, test("accuracy")),
+        Row("95% interval", "of the test accuracy", intervals),
+        _row(top_k, "true class among the first", _MORE, words.percent, test("top_k_accuracy")),
+        _row("Validation accuracy", held_out, _MORE, words.percent, metric("validation_accuracy")),
+        _row("Macro F1", "mean over classes", _MORE, _three, macro("f1")),
+        _row("Macro precision", "mean over classes", _MORE, _three, macro("precision")),
+        _row("Macro recall", "mean over classes", _MORE, _three, macro("recall")),
+        _row("Log loss", "in nats; lower is better", _LESS, _three, test("log_loss")),
+        _row("Brier score", "0 to 2; lower is better", _LESS, _three, test("brier_score")),
+        _row("Calibration error", ece, _LESS, _three, test("expected_calibration_error")),
+        _row("Parameters", "numbers in the model", _LESS, words.whole, metric("parameters")),
+        _row("Model file", "size on disk", _LESS, words.file_size, metric("model_bytes")),
+        _row("Training time", "in all epochs", _LESS, words.duration, metric("train_seconds")),
+        _row("Throughput", "images a second", _MORE, words.whole, metric("images_per_second")),
+        _row("Latency", "of one image alone", _LESS, _milliseconds, metric("latency_ms")),
+    ]
+    return [row for row in rows if any(cell.text != _UNKNOWN for cell in row.cells)]
+
+
+_MORE, _LESS = 1, -1
+_UNKNOWN = "–"
+
+
+def _row(
+    title: str,
+    note: str,
+    better: int,
+    write: Callable[[float], str],
+    values: Sequence[float | None],
+) -> Row:
+    scores = [-math.inf if value is None else better * value for value in values]
+    texts = [_UNKNOWN if value is None else write(value) for value in values]
+    # Values that look the same in the table are equally good.
+    best = texts[scores.index(max(scores))] if len(set(texts)) > 1 else None
+    return Row(title, note, tuple(Cell(text, text == best) for text in texts))
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f} ms"

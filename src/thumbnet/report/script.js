@@ -1,0 +1,39 @@
+"use strict";
+
+// The button says where it leads: from what the system prefers to the other one, and back.
+const theme = document.getElementById("theme");
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
+const nameTheme = () => { theme.textContent = isDark() ? "Light" : "Dark"; };
+theme.addEventListener("click", () => {
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  nameTheme();
+});
+prefersDark.addEventListener("change", nameTheme);
+nameTheme();
+theme.hidden = false;
+
+for (const head of document.querySelectorAll("table.sortable th[data-column]")) {
+  const column = Number(head.dataset.column);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = head.textContent;
+  head.replaceChildren(button);
+  button.addEventListener("click", () => {
+    const body = head.closest("table").tBodies[0];
+    const text = (row) => row.cells[column].textContent.trim();
+    const number = (row) => Number(text(row).replaceAll(",", ""));
+    // Numbers begin with the highest, names with A.
+    const start = head.classList.contains("number") ? "descending" : "ascending";
+    const turned = start === "ascending" ? "descending" : "ascending";
+    const order = head.ariaSort === start ? turned : start;
+    const compare = head.classList.contains("number")
+      ? (a, b) => number(a) - number(b)
+      : (a, b) => text(a).localeCompare(text(b), "en", { numeric: true });
+    const rows = [...body.rows].sort(compare);
+    if (order === "descending") rows.reverse();
+    for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+    head.ariaSort = order;
+    body.append(...rows);
+  });
+}

@@ -1,0 +1,140 @@
+"""The report's sentences, and how it writes numbers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from thumbnet.evaluation.comparison import PairComparison
+from thumbnet.report.result import Result
+
+SIGNIFICANT = 0.05
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f}%"
+
+
+def whole(number: float) -> str:
+    """A number without decimals, in groups of three digits."""
+    return f"{number:,.0f}"
+
+
+def interval(result: Result) -> str:
+    """The 95% interval of the accuracy."""
+    evaluation = result.evaluation
+    return f"{100 * evaluation.accuracy_low:.1f}–{100 * evaluation.accuracy_high:.1f}%"
+
+
+def p_value(p: float) -> str:
+    """A p-value with its sign of relation, which no line break parts."""
+    text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def duration(seconds: float) -> str:
+    """A time, in the two units that matter."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def file_size(size: float) -> str:
+    """Bytes in kB or MB."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def headline(ranked: Sequence[Result]) -> str:
+    """How often each run is right, the best first."""
+    best, *others = ranked
+    first = (
+        f"{best.name} is right on {percent(best.evaluation.accuracy)} of "
+        f"{best.evaluation.images:,} test images (95% interval {interval(best)})"
+    )
+    rest = [f"{r.name} on {percent(r.evaluation.accuracy)} ({interval(r)})" for r in others]
+    return ", ".join([first, *rest]) + "."
+
+
+def lead(pair: PairComparison, first: Result, second: Result) -> str:
+    """Whether one of two runs is better beyond chance."""
+    better, other = first, second
+    if first.evaluation.accuracy < second.evaluation.accuracy:
+        better, other = second, first
+    points = 100 * (better.evaluation.accuracy - other.evaluation.accuracy)
+    verdict = "is beyond chance" if pair.p_value < SIGNIFICANT else "may be chance"
+    return (
+        f"The lead of {better.name} over {other.name}, {points:.1f} points, {verdict} "
+        f"(McNemar test, {p_value(pair.p_value)})."
+    )
+
+
+def top_confusions(result: Result, count: int) -> list[tuple[str, str, int, int]]:
+    """The most frequent mistakes: true class, predicted class, mistakes, images of the class."""
+    mistakes = result.evaluation.confusion.copy()
+    np.fill_diagonal(mistakes, 0)
+    names, support = result.predictions.class_names, result.evaluation.confusion.sum(axis=1)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
+    cells = (np.unravel_index(i, mistakes.shape) for i in order)
+    return [
+        (names[true], names[predicted], int(mistakes[true, predicted]), int(support[true]))
+        for true, predicted in cells
+        if mistakes[true, predicted]
+    ]
+
+
+def class_sentence(result: Result) -> str:
+    """Which classes the run knows best and least."""
+    ranked = sorted(result.evaluation.classes, key=lambda scores: -scores.f1)
+    best, worst = ranked[0], ranked[-1]
+    return (
+        f"Best at {best.name} (F1 {best.f1:.3f}), worst at {worst.name} ({worst.f1:.3f}); the mean "
+        f"over classes is {result.evaluation.macro_average.f1:.3f}."
+    )
+
+
+def confusion_sentence(result: Result) -> str:
+    """Which class the run most often takes for which."""
+    found = top_confusions(result, 1)
+    if not found:
+        return f"{result.name} makes no mistake."
+    true, predicted, times, images = found[0]
+    return f"{result.name} most often takes {true} for {predicted}: {times:,} of {images:,} images."
+
+
+def confidence_sentence(result: Result) -> str:
+    """Whether the run is as sure of itself as it may be."""
+    gap = result.overconfidence
+    claimed, right = percent(result.evaluation.accuracy + gap), percent(result.evaluation.accuracy)
+    if abs(gap) < 0.01:
+        return (
+            f"The confidence of {result.name} is sound on average: it claims {claimed} and is "
+            f"right on {right}."
+        )
+    word = "high" if gap > 0 else "low"
+    return (
+        f"The confidence of {result.name} is {abs(100 * gap):.1f} points too {word} on average: "
+        f"it claims {claimed} and is right on {right}."
+    )
+
+
+def learning_description(results: Sequence[Result], metric: str) -> str:
+    """What the learning curve shows, for those who do not see it."""
+    sentences = []
+    for result in results:
+        for column, part in ((metric, "training"), (f"validation_{metric}", "validation")):
+            values = [row[column] for row in result.history if column in row]
+            if values:
+                first, last = f"{values[0]:.3g}", f"{values[-1]:.3g}"
+                sentences.append(
+                    f"{result.name}, {part}: from {first} to {last} in {len(values)} epochs."
+                )
+    return f"{metric.replace('_', ' ')} by epoch. {' '.join(sentences)}"

@@ -1,0 +1,122 @@
+"""The report in a real browser, where there is one."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.report.build import build_report
+from thumbnet.run import Run
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+
+WIDTHS = (400, 1400)
+
+# Looks at the report from outside, as its own policy admits no script but its own.
+LOOK = """
+const look = (frame) => {
+  const page = frame.contentDocument, root = page.documentElement;
+  const box = (element) => element.getBoundingClientRect();
+  const cut = [...page.querySelectorAll(".chart svg")].flatMap((chart) => {
+    const outer = box(chart);
+    return [...chart.querySelectorAll("text")].filter((text) => {
+      const inner = box(text);
+      return inner.left < outer.left - 1 || inner.right > outer.right + 1
+        || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
+    }).map((text) => text.textContent);
+  });
+  const ground = () => getComputedStyle(root).backgroundColor;
+  const before = ground();
+  page.getElementById("theme").click();
+  const after = ground();
+  const f1 = [...page.querySelectorAll(".sortable th button")].find((b) => b.textContent === "F1");
+  const rows = () => [...page.querySelectorAll(".sortable tbody tr")];
+  const column = () => rows().map((row) => Number(row.cells[4].textContent));
+  f1.click();
+  const falling = column();
+  f1.click();
+  return {
+    width: root.clientWidth, content: root.scrollWidth, cut, before, after,
+    falling, rising: column(), sort: f1.parentElement.getAttribute("aria-sort"),
+  };
+};
+addEventListener("load", () => {
+  const found = [...document.querySelectorAll("iframe")].map(look);
+  document.body.innerHTML = "<pre></pre>";
+  document.querySelector("pre").textContent = JSON.stringify(found);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(
+    make_run: Callable[..., Run], small: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[dict[str, Any]], str]:
+    """What a browser finds in a report, 400 and 1400 pixels wide, and what it logs."""
+    folder = tmp_path_factory.mktemp("browser")
+    names = ("ann", "a-run-with-a-rather-long-name", "cnn")
+    report = build_report([make_run(name) for name in names], folder / "report.html", small)
+    source = html.escape(report.read_text(encoding="utf-8"))
+    frames = [f'<iframe style="width:{w}px" srcdoc="{source}"></iframe>' for w in WIDTHS]
+    page = folder / "page.html"
+    page.write_text(f"<!doctype html>{''.join(frames)}<script>{LOOK}</script>", encoding="utf-8")
+    return _open(page, folder)
+
+
+def _open(page: Path, folder: Path) -> tuple[list[dict[str, Any]], str]:
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    flags += " --disable-background-networking --disable-component-update --disable-dev-shm-usage"
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            *flags.split(),
+            f"--user-data-dir={folder / 'profile'}",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r"<pre>(\[.*\])</pre>", done.stdout)
+    assert found, done.stderr[-2000:]
+    return json.loads(html.unescape(found[1])), done.stderr
+
+
+def test_nothing_is_wider_than_the_screen(seen: tuple[list[dict[str, Any]], str]) -> None:
+    for width, view in zip(WIDTHS, seen[0], strict=True):
+        assert view["content"] <= view["width"] <= width
+
+
+def test_no_chart_cuts_off_its_text(seen: tuple[list[dict[str, Any]], str]) -> None:
+    for view in seen[0]:
+        assert view["cut"] == []
+
+
+def test_the_console_stays_empty(seen: tuple[list[dict[str, Any]], str]) -> None:
+    assert [line for line in seen[1].splitlines() if "CONSOLE" in line] == []
+
+
+def test_the_theme_can_be_changed(seen: tuple[list[dict[str, Any]], str]) -> None:
+    for view in seen[0]:
+        assert view["before"] != view["after"]
+
+
+def test_the_table_of_classes_sorts(seen: tuple[list[dict[str, Any]], str]) -> None:
+    for view in seen[0]:
+        assert view["falling"] == sorted(view["falling"], reverse=True)
+        assert view["rising"] == sorted(view["rising"])
+        assert view["falling"] != view["rising"]
+        assert view["sort"] == "ascending"

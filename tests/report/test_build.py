@@ -1,0 +1,178 @@
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.errors import InputError
+from thumbnet.evaluation.metrics import evaluate
+from thumbnet.report.build import build_report
+from thumbnet.run import Run
+
+MakeRun = Callable[..., Run]
+
+HOSTILE = ("<script>alert(1)</script>", "$x_1$ & \"y\" 'z'", "_hidden", "line\nbreak\x07", "漢字")
+
+
+class Page(HTMLParser):
+    """A parsed report: elements with their attributes, and the text that is shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.shown: list[str] = []
+        self.inside = ""
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self.inside not in ("script", "style"):
+            self.shown.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join("".join(self.shown).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def report(runs: list[Run], dataset: Dataset | None) -> Page:
+    return Page(build_report(runs, runs[0].report_path, dataset))
+
+
+@pytest.fixture(scope="module")
+def two(make_run: MakeRun, small: Dataset) -> list[Run]:
+    return [make_run("a", skill=3.0), make_run("bb", skill=1.0)]
+
+
+@pytest.fixture(scope="module")
+def page(two: list[Run], small: Dataset) -> Page:
+    """The report on two runs."""
+    return report(two, small)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_has_every_section_and_says_how_good_each_run_is(
+    count: int, make_run: MakeRun, small: Dataset
+) -> None:
+    runs = [make_run(name, skill) for name, skill in (("a", 4.0), ("bb", 1.0), ("ccc", 2.0))]
+    page = report(runs[:count], small)
+
+    sections = {attributes.get("id") for attributes in page.all("section")}
+    expected = {"figures", "learning", "confusion", "classes", "calibration", "mistakes", "method"}
+    assert expected <= sections
+    assert ("differences" in sections) == (count > 1)
+    for run in runs[:count]:
+        accuracy = evaluate(run.predictions()).accuracy
+        assert re.search(rf"{run.name} (is right )?on {100 * accuracy:.1f}%", page.words)
+    # Loss, accuracy, two matrices a run, F1 of classes, reliability.
+    charts = [svg for svg in page.all("svg") if svg.get("role") == "img"]
+    assert len(charts) == 4 + 2 * count
+    assert all(svg["aria-label"] for svg in charts)
+
+
+def test_needs_nothing_but_itself(page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            if name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
+                assert (value or "").startswith(("data:", "#")), (tag, name, value)
+            assert not name.startswith("on")
+    without_namespaces = page.text.replace("http://www.w3.org/", "")
+    assert "http://" not in without_namespaces
+    assert "https://" not in without_namespaces
+    assert not re.search(r"url\((?!#)", page.text)
+    assert "@import" not in page.text
+    assert len(page.text.encode()) < 5_000_000
+
+
+def test_every_reference_leads_to_one_id(page: Page) -> None:
+    ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+    assert max(ids.values()) == 1
+    references = re.findall(r"url\(#([^)]*)\)", page.text)
+    for _, attributes in page.elements:
+        href = attributes.get("href") or ""
+        references += [href[1:]] if href.startswith("#") else []
+        references += (attributes.get("aria-labelledby") or "").split()
+    assert len(references) > 20
+    assert set(references) <= set(ids)
+
+
+def test_charts_take_their_colours_from_the_page(page: Page) -> None:
+    shapes = [a for tag, a in page.elements if tag in ("path", "text", "use") and a.get("style")]
+    colours = set(re.findall(r"(?:fill|stroke): (#\w+|var\(--[\w-]+\))", str(shapes)))
+    assert {"var(--ink)", "var(--series-0)", "var(--series-1)", "var(--heat)"} <= colours
+    assert not {colour for colour in colours if colour.startswith("#")}
+
+
+def test_names_of_strangers_are_shown_and_not_obeyed(make_run: MakeRun, small: Dataset) -> None:
+    runs = [make_run(name, class_names=HOSTILE) for name in ("<u>run & $a$", "_second")]
+    page = report(runs, small)
+
+    assert len(page.all("script")) == 1
+    assert not page.all("u")
+    assert "alert(1)" in page.words
+    for name in ("<script>alert(1)</script>", "$x_1$ & \"y\" 'z'", "_hidden", "漢字", "_second"):
+        assert name in page.words
+    # In the charts too: a legend entry, and ticks of a matrix.
+    charts = page.text[page.text.index("<svg") :]
+    assert ">_second</text>" in charts
+    assert ">$x_1$ &amp; \"y\" 'z'</text>" in charts
+
+
+def test_shows_no_image_where_there_is_no_dataset(two: list[Run]) -> None:
+    page = report(two, None)
+
+    assert not page.all("img")
+    assert page.words.count("The images are not shown") == 3
+
+
+def test_shows_the_most_confident_mistake_first(page: Page, two: list[Run]) -> None:
+    predictions = two[0].predictions()
+    wrong = predictions.confidence * ~predictions.correct
+    alternatives = [str(image["alt"]) for image in page.all("img")]
+    assert alternatives[0] == f"Test image {wrong.argmax()}"
+
+
+def test_a_hundred_classes_fit(make_run: MakeRun, small: Dataset) -> None:
+    names = tuple(f"class {number}" for number in range(100))
+    page = report([make_run("a", 3.0, names)], small)
+
+    assert len(page.text.encode()) < 5_000_000
+    assert page.words.count("class 99") >= 3  # table, chart of F1, matrices
+
+
+def test_a_run_without_mistakes_says_so(make_run: MakeRun, small: Dataset) -> None:
+    page = report([make_run("a", skill=99.0)], small)
+
+    assert "a makes no mistake." in page.words
+    assert "There is no mistake." in page.words
+
+
+def test_refuses_what_it_cannot_report_on(
+    make_run: MakeRun, small: Dataset, sample: Dataset, tmp_path: Path
+) -> None:
+    run, path = make_run("a"), tmp_path / "report.html"
+    other = make_run("other", class_names=("x", "y"))
+    with pytest.raises(InputError, match="at least one run"):
+        build_report([], path, small)
+    with pytest.raises(InputError, match="given twice"):
+        build_report([run, Run(run.path / ".." / "a")], path, small)
+    with pytest.raises(InputError, match="different classes"):
+        build_report([run, other], path, small)
+    with pytest.raises(InputError, match="tested on other images"):
+        build_report([run], path, sample)
+    run.write_metrics({"accuracy": 0.5})
+    with pytest.raises(InputError, match="it holds no architecture"):
+        build_report([run], path, small)
+    run.metrics_path.unlink()
+    with pytest.raises(InputError, match="did not finish"):
+        build_report([run], path, small)
+    assert not path.exists()

@@ -1,0 +1,215 @@
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from thumbnet.data.dataset import Dataset, UInt8Array
+from thumbnet.errors import InputError, JobError
+from thumbnet.evaluation.metrics import evaluate, expected_calibration_error
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.figures import (
+    class_f1_chart,
+    confusion_chart,
+    image_grid,
+    learning_curve,
+    mistakes_grid,
+    reliability_chart,
+    samples_grid,
+    save_figure,
+    write_figures,
+)
+from thumbnet.figures.charts import reliability_of
+from thumbnet.figures.style import LONGEST_LABEL, label
+from thumbnet.run import Run
+
+
+def predictions_of(classes: int = 10, images: int = 300, seed: int = 0) -> Predictions:
+    generator = np.random.default_rng(seed)
+    labels = np.arange(images, dtype=np.int64) % classes
+    logits = generator.normal(size=(images, classes))
+    logits[np.arange(images), labels] += 1.5
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = tuple(f"class {number}" for number in range(classes))
+    return Predictions(probabilities.astype(np.float32), labels, np.arange(images), names)
+
+
+def points(line: Line2D) -> npt.NDArray[np.float64]:
+    return np.asarray(line.get_xydata(), dtype=np.float64)
+
+
+def drawn_images(figure: Figure) -> UInt8Array:
+    return np.array([image.get_array() for image in figure.axes[0].images])
+
+
+@given(st.integers(2, 12), st.integers(1, 80), st.integers(0, 1000))
+def test_reliability_counts_every_image_once(classes: int, images: int, seed: int) -> None:
+    predictions = predictions_of(classes, images, seed)
+    bins = reliability_of(predictions)
+
+    assert bins.images.sum() == images
+    assert bins.images.min() > 0
+    assert (np.diff(bins.confidence) > 0).all()
+    assert bins.accuracy @ bins.images == pytest.approx(predictions.correct.sum())
+    error = np.abs(bins.accuracy - bins.confidence) @ bins.images / images
+    assert error == pytest.approx(
+        expected_calibration_error(predictions.confidence, predictions.correct), abs=1e-6
+    )
+
+
+def test_learning_curve_draws_what_was_measured() -> None:
+    histories = {
+        "_a": [{"epoch": 1, "loss": 2.0, "validation_loss": 2.5}, {"epoch": 2, "loss": 1.0}],
+        "b": [{"epoch": 1, "loss": 3.0}],
+    }
+    figure = learning_curve(histories, "loss")
+
+    lines = [points(line) for line in figure.axes[0].lines]
+    assert np.array_equal(lines[0], [(1, 2.0), (2, 1.0)])
+    assert np.array_equal(lines[1], [(1, 2.5)])
+    assert np.array_equal(lines[2], [(1, 3.0)])
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["_a", "b", "training", "validation"]
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_confusion_chart_numbers_its_cells(normalised: bool) -> None:
+    evaluation = evaluate(predictions_of())
+    axes = confusion_chart(evaluation, normalised=normalised).axes[0]
+
+    row, column = 3, 3
+    text = axes.texts[10 * row + column].get_text()
+    count = evaluation.confusion[row, column]
+    assert text == (f"{100 * count / 30:.0f}" if normalised else f"{count}")
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(predictions_of().class_names)
+
+
+def test_confusion_chart_of_a_hundred_classes_has_labels_and_no_numbers(tmp_path: Path) -> None:
+    evaluation = evaluate(predictions_of(classes=100))
+    figure = confusion_chart(evaluation)
+    save_figure(figure, tmp_path / "confusion.svg")
+
+    axes = figure.axes[0]
+    assert not axes.texts
+    assert len(axes.get_xticklabels()) == 100
+    assert (tmp_path / "confusion.svg").stat().st_size < 500_000
+    boxes = [t.get_window_extent() for t in axes.get_yticklabels()]
+    assert not any(upper.overlaps(lower) for upper, lower in pairwise(boxes))
+
+
+def test_class_f1_chart_puts_the_best_class_on_top() -> None:
+    evaluation = evaluate(predictions_of())
+    axes = class_f1_chart({"a": evaluation, "b": evaluate(predictions_of(seed=1))}).axes[0]
+
+    best = max(evaluation.classes, key=lambda scores: scores.f1)
+    assert axes.get_yticklabels()[-1].get_text() == best.name
+    assert points(axes.lines[0])[-1, 0] == pytest.approx(best.f1)
+
+
+def test_reliability_chart_leaves_out_what_few_images_say() -> None:
+    predictions = predictions_of()
+    above, below = reliability_chart({"a": predictions}).axes
+
+    bins = reliability_of(predictions)
+    assert len(points(above.lines[1])) == (bins.images >= 10).sum() < len(bins.images)
+    assert len(points(below.lines[0])) == len(bins.images)
+
+
+def test_image_grid_shows_the_pixels(sample: Dataset, tmp_path: Path) -> None:
+    images = sample.test.images[:5]
+    figure = image_grid(images, ["a", "b", "c", "d", "$e$"], columns=3)
+
+    assert np.array_equal(drawn_images(figure), images)
+    assert figure.axes[0].texts[-1].get_text() == "$e$"
+    save_figure(figure, tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        width, height = picture.size
+    assert 1.1 < width / height < 1.4  # three columns, two rows with captions
+
+
+def test_image_grid_takes_grey_images(sample: Dataset) -> None:
+    figure = image_grid(sample.test.images[:2, :, :, :1], ["a", "b"])
+    assert drawn_images(figure).shape == (2, 32, 32)
+
+
+def test_image_grid_refuses_what_makes_no_grid(sample: Dataset) -> None:
+    with pytest.raises(InputError, match="0 images"):
+        image_grid(sample.test.images[:0], [])
+    with pytest.raises(InputError, match="2 captions"):
+        image_grid(sample.test.images[:3], ["a", "b"])
+    with pytest.raises(InputError, match="show fewer"):
+        image_grid(np.zeros((900, 32, 32, 3), np.uint8), [""] * 900, columns=900)
+
+
+def test_grids_show_the_images_that_were_predicted(small: Dataset) -> None:
+    predictions = predictions_of(images=len(small.test))
+    mistakes = mistakes_grid(predictions, small.test, count=3)
+    samples = samples_grid(predictions, small.test, count=4)
+
+    assert mistakes is not None
+    surest = int((predictions.confidence * ~predictions.correct).argmax())
+    assert np.array_equal(drawn_images(mistakes)[0], small.test.images[surest])
+    assert len(drawn_images(samples)) == 4
+    right = Predictions(np.eye(2, dtype=np.float32), np.arange(2), np.arange(2), ("a", "b"))
+    assert mistakes_grid(right, small.test) is None
+
+
+@given(st.text(max_size=60))
+def test_labels_are_short_and_printable(name: str) -> None:
+    shown = label(name)
+    assert len(shown) <= LONGEST_LABEL
+    assert shown.isprintable()
+    assert shown == name or len(name) > LONGEST_LABEL or not name.isprintable()
+
+
+def test_charts_keep_names_as_they_are(tmp_path: Path) -> None:
+    names = ("$x_1$", "<b>&", "_under", "漢字", "line\nbreak")
+    probabilities = np.full((5, 5), 0.2, np.float32)
+    predictions = Predictions(probabilities, np.arange(5), np.arange(5), names)
+    save_figure(confusion_chart(evaluate(predictions)), tmp_path / "chart.svg")
+
+    texts = {element.text for element in ElementTree.parse(tmp_path / "chart.svg").iter()}
+    assert {"$x_1$", "<b>&", "_under", "漢字", "line·break"} <= texts
+
+
+def test_save_figure_gives_the_same_bytes_again(tmp_path: Path) -> None:
+    for suffix in ("svg", "png", "pdf"):
+        for name in ("first", "second"):
+            figure = learning_curve({"a": [{"epoch": 1, "loss": 2.0}]})
+            save_figure(figure, tmp_path / f"{name}.{suffix}")
+        first, second = (tmp_path / f"{name}.{suffix}" for name in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_save_figure_says_what_it_cannot_do(tmp_path: Path) -> None:
+    figure = learning_curve({}, "loss")
+    with pytest.raises(InputError, match=r"ends in \.png"):
+        save_figure(figure, tmp_path / "figure.docx")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(JobError, match="cannot write"):
+        save_figure(figure, tmp_path / "file" / "figure.svg")
+
+
+def test_write_figures(tmp_path: Path, small: Dataset) -> None:
+    run = Run(tmp_path)
+    predictions_of(images=len(small.test)).save(run.predictions_path)
+    run.write_history([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
+
+    write_figures(run, small)
+    assert {path.name for path in run.figures_path.iterdir()} == {
+        "class_f1.svg",
+        "confusion.svg",
+        "confusion_normalised.svg",
+        "learning_accuracy.svg",
+        "learning_loss.svg",
+        "mistakes.png",
+        "reliability.svg",
+        "samples.png",
+    }
