@@ -1,14 +1,20 @@
-"""Fixtures that several test files share: real images, and one small trained run."""
+"""Fixtures that several test files share: real images, a trained run, runs made of numbers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from thumbnet.data.sources import load_cifar10
 
-from thumbnet.data.dataset import Dataset
+from thumbnet.data.dataset import Dataset, Int64Array
+from thumbnet.data.sources import load_cifar10
+from thumbnet.evaluation.metrics import evaluate
+from thumbnet.evaluation.predictions import Predictions
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
 from thumbnet.run import Run
+
+MakeRun = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +67,58 @@ def _cache_of_its_own(
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("THUMBNET_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture(scope="session")
+def make_run(
+    tmp_path_factory: pytest.TempPathFactory, small: Dataset, tiny_recipe: Recipe
+) -> MakeRun:
+    """Write a run on the test images of `small`; the higher the skill, the more it gets right."""
+
+    def make(name: str, skill: float = 2.0, class_names: tuple[str, ...] | None = None) -> Run:
+        names = class_names or small.class_names
+        labels = small.test.labels if class_names is None else _labels(len(small.test), len(names))
+        generator = np.random.default_rng(len(name))
+        logits = generator.normal(size=(len(labels), len(names)))
+        logits[np.arange(len(labels)), labels] += skill
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        predictions = Predictions(
+            probabilities.astype(np.float32), labels, np.arange(len(labels)), names
+        )
+        run = Run.create(tmp_path_factory.mktemp("runs") / name, tiny_recipe)
+        predictions.save(run.predictions_path)
+        run.write_environment(
+            {"python": "3.11", "versions": {"numpy": "2"}, "data": {"digests": small.digests}}
+        )
+        run.write_history(
+            [
+                {"epoch": epoch, "loss": 2 / epoch, "accuracy": 0.3 * epoch, "validation_loss": 2.1}
+                for epoch in (1, 2)
+            ]
+        )
+        run.write_metrics(
+            {
+                "run": name,
+                "architecture": "ann",
+                "accuracy": evaluate(predictions).accuracy,
+                "data_name": small.name,
+                "data_source": small.source,
+                "epochs_run": 2,
+                "images_per_second": 12_345.6,
+                "latency_ms": 1.25,
+                "model_bytes": 1_234_567,
+                "parameters": 98_765,
+                "stop_reason": "finished all 2 epochs",
+                "train_images": 300,
+                "train_seconds": 192.0,
+                "validation_accuracy": None,
+                "validation_images": 100,
+            }
+        )
+        return run
+
+    return make
+
+
+def _labels(images: int, classes: int) -> Int64Array:
+    return np.arange(images, dtype=np.int64) % classes

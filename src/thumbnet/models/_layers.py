@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
 
 from thumbnet.data.dataset import UInt8Array
 
@@ -43,8 +42,6 @@ def whitening_filters(vectors: Float32Array, count: int, floor: float) -> Float3
         float32 array of shape (size, count): the eigenvectors of the covariance about zero, each
         divided by the root of its eigenvalue.
     """
-    size = vectors.shape[1]
-    covariance = vectors.T @ vectors / len(vectors)
-    variances, directions = eigh(covariance, subset_by_index=[size - count, size - 1])
+    variances, directions = np.linalg.eigh(vectors.T @ vectors / len(vectors))
     filters: Float32Array = directions / np.sqrt(np.maximum(variances, 0) + floor)
-    return filters[:, ::-1].astype(np.float32)
+    return filters[:, ::-1][:, :count].astype(np.float32)

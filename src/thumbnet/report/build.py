@@ -76,7 +76,8 @@ def build_report(runs: Sequence[Run], path: Path, dataset: Dataset | None) -> Pa
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    write_text(path, page)
+    # The template's macros leave blank lines before the document type.
+    write_text(path, page.lstrip())
     return path
 
 
