@@ -1,9 +1,11 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from thumbnet.data.dataset import Dataset, UInt8Array
+from thumbnet.errors import InputError
 from thumbnet.models import architectures, build_model, parameters_class
 from thumbnet.runtime import prepare_keras
 
@@ -76,3 +78,55 @@ def test_pictures_of_one_colour_are_no_trouble() -> None:
     images = np.full((4, 32, 32, 3), 7, np.uint8)
     for architecture in architectures():
         assert np.isfinite(np.asarray(build(architecture, images)(images))).all()
+
+
+def test_the_components_of_an_ann_are_uncorrelated(sample: Dataset) -> None:
+    keras = prepare_keras()
+    model = build("ann", sample.train.images, shrink=2, components=32)
+    whitened = keras.Model(model.input, model.get_layer("whiten").output)
+    values = np.asarray(whitened(sample.train.images))
+    products = values.T @ values / len(values)
+    variances = np.diag(products)
+    np.testing.assert_allclose(products, np.diag(variances), atol=1e-3)
+    # Alike in size, but for the floor that keeps the faintest from being blown up.
+    assert (np.diff(variances) < 1e-3).all()
+    assert 0.5 < variances[-1] < variances[0] < 1.01
+    assert not model.get_layer("whiten").trainable_variables
+
+
+def test_more_components_than_values_are_refused(small: Dataset) -> None:
+    with pytest.raises(InputError, match=r"components is 49, more than the 48 values of a picture"):
+        build("ann", small.train.images, shrink=8, components=49)
+
+
+def test_the_filters_of_a_cnn_whiten_patches(sample: Dataset) -> None:
+    keras = prepare_keras()
+    model = build("cnn", sample.train.images)
+    whitened = keras.Model(model.input, model.get_layer("whiten").output)
+    values = np.asarray(whitened(sample.train.images)).reshape(-1, 24)
+    np.testing.assert_allclose(values[:, :12], -values[:, 12:], atol=1e-4)
+    products = values[:, :12].T @ values[:, :12] / len(values)
+    np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-2)
+    assert np.diag(products).max() == pytest.approx(1, abs=0.01)
+
+
+def test_blocks_start_by_passing_their_input_on(small: Dataset) -> None:
+    kernel = np.asarray(build("cnn", small.train.images).get_layer("block_2_2_convolution").kernel)
+    expected = np.zeros((3, 3, 16, 16))
+    expected[1, 1] = np.eye(16)
+    np.testing.assert_array_equal(kernel, expected)
+
+
+def test_images_too_small_for_the_blocks_are_refused() -> None:
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(InputError, match=r"images of 8×8 pixels are too small for 3 blocks"):
+        build("cnn", images, widths=[8, 8, 8])
+
+
+def test_a_saved_model_names_nothing_of_thumbnet(small: Dataset, tmp_path: Path) -> None:
+    """So that Keras alone can open it."""
+    for architecture in architectures():
+        path = tmp_path / f"{architecture}.keras"
+        build(architecture, small.train.images).save(path)
+        with zipfile.ZipFile(path) as archive:
+            assert b"thumbnet" not in archive.read("config.json")
