@@ -171,7 +171,7 @@ def test_a_run_is_not_resumed_with_other_images(
 ) -> None:
     with pytest.raises(JobError):
         train(tiny_recipe, small, tmp_path / "run", Interrupting(2))
-    with pytest.raises(InputError, match="trained on other images than bundled sample"):
+    with pytest.raises(InputError, match="begun with other images than those of: bundled sample"):
         resume(tmp_path / "run", sample, SilentDisplay())
 
 
@@ -258,6 +258,17 @@ def test_a_directory_in_use_is_not_touched(
     with pytest.raises(InputError, match=r"mine.txt is a file"):
         train(tiny_recipe, small, tmp_path / "mine.txt", SilentDisplay())
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_cannot_be_trained_leaves_nothing(
+    tiny_recipe: Recipe, small: Dataset, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe.override({"model": {"architecture": "cnn", "widths": [4] * 6}})
+    with pytest.raises(InputError, match="too small for 6 blocks"):
+        train(recipe, small, tmp_path / "run", SilentDisplay())
+    with pytest.raises(InputError, match=r"validation share of 0.001 of 400 images"):
+        train(tiny_recipe.override({"validation": 0.001}), small, tmp_path / "run", SilentDisplay())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_file_from_elsewhere_is_not_opened(finished_run: Run, tmp_path: Path) -> None:

@@ -55,15 +55,25 @@ class Run:
             InputError: the directory holds something already.
             JobError: it cannot be written.
         """
+        cls.require_free(path)
         run = cls(Path(path))
-        if run.path.exists() and not run.path.is_dir():
+        write_text(run.recipe_path, recipe.to_toml())
+        return run
+
+    @staticmethod
+    def require_free(path: str | Path) -> None:
+        """Refuse a path that a new run cannot have.
+
+        Raises:
+            InputError: it is a file, or a directory that is not empty.
+        """
+        directory = Path(path)
+        if directory.exists() and not directory.is_dir():
             raise InputError(f"{path} is a file; give a directory for the run")
-        if run.path.is_dir() and any(run.path.iterdir()):
+        if directory.is_dir() and any(directory.iterdir()):
             raise InputError(
                 f"{path} is not empty; choose another directory, or overwrite or resume the run"
             )
-        write_text(run.recipe_path, recipe.to_toml())
-        return run
 
     @property
     def name(self) -> str:

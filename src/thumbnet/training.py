@@ -17,7 +17,7 @@ from thumbnet.checkpoints import (
     save_checkpoint,
     write_variables,
 )
-from thumbnet.data.dataset import Dataset, LabelledImages
+from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError, JobError
@@ -81,6 +81,10 @@ def train(
             can be resumed.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
+    display = display or choose_display()
+    # What cannot be trained leaves no directory behind.
+    Run.require_free(out)
+    prepared = _prepare(recipe, dataset, display)
     run = Run.create(out, recipe)
     run.write_environment(
         describe_environment()
@@ -95,7 +99,7 @@ def train(
             },
         }
     )
-    return _train(run, recipe, dataset, display or choose_display())
+    return _train(run, recipe, dataset, prepared, display)
 
 
 def resume(run: Run | str | Path, dataset: Dataset, display: Display | None = None) -> Run:
@@ -111,15 +115,29 @@ def resume(run: Run | str | Path, dataset: Dataset, display: Display | None = No
         JobError: as in `train`.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    if run.finished:
-        return run
     before = run.environment().get("data", {}).get("digests")
     if before != dataset.digests:
         raise InputError(
-            f"{run.path} was trained on other images than {dataset.source}; resume it with "
-            "the data it began with"
+            f"{run.path} was begun with other images than those of: {dataset.source}; resume it "
+            "with the same data, or begin anew with --overwrite"
         )
-    return _train(run, run.recipe(), dataset, display or choose_display())
+    if run.finished:
+        return run
+    recipe, display = run.recipe(), display or choose_display()
+    return _train(run, recipe, dataset, _prepare(recipe, dataset, display), display)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A model that is ready for its first step, and the images that it will see.
+
+    `held_out` are the indices of the validation images among the training images.
+    """
+
+    model: "keras.Model"
+    batches: Batches
+    validation: LabelledImages
+    held_out: Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,27 +170,38 @@ class _Job:
         return peak * learning_rate_share(self.recipe.schedule, progress)
 
 
-def _train(run: Run, recipe: Recipe, dataset: Dataset, display: Display) -> Run:
-    indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
-    training, validation = dataset.train.take(indices), dataset.train.take(held_out)
+def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
     display.message(f"{recipe.name}: building the model")
-    model = _compiled_model(recipe, training, len(dataset.class_names))
+    indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
+    training = dataset.train.take(indices)
+    return _Prepared(
+        model=_compiled_model(recipe, training, len(dataset.class_names)),
+        batches=Batches(training, recipe.batch_size, recipe.augmentation, recipe.seed),
+        validation=dataset.train.take(held_out),
+        held_out=held_out,
+    )
+
+
+def _train(
+    run: Run, recipe: Recipe, dataset: Dataset, prepared: _Prepared, display: Display
+) -> Run:
+    model, batches = prepared.model, prepared.batches
     state = TrainingState(**(restore_checkpoint(run.checkpoints_path, model) or {}))
     job = _Job(
         run=run,
         recipe=recipe,
         model=model,
-        batches=Batches(training, recipe.batch_size, recipe.augmentation, recipe.seed),
-        validation=validation,
+        batches=batches,
+        validation=prepared.validation,
         one_hot=np.eye(len(dataset.class_names), dtype=np.float32),
         state=state,
         display=display,
         started=time.monotonic() - state.seconds,
     )
-    with Interruption() as interruption, display.training(recipe, job.batches.steps_per_epoch):
+    with Interruption() as interruption, display.training(recipe, batches.steps_per_epoch):
         while not state.stopped:
             _train_epoch(job, interruption)
-            if not interruption.requested or state.step % job.batches.steps_per_epoch == 0:
+            if not interruption.requested or state.step % batches.steps_per_epoch == 0:
                 _end_epoch(job)
             state.seconds = job.seconds()
             save_checkpoint(run.checkpoints_path, model, state.step, asdict(state))
@@ -184,7 +213,7 @@ def _train(run: Run, recipe: Recipe, dataset: Dataset, display: Display) -> Run:
     if recipe.stopping.patience:
         read_variables(_best_path(run), model)
     display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-    write_results(run, recipe, model, dataset, held_out, state)
+    write_results(run, recipe, model, dataset, prepared.held_out, state)
     return run
 
 

@@ -68,8 +68,10 @@ def run(
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
         raise InputError(f"the recipes {', '.join(names)} do not all have names of their own")
+    for one in chosen:
+        _make_way(one, out / one.name, overwrite)
     dataset = load_dataset(data, source, display)
-    runs = [_train_or_go_on(one, dataset, out / one.name, overwrite, display) for one in chosen]
+    runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
 
     from thumbnet.report.build import build_report
 
@@ -168,22 +170,26 @@ def _settings(
     return settings
 
 
-def _train_or_go_on(
-    recipe: "Recipe", dataset: "Dataset", out: Path, overwrite: bool, display: "Display"
-) -> "Run":
+def _make_way(recipe: "Recipe", out: Path, overwrite: bool) -> None:
+    """Find out, before anything is trained, that each run can be begun, resumed or kept."""
+    from thumbnet.run import Run
+
+    if overwrite:
+        _remove_run(out)
+    elif _is_in_use(out) and Run.open(out).recipe() != recipe:
+        raise InputError(
+            f"{out} holds a run of another recipe; add --overwrite, or give another --out"
+        )
+
+
+def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "Display") -> "Run":
     from thumbnet.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
 
-    if overwrite:
-        _remove_run(out)
-    if not (out.is_dir() and any(out.iterdir())):
+    if not _is_in_use(out):
         return train_run(recipe, dataset, out, display)
     there = Run.open(out)
-    if there.recipe() != recipe:
-        raise InputError(
-            f"{out} holds a run of another recipe; add --overwrite, or give another --out"
-        )
     display.message(f"{out}: {'already finished' if there.finished else 'going on'}")
     return resume_run(there, dataset, display)
 
@@ -192,5 +198,9 @@ def _remove_run(path: Path) -> None:
     """Remove a run directory, and nothing that is not one."""
     from thumbnet.run import Run
 
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if _is_in_use(path):
         shutil.rmtree(Run.open(path).path)
+
+
+def _is_in_use(path: Path) -> bool:
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
