@@ -60,14 +60,14 @@ def recall_dataset(run: "Run") -> "Dataset | None":
     """The images that a run was made of, where they are still at hand; nothing is downloaded."""
     from thumbnet.data.sources import load_cifar10
 
-    recorded = run.environment().get("data", {})
-    here = {"cifar10-sample": "sample"}.get(recorded.get("name"), "cache")
-    path = recorded.get("path")
+    recorded = run.environment()["data"]
+    here = {"cifar10-sample": "sample"}.get(recorded["name"], "cache")
+    path = recorded["path"]
     try:
         dataset = load_cifar10(path, source=None if path else here)
     except ThumbnetError:
         return None
-    return dataset if dataset.digests == recorded.get("digests") else None
+    return dataset if dataset.digests == recorded["digests"] else None
 
 
 def dataset_of(
