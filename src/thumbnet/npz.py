@@ -30,7 +30,7 @@ def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]
         The arrays by their names, without `.npy`.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError, NotADirectoryError: there is no such file.
         InputError: the file is damaged, too large, or holds what is no plain array.
     """
     try:
@@ -45,7 +45,7 @@ def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]
                 member.filename.removesuffix(".npy"): _read_member(archive, member)
                 for member in members
             }
-    except (FileNotFoundError, InputError):
+    except (FileNotFoundError, NotADirectoryError, InputError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a damaged file
         raise InputError(f"{path} is damaged: {error}") from error
