@@ -6,15 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anything import ANYTHING
 from thumbnet.errors import InputError
 from thumbnet.records import EnvironmentRecord, MetricsRecord, read_bounded_text, read_record
 from thumbnet.run import Run
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
 
 
 def test_a_run_gives_back_what_it_wrote(finished_run: Run) -> None:
