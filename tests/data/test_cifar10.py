@@ -328,7 +328,10 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
     ("change", "complaint"),
     [
         (lambda data: pickle.dumps(Trap(), 2), r"asks for posix\.system, which no official batch"),
-        (lambda data: pickle.dumps({b"data": np.array([None]), b"labels": []}, 2), "asks for _codecs"),
+        (
+            lambda data: pickle.dumps({b"data": np.array([None]), b"labels": []}, 2),
+            "asks for _codecs",
+        ),
         (lambda data: data[:-1], ""),
         (lambda data: data[:1000], ""),
         (lambda data: b"", ""),
