@@ -20,6 +20,7 @@ from thumbnet.section import Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
+Balance = Literal["none", "class_weights", "sampling"]
 
 
 class Loss(Section):
@@ -81,7 +82,11 @@ class Stopping(Section):
 
 
 class Recipe(Section):
-    """All that decides a run; see the shipped ones in `thumbnet/recipes`."""
+    """All that decides a run; see the shipped ones in `thumbnet/recipes`.
+
+    `balance` is for classes of different sizes: `class_weights` lets an image count the more in
+    the loss the rarer its class, `sampling` shows every class equally often.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
     description: Annotated[str, Field(max_length=500)] = ""
@@ -89,6 +94,7 @@ class Recipe(Section):
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
     validation: Share = 0.1
+    balance: Balance = "none"
     metrics: tuple[Metric, ...] = ("accuracy",)
     model: SerializeAsAny[ModelParameters]
     loss: Loss = Loss()

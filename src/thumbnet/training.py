@@ -94,6 +94,7 @@ def train(
                 "name": dataset.name,
                 "source": dataset.source,
                 "path": str(dataset.path.resolve()) if dataset.path else None,
+                "reading": dataset.reading.model_dump(),
                 "digests": dataset.digests,
                 "class_names": list(dataset.class_names),
             },
@@ -131,7 +132,8 @@ def resume(run: Run | str | Path, dataset: Dataset, display: Display | None = No
 class _Prepared:
     """A model that is ready for its first step, and the images that it will see.
 
-    `held_out` are the indices of the validation images among the training images.
+    `held_out` are the indices of the validation images among the training images, or in the
+    validation part of a data set that has one.
     """
 
     model: "keras.Model"
@@ -172,12 +174,18 @@ class _Job:
 
 def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
     display.message(f"{recipe.name}: building the model")
-    indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
-    training = dataset.train.take(indices)
+    if dataset.validation is not None:
+        training, validation = dataset.train, dataset.validation
+        held_out = np.arange(len(validation))
+    else:
+        indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
+        training, validation = dataset.train.take(indices), dataset.train.take(held_out)
     return _Prepared(
         model=_compiled_model(recipe, training, len(dataset.class_names)),
-        batches=Batches(training, recipe.batch_size, recipe.augmentation, recipe.seed),
-        validation=dataset.train.take(held_out),
+        batches=Batches(
+            training, recipe.batch_size, recipe.augmentation, recipe.seed, recipe.balance
+        ),
+        validation=validation,
         held_out=held_out,
     )
 
@@ -213,7 +221,7 @@ def _train(
     if recipe.stopping.patience:
         read_variables(_best_path(run), model)
     display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-    write_results(run, recipe, model, dataset, prepared.held_out, state)
+    write_results(run, recipe, model, dataset, prepared.validation, prepared.held_out, state)
     return run
 
 
@@ -224,7 +232,12 @@ def _train_epoch(job: _Job, interruption: Interruption) -> None:
     for images, labels in job.batches.epoch(epoch, first_step):
         rate = job.learning_rate()
         model.optimizer.learning_rate = rate
-        values = model.train_on_batch(images, job.one_hot[labels], return_dict=True)
+        values = model.train_on_batch(
+            images,
+            job.one_hot[labels],
+            sample_weight=job.batches.weights(labels),
+            return_dict=True,
+        )
         _require_finite(values, job)
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + float(value)
@@ -246,14 +259,8 @@ def _end_epoch(job: _Job) -> None:
     row |= {name: total / steps for name, total in state.sums.items()}
     row["images_per_second"] = steps * job.batches.size / (job.seconds() - seconds_before)
     if len(job.validation):
-        measured = job.model.evaluate(
-            job.validation.images,
-            job.one_hot[job.validation.labels],
-            batch_size=PREDICTION_BATCH,
-            verbose=0,
-            return_dict=True,
-        )
-        row |= {f"validation_{name}": float(value) for name, value in measured.items()}
+        measured = _evaluate(job.model, job.validation, job.one_hot)
+        row |= {f"validation_{name}": value for name, value in measured.items()}
     row["seconds"] = job.seconds()
     state.history.append(row)
     state.sums = {}
@@ -266,6 +273,20 @@ def _end_epoch(job: _Job) -> None:
         if recipe.stopping.patience:
             write_variables(_best_path(job.run), job.model, {"epoch": epoch})
     state.stopped = _reason_to_stop(job, epoch, accuracy)
+
+
+def _evaluate(
+    model: "keras.Model", part: LabelledImages, one_hot: npt.NDArray[np.float32]
+) -> dict[str, float]:
+    """Loss and metrics of the model, means over a part that may not fit into memory."""
+    totals: dict[str, float] = {}
+    for start in range(0, len(part), PREDICTION_BATCH):
+        batch = slice(start, start + PREDICTION_BATCH)
+        labels = part.labels[batch]
+        values = model.test_on_batch(part.images[batch], one_hot[labels], return_dict=True)
+        for name, value in values.items():
+            totals[name] = totals.get(name, 0.0) + float(value) * len(labels)
+    return {name: total / len(part) for name, total in totals.items()}
 
 
 def _reason_to_stop(job: _Job, epoch: int, accuracy: float) -> str:

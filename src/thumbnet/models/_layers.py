@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.data.dataset import UInt8Array
+from thumbnet.data.dataset import Images, UInt8Array, channel_histogram
 
 if TYPE_CHECKING:
     import keras
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Float32Array = npt.NDArray[np.float32]
 
 
-def standardise(train_images: UInt8Array) -> "keras.layers.Layer":
+def standardise(train_images: Images) -> "keras.layers.Layer":
     """A layer that takes uint8 pixels to mean 0 and deviation 1 in each channel.
 
     The statistics of `train_images` (n, height, width, channels) become constants of the layer,
@@ -22,12 +22,18 @@ def standardise(train_images: UInt8Array) -> "keras.layers.Layer":
     from keras import layers
 
     mean, variance = [], []
-    for channel in np.moveaxis(train_images, -1, 0):
-        counts = np.bincount(channel.ravel(), minlength=256) / channel.size
+    for histogram in channel_histogram(train_images):
+        counts = histogram / histogram.sum()
         levels = np.arange(256)
         mean.append(float(counts @ levels))
         variance.append(float(counts @ (levels - mean[-1]) ** 2) or 1.0)
     return layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")
+
+
+def first_images(train_images: Images, count: int) -> UInt8Array:
+    """Up to `count` images of 32×32 pixels, or as many larger ones as have that many pixels."""
+    height, width = train_images.shape[1:3]
+    return np.asarray(train_images[: max(1, min(count, count * 32 * 32 // (height * width)))])
 
 
 def whitening_filters(vectors: Float32Array, count: int, floor: float) -> Float32Array:
