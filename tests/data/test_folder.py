@@ -41,9 +41,7 @@ def test_a_folder_a_class(pets: Path) -> None:
     for part in (dataset.train, dataset.test):
         for image, label in zip(part.images, part.labels, strict=True):
             same = [
-                path
-                for path in pets.glob("*/*")
-                if (read_image(path, (32, 32, 3)) == image).all()
+                path for path in pets.glob("*/*") if (read_image(path, (32, 32, 3)) == image).all()
             ]
             assert [path.parent.name for path in same] == [dataset.class_names[label]]
 
@@ -68,9 +66,9 @@ def test_parts_are_kept_apart(sample: Dataset, tmp_path: Path) -> None:
     dataset = load(tmp_path)
     assert dataset.validation is not None
     assert "held out" not in dataset.source
-    for name, part in dataset.parts.items():
+    for name, images in dataset.parts.items():
         folder = next(p for p in tmp_path.iterdir() if name.startswith(p.name.lower()))
-        assert pixels_of(part) == {
+        assert pixels_of(images) == {
             read_image(path, (32, 32, 3)).tobytes() for path in folder.glob("*/*")
         }
     assert "validation_images" in dataset.digests
@@ -116,20 +114,19 @@ def test_grey_pictures_have_one_channel(sample: Dataset, tmp_path: Path) -> None
     assert load(tmp_path).image_shape == (32, 32, 1)
 
 
-def test_what_was_decoded_is_kept_until_a_file_changes(
-    pets: Path, _cache_of_its_own: Path
-) -> None:
+def test_what_was_decoded_is_kept_until_a_file_changes(pets: Path, tmp_path: Path) -> None:
     reports: list[str] = []
-    first = load(pets, report=reports.append)
+    cache = tmp_path / "cache"
+    first = load(pets, report=reports.append, cache_directory=cache)
     assert reports == [f"decoding 30 pictures of {pets}"]
-    again = load(pets, report=reports.append)
+    again = load(pets, report=reports.append, cache_directory=cache)
     assert len(reports) == 1
     assert again.digests == first.digests
     Image.new("RGB", (32, 32), "red").save(pets / "cat" / "0000.png")
-    changed = load(pets, report=reports.append)
+    changed = load(pets, report=reports.append, cache_directory=cache)
     assert len(reports) == 2
     assert changed.digests != first.digests
-    assert len(list((_cache_of_its_own / "decoded").glob("*.npy"))) == 1
+    assert len(list((cache / "decoded").glob("*.npy"))) == 1
 
 
 def test_many_pixels_stay_in_their_file(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +173,7 @@ def test_pipes_and_devices_are_not_opened(pets: Path) -> None:
 
 def test_names_need_not_be_text(pets: Path) -> None:
     source = os.fsencode(pets / "cat" / "0000.png")
-    os.rename(source, source.replace(b"0000", b"\xff\xfe"))
+    Path(os.fsdecode(source)).rename(os.fsdecode(source.replace(b"0000", b"\xff\xfe")))
     (pets / "dog").rename(os.fsdecode(os.fsencode(pets) + b"/hund\xe9"))
     dataset = load(pets)
     assert dataset.class_names == ("cat", "hund\\xe9")
@@ -198,14 +195,13 @@ def test_folders_without_pictures_are_explained(tmp_path: Path) -> None:
     [
         ({"image_size": 0}, "image_size: .* got 0"),
         ({"on_bad_image": "mend"}, "on_bad_image: .* got 'mend'"),
-        ({"size": 3}, "size: "),
     ],
 )
 def test_unknown_ways_of_reading_are_named(
     pets: Path, reading: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        load(pets, **reading)
+        load(pets, **reading)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_cannot_be_written_is_named(pets: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from thumbnet.errors import InputError, ThumbnetError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
+    from thumbnet.data.reading import Reading
     from thumbnet.progress import Display
     from thumbnet.run import Run
 
@@ -101,7 +102,7 @@ def recall_dataset(run: "Run") -> "Dataset | None":
     here = {"cifar10-sample": "sample"}.get(recorded.get("name"), "cache")
     path = recorded.get("path")
     try:
-        dataset = load(path, source=None if path else here, **_recorded_reading(run))
+        dataset = load(path, source=None if path else here, **_recorded_reading(run).model_dump())
     except ThumbnetError:
         return None
     return dataset if dataset.digests == recorded.get("digests") else None
@@ -116,12 +117,14 @@ def dataset_of(
     """
     if data is None and source is None:
         return recall_dataset(run)
-    return load_dataset(data, source, display, **_recorded_reading(run))
+    return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
 
 
-def _recorded_reading(run: "Run") -> dict[str, Any]:
-    reading = run.environment().get("data", {}).get("reading")
-    return reading if isinstance(reading, dict) else {}
+def _recorded_reading(run: "Run") -> "Reading":
+    """How the images of a run were read."""
+    from thumbnet.data.reading import Reading
+
+    return Reading.check(run.environment().get("data", {}).get("reading") or {})
 
 
 def parse_duration(text: str) -> float:

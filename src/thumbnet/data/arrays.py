@@ -14,7 +14,7 @@ from thumbnet.data.decoding import OWN_SIZE_UP_TO, USUAL_SIZE, batched, in_paral
 from thumbnet.data.images import fit_image
 from thumbnet.data.listing import SPLITS, Listing, assemble, numbered_classes
 from thumbnet.data.reading import Reading
-from thumbnet.data.stored import Images, UInt8Array
+from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, shown
 
 MAXIMUM_BYTES = 8_000_000_000
@@ -85,7 +85,7 @@ def resized(dataset: Dataset, reading: Reading) -> Dataset:
     return replace(dataset, train=train, test=test, reading=reading)
 
 
-def resize(images: Images, side: int | None) -> Images:
+def resize(images: UInt8Array, side: int | None) -> UInt8Array:
     """Images at another height and width, in the way in which pictures are read.
 
     Args:

@@ -175,9 +175,9 @@ def write_npz(file: IO[bytes], dataset: Dataset) -> None:
     """Write a dataset uncompressed, so that reading it back takes a moment."""
     np.savez(
         file,
-        train_images=np.asarray(dataset.train.images),
+        train_images=dataset.train.images,
         train_labels=dataset.train.labels.astype(np.uint8),
-        test_images=np.asarray(dataset.test.images),
+        test_images=dataset.test.images,
         test_labels=dataset.test.labels.astype(np.uint8),
         source=np.array(dataset.source),
     )

@@ -73,7 +73,7 @@ def read_cifar100(path: Path, reading: Reading) -> Dataset:
     else:
         every = [name for layout in LAYOUTS for name in layout.files]
         files = dict(read_tar(path, every, LARGEST_FILE))
-        layout = next((one for one in LAYOUTS if set(one.files) <= files.keys()), LAYOUTS[0])
+        layout = max(LAYOUTS, key=lambda one: len(files.keys() & set(one.files)))
         origin = _describe_archive(path, layout)
     if missing := sorted(set(layout.files) - files.keys()):
         raise InputError(f"{shown(path)} is incomplete: it lacks {', '.join(missing)}")

@@ -24,15 +24,16 @@ class LabelledImages:
     """Images with one label each.
 
     Attributes:
-        images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255; or
-            such images in a file.
+        images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255.
+            `StoredImages` stand for one where it would not fit into memory: what indexing gives
+            is the same, and whoever takes all of them does so some at a time.
         labels: int64 array of shape (n,), indices into the dataset's class names.
 
     Raises:
         InputError: the arrays have other shapes or dtypes, or differ in length.
     """
 
-    images: Images
+    images: UInt8Array
     labels: Int64Array
 
     def __post_init__(self) -> None:

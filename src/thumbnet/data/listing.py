@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.reading import Reading
-from thumbnet.data.stored import Images, Int64Array, StoredImages
+from thumbnet.data.stored import Int64Array, StoredImages, UInt8Array
 from thumbnet.errors import InputError, shown
 
 TRAIN, VALIDATION, TEST = range(3)
@@ -111,7 +111,7 @@ def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
 
 
 def assemble(
-    listing: Listing, images: Images, reading: Reading, bad: Mapping[int, str] | None = None
+    listing: Listing, images: UInt8Array, reading: Reading, bad: Mapping[int, str] | None = None
 ) -> Dataset:
     """Make a data set of images, each of which has a label and belongs to a part.
 
@@ -163,11 +163,11 @@ def assemble(
     )
 
 
-def in_memory_if_small(pixels: npt.NDArray[np.uint8]) -> Images:
+def in_memory_if_small(pixels: UInt8Array) -> UInt8Array:
     """Mapped pixels as an ordinary array if they are few, else as images in their file."""
     if pixels.nbytes <= IN_MEMORY:
         return np.array(pixels)
-    return StoredImages(pixels, np.arange(len(pixels)))
+    return cast("UInt8Array", StoredImages(pixels, np.arange(len(pixels))))
 
 
 def _hashed_order(names: Sequence[str]) -> Int64Array:

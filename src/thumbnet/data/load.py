@@ -1,7 +1,6 @@
 """One way into all layouts: what is at a path decides how it is read."""
 
 from pathlib import Path
-from typing import Any
 
 from thumbnet.data.archive import first_member
 from thumbnet.data.cache import default_cache_directory
@@ -10,7 +9,7 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.data.listing import Listing, assemble, in_memory_if_small
 from thumbnet.data.patience import Progress, Report
 from thumbnet.data.pictures import Pictures
-from thumbnet.data.reading import Reading
+from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sources import ignore, load_cifar10
 from thumbnet.errors import InputError, shown
 
@@ -20,11 +19,13 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 def load(
     path: str | Path | None = None,
     *,
+    image_size: int | None = None,
+    label: str | None = None,
+    on_bad_image: OnBadImage = "fail",
     source: str | None = None,
     cache_directory: Path | None = None,
     report: Report = ignore,
     progress: Progress = ignore,
-    **reading: Any,
 ) -> Dataset:
     """Load labelled images, whatever layout they are in; `docs/data.md` describes all.
 
@@ -32,18 +33,22 @@ def load(
         path: a folder with a sub-folder for each class, a CSV, TSV or Parquet file, a folder of
             Parquet files, an `.npz` file, or CIFAR-10 or CIFAR-100 in any of their forms; None
             for CIFAR-10 from wherever it can be had.
+        image_size: height and width of the images; None for their own where all are equal and up
+            to 64, else 32.
+        label: which label, where there are several: "fine" or "coarse" of CIFAR-100, or the name
+            of a column of a table.
+        on_bad_image: whether a picture that cannot be read ends the job or is left out.
         source: where to take CIFAR-10 from, without a path.
         cache_directory: where decoded pictures are kept; by default the one that
             `THUMBNET_CACHE` names, or the system's.
         report: called with a line of text now and then.
         progress: called with the bytes received and expected of a download.
-        **reading: `image_size`, `label` and `on_bad_image`, the fields of `Reading`.
 
     Raises:
         InputError: there is nothing at `path` that can be read, or not in this way.
         JobError: CIFAR-10 cannot be had, or the cache cannot be written.
     """
-    wanted = Reading.check(reading)
+    wanted = Reading.check({"image_size": image_size, "label": label, "on_bad_image": on_bad_image})
     if path is None:
         from thumbnet.data.arrays import resized
 

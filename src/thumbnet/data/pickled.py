@@ -66,7 +66,7 @@ def read_pickled_batch(
     # A damaged or malicious pickle can end in nearly any exception.
     except Exception as error:
         raise InputError(
-            f"{where} is no official CIFAR-10 batch, or a damaged one: {error!s:.200}"
+            f"{where} is no official CIFAR batch, or a damaged one: {error!s:.200}"
         ) from error
     return array, labels
 

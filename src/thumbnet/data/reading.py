@@ -8,6 +8,8 @@ from pydantic import Field, ValidationError
 from thumbnet.errors import InputError
 from thumbnet.section import Section
 
+OnBadImage = Literal["fail", "skip"]
+
 
 class Reading(Section):
     """What the user decides about reading a data set.
@@ -22,7 +24,7 @@ class Reading(Section):
 
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    on_bad_image: Literal["fail", "skip"] = "fail"
+    on_bad_image: OnBadImage = "fail"
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> "Reading":

@@ -1,6 +1,7 @@
 """Images that stay in a file and are read from it whenever they are asked for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ class StoredImages:
     """Some rows of a memory-mapped array of images.
 
     It stands where an array of shape (n, height, width, channels) would. Indexing it gives an
-    ordinary array of just those images; it has no arithmetic, so that nothing copies all of it
-    into memory by accident.
+    ordinary array of just those images, and `numpy.asarray` one of them all; it has no
+    arithmetic, so that nothing copies all of it into memory by accident.
 
     Attributes:
         pixels: memory-mapped uint8 array of shape (m, height, width, channels).
@@ -48,9 +49,15 @@ class StoredImages:
     def __getitem__(self, key: int | slice | npt.NDArray[np.integer]) -> UInt8Array:
         return np.asarray(self.pixels[self.rows[key]])
 
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
     def take(self, indices: Int64Array, axis: int = 0) -> "StoredImages":
         """Those of the images, still in their file."""
         return StoredImages(self.pixels, self.rows[indices])
 
 
 Images = UInt8Array | StoredImages
+"""What takes images of any number takes either."""
