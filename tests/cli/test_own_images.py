@@ -65,7 +65,7 @@ def test_own_pictures_all_the_way(
     assert not out.exists()
     assert thumbnet(*train_it, "--on-bad-image", "skip") == 0
     shown = capsys.readouterr().err
-    assert "36 training and 12 validation and 12 test images" in shown
+    assert "36 training, 12 validation and 12 test images" in shown
     assert "left out: " in shown
 
     run = Run.open(out)
@@ -93,7 +93,7 @@ def test_own_pictures_all_the_way(
     assert thumbnet("report", out) == 0
     page = run.report_path.read_text(encoding="utf-8")
     assert "dög &amp; co" in page
-    assert "1 pictures that could not be read" in page
+    assert "pictures that could not be read: 1" in page
     assert "The images are not shown" not in page  # found again without being told where
     shutil.rmtree(pets / "test" / "cat")
     assert thumbnet("report", out) == 0
@@ -127,6 +127,9 @@ def test_a_run_goes_on_with_the_same_pictures_only(
     capsys.readouterr()
     assert thumbnet("train", "--resume", tmp_path / "two", "--data", pets) == 2
     assert "begun with other images" in capsys.readouterr().err
+    pets.rename(tmp_path / "elsewhere")
+    assert thumbnet("train", "--resume", tmp_path / "two") == 2
+    assert f"{pets} cannot be read: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("balance", ["class_weights", "sampling"])

@@ -83,11 +83,10 @@ def load_dataset(
         progress=display.download,
         **{key: value for key, value in reading.items() if value is not None},
     )
-    counts = {name: len(part) for name, part in dataset.parts.items()}
+    validation = f", {len(dataset.validation):,} validation" if dataset.validation else ""
     display.message(
-        f"{dataset.name}: {counts.pop('train'):,} training"
-        + "".join(f" and {count:,} {name}" for name, count in counts.items())
-        + f" images, from: {dataset.source}"
+        f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} "
+        f"test images, from: {dataset.source}"
     )
     for problem in dataset.skipped[:SKIPPED_SHOWN]:
         display.message(f"left out: {problem}")
@@ -100,7 +99,7 @@ def recall_dataset(run: "Run") -> "Dataset | None":
 
     recorded = run.environment().get("data", {})
     here = {"cifar10-sample": "sample"}.get(recorded.get("name"), "cache")
-    path = recorded.get("path")
+    path = _recorded_path(run)
     try:
         dataset = load(path, source=None if path else here, **_recorded_reading(run).model_dump())
     except ThumbnetError:
@@ -118,6 +117,27 @@ def dataset_of(
     if data is None and source is None:
         return recall_dataset(run)
     return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
+
+
+def dataset_to_resume(
+    run: "Run", data: str | None, source: str | None, display: "Display"
+) -> "Dataset":
+    """The images to go on with: those that the run was begun with, if need be fetched again.
+
+    Raises:
+        InputError: pictures of the user's own are no longer where they were.
+    """
+    if data is None and source is None:
+        path = _recorded_path(run)
+        if path is None and (dataset := recall_dataset(run)) is not None:
+            return dataset
+        data = path
+    return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
+
+
+def _recorded_path(run: "Run") -> str | None:
+    path = run.environment().get("data", {}).get("path")
+    return path if isinstance(path, str) else None
 
 
 def _recorded_reading(run: "Run") -> "Reading":

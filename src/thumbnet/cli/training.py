@@ -13,7 +13,7 @@ from thumbnet.cli.options import (
     OnBadImageOption,
     OverwriteOption,
     SourceOption,
-    dataset_of,
+    dataset_to_resume,
     load_dataset,
     parse_duration,
     parse_settings,
@@ -142,7 +142,7 @@ def train(
                 "--resume goes on with a run as it was begun; only --data or --source go with it"
             )
         opened = Run.open(resume)
-        dataset = dataset_of(opened, data, source, display) or load_dataset(None, None, display)
+        dataset = dataset_to_resume(opened, data, source, display)
         finished = resume_run(opened, dataset, display)
     elif recipe is None or out is None:
         raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")

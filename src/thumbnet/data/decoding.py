@@ -101,8 +101,8 @@ def decode(
         with FileLock(directory / f"{slot}.lock"):
             found = _recall(path)
             if found is None:
-                _decode_to(path, pictures, image_size, skip_bad, report)
                 _remove_others(directory, slot, path)
+                _decode_to(path, pictures, image_size, skip_bad, report)
                 found = _recall(path)
     except OSError as error:
         raise JobError(
@@ -129,8 +129,8 @@ def _recall(path: Path) -> DecodedPictures | None:
 
 
 def _remove_others(directory: Path, slot: str, kept: Path) -> None:
-    """Remove what was decoded of the same place before it changed."""
-    for file in directory.glob(f"{slot}-*"):
+    """Remove what was decoded of the same place before it changed, and what killed jobs left."""
+    for file in (*directory.glob(f"{slot}-*"), *directory.glob(f".{slot}-*")):
         if file.stem != kept.stem:
             file.unlink(missing_ok=True)
 

@@ -91,7 +91,8 @@ def open_picture(source: str | Path | bytes, name: str = "") -> Picture:
             format_ = "JPEG" if picture.format == "MPO" else picture.format or ""
             mode, size = picture.mode, picture.size
             animated = format_ != "JPEG" and getattr(picture, "n_frames", 1) > 1
-            plain = _on_white(_to_eight_bits(ImageOps.exif_transpose(picture)))
+            ImageOps.exif_transpose(picture, in_place=True)
+            plain = _on_white(_to_eight_bits(picture))
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -116,8 +117,10 @@ def fit_image(image: Image.Image, shape: tuple[int, int, int]) -> UInt8Array:
         uint8 array of that shape.
     """
     height, width, channels = shape
-    fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(fitted.convert("L" if channels == 1 else "RGB")).reshape(shape)
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    mode = "L" if channels == 1 else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode)).reshape(shape)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ _LEFT_OUT = -1
 HELD_OUT = 0.2
 """Share of each class that becomes the test part where there is none."""
 IN_MEMORY = 1 << 28
-"""Bytes of pixels that are held in memory; more stay in their file."""
+"""Bytes of pixels that are copied into memory; more stay in their file."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,10 @@ def assemble(
     )
 
 
-def in_memory_if_small(pixels: UInt8Array) -> UInt8Array:
-    """Mapped pixels as an ordinary array if they are few, else as images in their file."""
+def in_memory_if_few(pixels: UInt8Array) -> UInt8Array:
+    """Mapped pixels as an array, of which parts are copied, or else as images in their file."""
     if pixels.nbytes <= IN_MEMORY:
-        return np.array(pixels)
+        return np.asarray(pixels)
     return cast("UInt8Array", StoredImages(pixels, np.arange(len(pixels))))
 
 

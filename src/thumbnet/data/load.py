@@ -6,7 +6,7 @@ from thumbnet.data.archive import first_member
 from thumbnet.data.cache import default_cache_directory
 from thumbnet.data.cifar10 import LAYOUTS, read_cifar10
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.listing import Listing, assemble, in_memory_if_small
+from thumbnet.data.listing import Listing, assemble, in_memory_if_few
 from thumbnet.data.patience import Progress, Report
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
@@ -111,7 +111,7 @@ def _decode(
     if len(pictures) == 0:
         raise InputError(f"{listing.title} names no picture that can be used")
     decoded = decode(pictures, reading.image_size, skip_bad, cache, report)
-    return assemble(listing, in_memory_if_small(decoded.pixels), reading, decoded.bad)
+    return assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
 
 
 def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
