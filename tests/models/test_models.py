@@ -8,6 +8,7 @@ from thumbnet.data.dataset import Dataset, Images
 from thumbnet.data.stored import StoredImages
 from thumbnet.errors import InputError
 from thumbnet.models import architectures, build_model, parameters_class
+from thumbnet.models._layers import whitening_filters
 from thumbnet.recipe import Recipe
 from thumbnet.runtime import prepare_keras
 
@@ -101,10 +102,13 @@ def test_a_small_picture_has_fewer_components(small: Dataset) -> None:
     assert model.get_layer("whiten").output.shape[-1] == 48
 
 
-def test_pictures_with_too_many_values_for_components_are_refused() -> None:
-    images = np.zeros((4, 48, 48, 3), np.uint8)
-    with pytest.raises(InputError, match=r"among at most 4096 values, and a picture has 6912"):
-        build("ann", images, components=8)
+def test_the_components_of_large_pictures_are_the_same(sample: Dataset) -> None:
+    images = np.asarray(sample.train.images[:600], np.float32).reshape(600, -1) / 64 - 2
+    exact = whitening_filters(images[:, :1024], 8, 0.3)
+    found = whitening_filters(np.pad(images[:, :1024], ((0, 0), (0, 500))), 8, 0.3)
+    signs = np.sign((found[:1024] * exact).sum(axis=0))
+    np.testing.assert_allclose(found[:1024] * signs, exact, atol=0.02 * np.abs(exact).max())
+    assert np.abs(found[1024:]).max() < 1e-5
 
 
 def test_pictures_smaller_than_what_they_are_shrunk_by_are_refused() -> None:
@@ -115,7 +119,7 @@ def test_pictures_smaller_than_what_they_are_shrunk_by_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["ann", "cnn"])
 @pytest.mark.parametrize(
-    ("side", "channels", "classes"), [(16, 3, 2), (28, 1, 10), (64, 3, 100), (9, 1, 2)]
+    ("side", "channels", "classes"), [(16, 3, 2), (28, 1, 10), (64, 3, 100), (96, 3, 2), (9, 1, 2)]
 )
 def test_the_shipped_recipes_take_other_images(
     name: str, side: int, channels: int, classes: int

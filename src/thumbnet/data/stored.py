@@ -43,6 +43,10 @@ class StoredImages:
         """How many numbers the images hold."""
         return int(np.prod(self.shape))
 
+    @property
+    def nbytes(self) -> int:
+        return self.size
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 WHITENING_IMAGES = 10_000
 # In squares of standardised pixel values; leaves faint directions fainter than strong ones.
 WHITENING_FLOOR = 0.3
-# The eigenvectors of so many values take about a quarter of a minute.
-WHITENING_VALUES = 4_096
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
 
@@ -45,8 +43,7 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     """Build the network; see `thumbnet.models.build_model` for arguments and result.
 
     Raises:
-        InputError: the images are smaller than `shrink`, or have too many values to look for
-            components in.
+        InputError: the images are smaller than `shrink`.
     """
     import keras
     from keras import layers
@@ -62,15 +59,9 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
         x = layers.AveragePooling2D(parameters.shrink, name="shrink")(x)
     x = layers.Flatten(name="flatten")(x)
     if parameters.components:
-        if x.shape[-1] > WHITENING_VALUES:
-            raise InputError(
-                f"model.components are looked for among at most {WHITENING_VALUES} values, and a "
-                f"picture has {x.shape[-1]}; give a larger model.shrink, or a smaller --image-size"
-            )
-        components = min(parameters.components, x.shape[-1])
         values = keras.Model(pixels, x)(first_images(train_images, WHITENING_IMAGES))
-        filters = whitening_filters(np.asarray(values), components, WHITENING_FLOOR)
-        whiten = layers.Dense(components, use_bias=False, trainable=False, name="whiten")
+        filters = whitening_filters(np.asarray(values), parameters.components, WHITENING_FLOOR)
+        whiten = layers.Dense(filters.shape[1], use_bias=False, trainable=False, name="whiten")
         x = whiten(x)
         whiten.set_weights([filters])
     for number, width in enumerate(parameters.widths, start=1):
