@@ -103,7 +103,7 @@ def test_a_small_picture_has_fewer_components(small: Dataset) -> None:
 
 
 def test_the_components_of_large_pictures_are_the_same(sample: Dataset) -> None:
-    images = np.asarray(sample.train.images[:600], np.float32).reshape(600, -1) / 64 - 2
+    images = sample.train.images[:600].reshape(600, -1).astype(np.float32) / np.float32(64) - 2
     exact = whitening_filters(images[:, :1024], 8, 0.3)
     found = whitening_filters(np.pad(images[:, :1024], ((0, 0), (0, 500))), 8, 0.3)
     signs = np.sign((found[:1024] * exact).sum(axis=0))
