@@ -1,7 +1,9 @@
 """Real trouble in real folders, and what is said of it."""
 
 import os
+import struct
 from pathlib import Path
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -19,6 +21,18 @@ from thumbnet.errors import InputError
 def pets(sample: Dataset, tmp_path: Path) -> Path:
     write_classes(tmp_path / "pets", sample.train, {"cat": 10, "dog": 10})
     return tmp_path / "pets"
+
+
+def deep_colours() -> bytes:
+    """A PNG of 8×8 pixels with 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(8))
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def problems(path: Path) -> list[tuple[str, str]]:
@@ -87,11 +101,13 @@ def test_pictures_that_are_read_otherwise_than_one_thinks(pets: Path, sample: Da
     frames[0].save(cats / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
     values = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 60
     Image.fromarray(values).save(cats / "deep.png")
+    (cats / "deep_colours.png").write_bytes(deep_colours())
     frames[1].convert("CMYK").save(cats / "print.jpg")
     frames[2].save(cats / "other.jpg", format="PNG")
     (cats / "0000.png").rename(os.fsdecode(os.fsencode(cats) + b"/\xff.png"))
     assert problems(pets) == [
         ("16 bits", "cat/deep.png"),
+        ("16 bits", "cat/deep_colours.png"),
         ("CMYK", "cat/print.jpg"),
         ("animated", "cat/a.webp"),
         ("name", "cat/\\xff.png"),

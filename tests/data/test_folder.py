@@ -204,6 +204,11 @@ def test_unknown_ways_of_reading_are_named(
         load(pets, **reading)  # type: ignore[arg-type]
 
 
+def test_there_is_no_other_label(pets: Path) -> None:
+    with pytest.raises(InputError, match=r"--label colour: .*pets has one label for each image"):
+        load(pets, label="colour")
+
+
 def test_a_cache_that_cannot_be_written_is_named(pets: Path, tmp_path: Path) -> None:
     from thumbnet.errors import JobError
 

@@ -152,11 +152,11 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
             "is animated, and only its first frame is read",
             "save the frame that counts as a picture of its own",
         )
-    if picture.mode.startswith(("I", "F")):
+    if picture.deep:
         yield Problem(
             "16 bits",
             path,
-            "has more than 8 bits a pixel, of which the upper 8 are read",
+            "has more than 8 bits a value, of which the upper 8 are read",
             "save it with 8 bits, stretched to the range that matters",
         )
     if picture.mode in ("CMYK", "YCCK"):

@@ -32,6 +32,7 @@ class Picture:
         mode: Pillow's name of how the colours are stored.
         size: width and height as stored.
         animated: whether there are more frames; `image` is the first.
+        deep: whether a value has more than 8 bits in the file.
     """
 
     image: Image.Image
@@ -39,6 +40,7 @@ class Picture:
     mode: str
     size: tuple[int, int]
     animated: bool
+    deep: bool
 
     @property
     def grey(self) -> bool:
@@ -91,6 +93,7 @@ def open_picture(source: str | Path | bytes, name: str = "") -> Picture:
             format_ = "JPEG" if picture.format == "MPO" else picture.format or ""
             mode, size = picture.mode, picture.size
             animated = format_ != "JPEG" and getattr(picture, "n_frames", 1) > 1
+            deep = mode.startswith(("I", "F")) or any(";16" in str(tile) for tile in picture.tile)
             ImageOps.exif_transpose(picture, in_place=True)
             plain = _on_white(_to_eight_bits(picture))
     except InputError:
@@ -103,7 +106,7 @@ def open_picture(source: str | Path | bytes, name: str = "") -> Picture:
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{name} cannot be read as an image: {reason}") from error
-    return Picture(plain, format_, mode, size, animated)
+    return Picture(plain, format_, mode, size, animated, deep)
 
 
 def fit_image(image: Image.Image, shape: tuple[int, int, int]) -> UInt8Array:

@@ -6,7 +6,7 @@ from thumbnet.data.archive import first_member
 from thumbnet.data.cache import default_cache_directory
 from thumbnet.data.cifar10 import LAYOUTS, read_cifar10
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.listing import Listing, assemble, in_memory_if_few
+from thumbnet.data.listing import SPLITS, Listing, assemble, in_memory_if_few
 from thumbnet.data.patience import Progress, Report
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
@@ -85,6 +85,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
     if magic == b"PK\x03\x04":
         from thumbnet.data.arrays import read_arrays
 
+        _require_one_label(path, reading)
         return _read_cifar10(path, reading) if _is_cache(path) else read_arrays(path, reading)
     if magic == b"PAR1":
         from thumbnet.data.parquet import list_parquet
@@ -123,19 +124,22 @@ def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[List
             return _read_cifar100(folder, reading)
         if _holds_cifar10(folder):
             return _read_cifar10(folder, reading)
-        parquet = any(folder.glob("*.parquet")) or any(folder.glob("*/*.parquet"))
+        places = (folder, *(folder / name for name in ("data", "default", *SPLITS)))
+        parquet = any(any(place.glob("*.parquet")) for place in places)
     except OSError as error:
         raise InputError(f"{shown(folder)} cannot be read: {error.strerror}") from error
     if parquet:
         from thumbnet.data.parquet import list_parquet
 
         return list_parquet(folder, reading)
+    _require_one_label(folder, reading)
     return list_folder(folder)
 
 
 def _read_cifar10(path: Path, reading: Reading) -> Dataset:
     from thumbnet.data.arrays import resized
 
+    _require_one_label(path, reading)
     return resized(read_cifar10(path), reading)
 
 
@@ -144,6 +148,13 @@ def _read_cifar100(path: Path, reading: Reading) -> Dataset:
     from thumbnet.data.cifar100 import read_cifar100
 
     return resized(read_cifar100(path, reading), reading)
+
+
+def _require_one_label(path: Path, reading: Reading) -> None:
+    if reading.label is not None:
+        raise InputError(
+            f"--label {reading.label}: {shown(path)} has one label for each image; leave it out"
+        )
 
 
 def _holds_cifar10(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from thumbnet.errors import InputError, shown
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 ROWS = 256
 """Pictures that are read at a time."""
+BUFFER = 1 << 20
 
 
 def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
@@ -116,7 +117,8 @@ def _reader(file: Path) -> Any:
             "pip install 'thumbnet[parquet]'"
         ) from error
     try:
-        return ParquetFile(file)
+        # With a buffer, or else all of a row group would be read at once.
+        return ParquetFile(file, buffer_size=BUFFER)
     except (ArrowException, OSError, ValueError) as error:
         raise InputError(f"{shown(file)} is no Parquet file, or a damaged one: {error}") from error
 
