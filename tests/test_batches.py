@@ -1,3 +1,5 @@
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 
 from thumbnet.batches import Batches
 from thumbnet.data.dataset import Dataset, LabelledImages
+from thumbnet.data.stored import StoredImages, UInt8Array
 from thumbnet.recipe import Augmentation
 
 PLAIN = Augmentation()
@@ -99,3 +102,66 @@ def test_the_images_themselves_are_not_changed(small: Dataset, augmentation: Aug
     for images, _ in Batches(small.train, 50, augmentation, seed=0).epoch(0):
         images[:] = 0
     np.testing.assert_array_equal(small.train.images, before)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    flip=st.sampled_from(["none", "random", "alternating"]),
+    shift=st.integers(0, 3),
+    cutout=st.sampled_from([0, 5]),
+    epoch=st.integers(0, 2),
+)
+def test_images_in_a_file_make_the_same_batches(
+    small: Dataset, flip: str, shift: int, cutout: int, epoch: int
+) -> None:
+    augmentation = Augmentation.model_validate({"flip": flip, "shift": shift, "cutout": cutout})
+    rows = np.random.default_rng(0).permutation(len(small.train))
+    images = cast("UInt8Array", StoredImages(small.train.images, rows))
+    stored = LabelledImages(images, small.train.labels[rows])
+    whole = small.train.take(rows)
+    for one, other in zip(
+        Batches(stored, 64, augmentation, seed=1).epoch(epoch),
+        Batches(whole, 64, augmentation, seed=1).epoch(epoch),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+@pytest.fixture
+def unbalanced(small: Dataset) -> LabelledImages:
+    """Three classes of about 36, 12 and 4 images."""
+    members = [np.flatnonzero(small.train.labels == label) for label in (0, 3, 5)]
+    chosen = np.concatenate([members[0][:36], members[1][:12], members[2][:4]])
+    return LabelledImages(
+        small.train.images.take(chosen, axis=0), np.repeat([0, 1, 2], [36, 12, 4])
+    )
+
+
+def test_sampling_shows_every_class_equally_often(unbalanced: LabelledImages) -> None:
+    batches = Batches(unbalanced, 13, PLAIN, seed=2, balance="sampling")
+    assert batches.steps_per_epoch == 4
+    for epoch in (0, 1):
+        drawn = list(batches.epoch(epoch))
+        labels = np.concatenate([labels for _, labels in drawn])
+        counts = np.bincount(labels)
+        assert counts.sum() == 52
+        assert set(counts) <= {16, 17, 18}
+        images = [image.tobytes() for some, _ in drawn for image in some]
+        # Small classes are repeated evenly, the large one is drawn from without repetition, and
+        # what three equal shares have too much of 52 is left out.
+        assert counts[0] + 12 + 4 - 2 <= len(set(images)) <= counts[0] + 12 + 4
+        rest = list(batches.epoch(epoch, first_step=2))
+        np.testing.assert_array_equal(rest[1][0], drawn[3][0])
+    first, second = (next(batches.epoch(epoch))[1] for epoch in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_class_weights_let_each_class_count_the_same(unbalanced: LabelledImages) -> None:
+    batches = Batches(unbalanced, 13, PLAIN, seed=2, balance="class_weights")
+    weights = batches.weights(unbalanced.labels)
+    assert weights is not None
+    assert weights.dtype == np.float32
+    sums = np.bincount(unbalanced.labels, weights)
+    np.testing.assert_allclose(sums, 52 / 3, rtol=1e-6)
+    assert Batches(unbalanced, 13, PLAIN, seed=2).weights(unbalanced.labels) is None

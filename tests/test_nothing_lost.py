@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
     recipe = tiny_recipe.override(
         {"optimizer.name": "sgd", "optimizer.learning_rate": 1e30, "schedule.decay": "constant"}
     )
-    with pytest.raises(JobError, match=r"loss became (nan|inf) in step \d+; lower .* with --set; go"):
+    with pytest.raises(JobError, match=r"loss became (nan|inf) in step \d+; .* --set; go"):
         train(recipe, small, tmp_path / "run", SilentDisplay())
     settings = {"optimizer.learning_rate": 0.01}
     run = resume(tmp_path / "run", small, SilentDisplay(), settings)

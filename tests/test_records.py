@@ -27,7 +27,7 @@ def test_a_run_gives_back_what_it_wrote(finished_run: Run) -> None:
         ({"parameters": -1}, "parameters: "),
         ({"log_loss": float("nan")}, "log_loss: Input should be a finite number"),
         ({"stop_reason": "\x1b[2J"}, "stop_reason: .* cannot be printed"),
-        ({"run": "x" * 5000}, "run: "),
+        ({"run": "x" * 20_000}, "run: "),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ from thumbnet import runtime as runtime  # first: it sets what TensorFlow reads 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset as Dataset
     from thumbnet.data.dataset import LabelledImages as LabelledImages
+    from thumbnet.data.load import load as load
     from thumbnet.data.sources import load_cifar10 as load_cifar10
     from thumbnet.errors import InputError as InputError
     from thumbnet.errors import JobError as JobError
@@ -40,6 +41,7 @@ _HOMES = {
     "build_report": "report.build",
     "compare_pair": "evaluation.comparison",
     "evaluate": "evaluation.metrics",
+    "load": "data.load",
     "load_cifar10": "data.sources",
     "predict": "prediction",
     "resume": "training",

@@ -13,8 +13,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
-from thumbnet.recipe import Augmentation
+from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array, channel_histogram
+from thumbnet.data.stored import StoredImages
+from thumbnet.recipe import Augmentation, Balance
+
+Float32Array = npt.NDArray[np.float32]
 
 # Each use of randomness draws from a stream of its own, so that adding one moves no other.
 _SHUFFLE, _FLIP, _AUGMENT = range(3)
@@ -32,6 +35,7 @@ class Batches:
     batch_size: int
     augmentation: Augmentation
     seed: int
+    balance: Balance = "none"
 
     @property
     def size(self) -> int:
@@ -48,7 +52,7 @@ class Batches:
         Yields:
             uint8 images of shape (batch, height, width, channels) and int64 labels (batch,).
         """
-        order = np.random.default_rng([self.seed, _SHUFFLE, epoch]).permutation(len(self.data))
+        order = self._order(epoch)
         with ThreadPoolExecutor(max_workers=1) as background:
             pending = None
             for step in range(first_step, self.steps_per_epoch):
@@ -62,12 +66,35 @@ class Batches:
     def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Int64Array]:
         chosen = order[step * self.size : (step + 1) * self.size]
         random = np.random.default_rng([self.seed, _AUGMENT, epoch, step])
-        images = _shift(self._padded, chosen, self.augmentation.shift, random)
+        images = self._shifted(chosen, random)
         flipped = self._flipped(epoch, chosen, random)
         images[flipped] = images[flipped, :, ::-1]
         if self.augmentation.cutout:
             _cut_out(images, self.augmentation.cutout, self._mean_color, random)
         return images, self.data.labels[chosen]
+
+    def weights(self, labels: Int64Array) -> Float32Array | None:
+        """What each image of a batch counts in the loss; None where all count the same."""
+        return self._class_weights[labels] if self.balance == "class_weights" else None
+
+    def _order(self, epoch: int) -> Int64Array:
+        """Which images the epoch visits, and when: int64 of shape (n,)."""
+        random = np.random.default_rng([self.seed, _SHUFFLE, epoch])
+        if self.balance != "sampling":
+            return random.permutation(len(self.data))
+        classes = np.unique(self.data.labels)
+        share = -(-len(self.data) // len(classes))
+        members = [random.permutation(np.flatnonzero(self.data.labels == c)) for c in classes]
+        # Small classes are gone through again and again, large ones in part.
+        drawn = np.concatenate([np.resize(some, share) for some in members])
+        return random.permutation(drawn)[: len(self.data)]
+
+    @cached_property
+    def _class_weights(self) -> Float32Array:
+        # As scikit-learn's "balanced": each class counts the same in all, an image 1 on average.
+        counts = np.bincount(self.data.labels)
+        weights = len(self.data) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return weights.astype(np.float32)
 
     def _flipped(
         self, epoch: int, chosen: Int64Array, random: np.random.Generator
@@ -86,18 +113,28 @@ class Batches:
 
     @cached_property
     def _mean_color(self) -> UInt8Array:
-        mean: UInt8Array = np.round(self.data.images.mean(axis=(0, 1, 2))).astype(np.uint8)
-        return mean
+        histogram = channel_histogram(self.data.images)
+        mean = histogram @ np.arange(256) / histogram.sum(axis=1)
+        color: UInt8Array = np.round(mean).astype(np.uint8)
+        return color
+
+    def _shifted(self, chosen: Int64Array, random: np.random.Generator) -> UInt8Array:
+        margin = self.augmentation.shift
+        if isinstance(self.data.images, StoredImages):
+            images = _pad(self.data.images[chosen], margin)
+            return _shift(images, np.arange(len(chosen)), margin, random)
+        return _shift(self._padded, chosen, margin, random)
 
     @cached_property
     def _padded(self) -> UInt8Array:
         # Padded once and cropped at every step: reflecting each batch anew costs ten times that.
-        margin = self.augmentation.shift
-        if margin == 0:
-            return self.data.images
-        return np.pad(
-            self.data.images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect"
-        )
+        return _pad(np.asarray(self.data.images), self.augmentation.shift)
+
+
+def _pad(images: UInt8Array, margin: int) -> UInt8Array:
+    if margin == 0:
+        return images
+    return np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
 
 
 def _shift(

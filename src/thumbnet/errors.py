@@ -4,6 +4,8 @@ A message says what is wrong, where, and what to do about it, in one sentence or
 printed as it stands, without a traceback.
 """
 
+import os
+
 
 class ThumbnetError(Exception):
     """Base of every error that Thumbnet raises on purpose."""
@@ -21,3 +23,11 @@ class JobError(ThumbnetError, RuntimeError):
     """The input was fine and the job failed all the same: no disk space, a diverged loss."""
 
     exit_code = 1
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as a message can hold it: bytes that are no text, and control characters, escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -21,6 +21,7 @@ from thumbnet.section import Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
+Balance = Literal["none", "class_weights", "sampling"]
 
 
 class Loss(Section):
@@ -84,7 +85,9 @@ class Stopping(Section):
 class Recipe(Section):
     """All that decides a run; see the shipped ones in `thumbnet/recipes`.
 
-    `deterministic` asks the backend for operations that give the same bits every time.
+    `balance` is for classes of different sizes: `class_weights` lets an image count the more in
+    the loss the rarer its class, `sampling` shows every class equally often. `deterministic` asks
+    the backend for operations that give the same bits every time.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
@@ -94,6 +97,7 @@ class Recipe(Section):
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
     validation: Share = 0.1
+    balance: Balance = "none"
     metrics: tuple[Metric, ...] = ("accuracy",)
     model: SerializeAsAny[ModelParameters]
     loss: Loss = Loss()

@@ -6,7 +6,7 @@ the terminal, is refused before anything is done with it.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -24,7 +24,15 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
+def _is_text(value: Any) -> Any:
+    # Not `str`: a path may hold bytes that are no UTF-8, which Pydantic's type refuses.
+    if not isinstance(value, str):
+        raise ValueError("is no text")
+    return value
+
+
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
+Location = Annotated[Any, AfterValidator(_is_text)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -36,7 +44,8 @@ class DataRecord(TypedDict):
 
     name: Text
     source: Text
-    path: Text | None
+    path: Location | None
+    reading: NotRequired[dict[Text, Any]]
     digests: dict[Text, Text]
     class_names: Annotated[list[Text], Field(min_length=1)]
 
@@ -72,6 +81,7 @@ class MetricsRecord(TypedDict, total=False):
     train_images: Count
     validation_images: Count
     test_images: Count
+    skipped_images: Count
     accuracy: Share
     accuracy_low: Share
     accuracy_high: Share

@@ -27,6 +27,7 @@ def write_results(
     recipe: Recipe,
     model: "keras.Model",
     dataset: Dataset,
+    validation: LabelledImages,
     held_out: Int64Array,
     state: "TrainingState",
 ) -> None:
@@ -41,7 +42,9 @@ def write_results(
         recipe: how the model was trained.
         model: from uint8 pixels to logits.
         dataset: whose test images are read here, and nowhere else.
-        held_out: int64 indices of the training images that were the validation split.
+        validation: the images that model selection looked at.
+        held_out: int64 indices of those among the training images, or in the validation part of
+            a data set that has one.
         state: how training went.
     """
     _save_model(run, model)
@@ -49,7 +52,6 @@ def write_results(
     predictions = _predict(engine, dataset.test, np.arange(len(dataset.test)), dataset)
     predictions.save(run.predictions_path)
     if len(held_out):
-        validation = dataset.train.take(held_out)
         _predict(engine, validation, held_out, dataset).save(run.validation_predictions_path)
 
     evaluation = evaluate(predictions)
@@ -63,9 +65,10 @@ def write_results(
             "seed": recipe.seed,
             "data_name": dataset.name,
             "data_source": dataset.source,
-            "train_images": len(dataset.train) - len(held_out),
+            "train_images": len(dataset.train) - (0 if dataset.validation else len(held_out)),
             "validation_images": len(held_out),
             "test_images": len(dataset.test),
+            "skipped_images": len(dataset.skipped),
             **summarise(evaluation),
             "validation_accuracy": state.history[-1].get("validation_accuracy"),
             "train_seconds": state.seconds,
@@ -102,7 +105,11 @@ def _save_model(run: Run, model: "keras.Model") -> None:
 def _predict(
     engine: Engine, part: LabelledImages, ids: Int64Array, dataset: Dataset
 ) -> Predictions:
-    return Predictions(engine.predict(part.images), part.labels, ids, dataset.class_names)
+    answers = [
+        engine.predict(part.images[start : start + PREDICTION_BATCH])
+        for start in range(0, len(part), PREDICTION_BATCH)
+    ]
+    return Predictions(np.concatenate(answers), part.labels, ids, dataset.class_names)
 
 
 def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict[str, Any]]:

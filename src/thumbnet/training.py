@@ -116,6 +116,7 @@ def train(
                     "name": dataset.name,
                     "source": dataset.source,
                     "path": str(dataset.path.resolve()) if dataset.path else None,
+                    "reading": dataset.reading.model_dump(),
                     "digests": dataset.digests,
                     "class_names": list(dataset.class_names),
                 },
@@ -171,7 +172,8 @@ def resume(
 class _Prepared:
     """A model that is ready for its first step, and the images that it will see.
 
-    `held_out` are the indices of the validation images among the training images.
+    `held_out` are the indices of the validation images among the training images, or in the
+    validation part of a data set that has one.
     """
 
     model: "keras.Model"
@@ -218,12 +220,18 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
     display.message(f"{recipe.name}: building the model")
     if recipe.deterministic:
         make_deterministic()
-    indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
-    training = dataset.train.take(indices)
+    if dataset.validation is not None:
+        training, validation = dataset.train, dataset.validation
+        held_out = np.arange(len(validation))
+    else:
+        indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
+        training, validation = dataset.train.take(indices), dataset.train.take(held_out)
     return _Prepared(
         model=_compiled_model(recipe, training, len(dataset.class_names)),
-        batches=Batches(training, recipe.batch_size, recipe.augmentation, recipe.seed),
-        validation=dataset.train.take(held_out),
+        batches=Batches(
+            training, recipe.batch_size, recipe.augmentation, recipe.seed, recipe.balance
+        ),
+        validation=validation,
         held_out=held_out,
     )
 
@@ -257,7 +265,7 @@ def _train(
         if best_weights:
             set_weights(model, best_weights)
         display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-        write_results(run, recipe, model, dataset, prepared.held_out, state)
+        write_results(run, recipe, model, dataset, prepared.validation, prepared.held_out, state)
     return run
 
 
@@ -305,7 +313,12 @@ def _train_epoch(job: _Job, interruption: Interruption) -> None:
     for images, labels in job.batches.epoch(epoch, first_step):
         rate = job.learning_rate()
         model.optimizer.learning_rate = rate
-        values = model.train_on_batch(images, job.one_hot[labels], return_dict=True)
+        values = model.train_on_batch(
+            images,
+            job.one_hot[labels],
+            sample_weight=job.batches.weights(labels),
+            return_dict=True,
+        )
         _require_finite(values, job)
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + float(value)

@@ -40,6 +40,7 @@ SUBCOMMANDS = [
     ["predict"],
     ["data", "info"],
     ["data", "show"],
+    ["data", "check"],
     ["data", "fetch"],
 ]
 

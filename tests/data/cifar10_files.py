@@ -76,8 +76,11 @@ def binary_batch(images: Bytes, labels: Bytes) -> bytes:
     return np.hstack([labels[:, None], channel_planes(images)]).tobytes()
 
 
-def python_batch(images: Bytes, labels: Sequence[int]) -> bytes:
-    """What Python 2 wrote: no release of Python 3 pickles byte strings this way."""
+def python_batch(images: Bytes, labels: Sequence[int], *more: tuple[bytes, Sequence[int]]) -> bytes:
+    """What Python 2 wrote: no release of Python 3 pickles byte strings this way.
+
+    With `more`, lists of labels under other names than `labels`.
+    """
     pixels = channel_planes(images)
     count = len(pixels)
     array = (
@@ -90,10 +93,23 @@ def python_batch(images: Bytes, labels: Sequence[int]) -> bytes:
     names = b"".join(short_string(b"image_%d.png" % index) for index in range(count))
     return (
         (b"\x80\x02}(" + short_string(b"batch_label") + short_string(b"a batch"))
-        + (short_string(b"labels") + b"](" + b"".join(b"K" + bytes([n]) for n in labels) + b"e")
+        + b"".join(number_list(key, some) for key, some in more or ((b"labels", labels),))
         + (short_string(b"data") + array)
         + (short_string(b"filenames") + b"](" + names + b"eu.")
     )
+
+
+def number_list(key: bytes, numbers: Sequence[int]) -> bytes:
+    return short_string(key) + b"](" + b"".join(b"K" + bytes([n]) for n in numbers) + b"e"
+
+
+def names_meta(**names: Sequence[str]) -> bytes:
+    """A dict of lists of names, as Python 2 wrote it."""
+    lists = [
+        short_string(key.encode()) + b"](" + b"".join(short_string(n.encode()) for n in some) + b"e"
+        for key, some in names.items()
+    ]
+    return b"\x80\x02}(" + b"".join(lists) + b"u."
 
 
 def short_string(text: bytes) -> bytes:

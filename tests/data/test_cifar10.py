@@ -369,7 +369,7 @@ def test_a_pickle_may_hold_nothing_but_a_batch(
         change(data),
         tmp_path,
         original,
-        f"is no official CIFAR-10 batch, or a damaged one: .*{complaint}",
+        f"is no official CIFAR batch, or a damaged one: .*{complaint}",
     )
     assert not (tmp_path / "trapped").exists()
 

@@ -1,3 +1,5 @@
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.images import MAXIMUM_PIXELS, read_image
+from thumbnet.data.images import (
+    MAXIMUM_PIXELS,
+    fit_image,
+    open_picture,
+    read_image,
+    silent_pillow,
+)
 from thumbnet.errors import InputError
 
 SHAPE = (32, 32, 3)
@@ -119,3 +127,32 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> 
     Image.new("1", (side, side)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match=rf"a.png has {side}×{side} pixels; at most 50 million"):
         read_image(tmp_path / "a.png", SHAPE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damaged_content_is_read_or_refused(sample: Dataset, data: st.DataObject) -> None:
+    """Real pictures with some bytes changed, moved or repeated, and bytes that never were one."""
+    file = io.BytesIO()
+    image = Image.fromarray(sample.test.images[data.draw(st.integers(0, 9))])
+    mode = data.draw(st.sampled_from(["RGB", "L", "P", "RGBA", "1"]))
+    form = data.draw(st.sampled_from(["PNG", "WEBP", "JPEG"] if mode in ("RGB", "L") else ["PNG"]))
+    image.convert(mode).save(file, form)
+    content = bytearray(file.getvalue())
+    for _ in range(data.draw(st.integers(0, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        end = data.draw(st.integers(start, min(start + 40, len(content))))
+        content[start:end] = data.draw(st.one_of(st.binary(max_size=40), st.just(content[end:])))
+    with silent_pillow():
+        try:
+            picture = open_picture(bytes(content), "picture").image
+        except InputError:
+            return
+        assert fit_image(picture, SHAPE).shape == SHAPE
+
+
+def test_what_blocks_or_never_ends_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path.name} is no regular file"):
+            read_image(path, SHAPE)

@@ -4,13 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thumbnet.data.dataset import Dataset, UInt8Array
+from thumbnet.data.dataset import Dataset, Images
+from thumbnet.data.stored import StoredImages
 from thumbnet.errors import InputError
 from thumbnet.models import architectures, build_model, parameters_class
+from thumbnet.models._layers import whitening_filters
+from thumbnet.recipe import Recipe
 from thumbnet.runtime import prepare_keras
 
 
-def build(architecture: str, images: UInt8Array, classes: int = 10, seed: int = 0, **keys: object):  # type: ignore[no-untyped-def]
+def build(architecture: str, images: Images, classes: int = 10, seed: int = 0, **keys: object):  # type: ignore[no-untyped-def]
     values = {"architecture": architecture, "widths": [8, 16], **keys}
     parameters = parameters_class(architecture).model_validate(values)
     return build_model(parameters, images, classes, seed)
@@ -94,9 +97,48 @@ def test_the_components_of_an_ann_are_uncorrelated(sample: Dataset) -> None:
     assert not model.get_layer("whiten").trainable_variables
 
 
-def test_more_components_than_values_are_refused(small: Dataset) -> None:
-    with pytest.raises(InputError, match=r"components is 49, more than the 48 values of a picture"):
-        build("ann", small.train.images, shrink=8, components=49)
+def test_a_small_picture_has_fewer_components(small: Dataset) -> None:
+    model = build("ann", small.train.images, shrink=8, components=256)
+    assert model.get_layer("whiten").output.shape[-1] == 48
+
+
+def test_the_components_of_large_pictures_are_the_same(sample: Dataset) -> None:
+    images = sample.train.images[:600].reshape(600, -1).astype(np.float32) / np.float32(64) - 2
+    exact = whitening_filters(images[:, :1024], 8, 0.3)
+    found = whitening_filters(np.pad(images[:, :1024], ((0, 0), (0, 500))), 8, 0.3)
+    signs = np.sign((found[:1024] * exact).sum(axis=0))
+    np.testing.assert_allclose(found[:1024] * signs, exact, atol=0.02 * np.abs(exact).max())
+    assert np.abs(found[1024:]).max() < 1e-5
+
+
+def test_pictures_smaller_than_what_they_are_shrunk_by_are_refused() -> None:
+    images = np.zeros((4, 3, 9, 3), np.uint8)
+    with pytest.raises(InputError, match=r"images of 3×9 pixels cannot be shrunk 4 times"):
+        build("ann", images, shrink=4)
+
+
+@pytest.mark.parametrize("name", ["ann", "cnn"])
+@pytest.mark.parametrize(
+    ("side", "channels", "classes"), [(16, 3, 2), (28, 1, 10), (64, 3, 100), (96, 3, 2), (9, 1, 2)]
+)
+def test_the_shipped_recipes_take_other_images(
+    name: str, side: int, channels: int, classes: int
+) -> None:
+    parameters = Recipe.read(name).model
+    images = np.random.default_rng(0).integers(256, size=(30, side, side, channels), dtype=np.uint8)
+    logits = np.asarray(build_model(parameters, images, classes, seed=0)(images))
+    assert logits.shape == (30, classes)
+    assert np.isfinite(logits).all()
+
+
+def test_images_in_a_file_make_the_same_model(small: Dataset) -> None:
+    stored = StoredImages(np.asarray(small.train.images), np.arange(len(small.train)))
+    for architecture in architectures():
+        of_array, of_file = (
+            np.asarray(build(architecture, images)(small.test.images[:8]))
+            for images in (small.train.images, stored)
+        )
+        np.testing.assert_array_equal(of_array, of_file)
 
 
 def test_the_filters_of_a_cnn_whiten_patches(sample: Dataset) -> None:

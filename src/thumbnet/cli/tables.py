@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.evaluation.metrics import Evaluation
@@ -105,14 +107,16 @@ def print_predictions(answers: Sequence[FilePrediction], top: int) -> None:
 def print_data_info(info: DatasetInfo) -> None:
     """A dataset in numbers: the counts of each class, then the pixels, then the digests."""
     height, width, channels = info.image_shape
-    counts = _table("class", "training images", "test images")
-    for name, count in info.train.counts.items():
-        counts.add_row(_literal(name), f"{count:,}", f"{info.test.counts[name]:,}")
+    parts = {"training": info.train, "validation": info.validation, "test": info.test}
+    there = {f"{name} images": part for name, part in parts.items() if part}
+    counts = _table("class", *there)
+    for name in info.train.counts:
+        counts.add_row(_literal(name), *(f"{part.counts[name]:,}" for part in there.values()))
     counts.add_section()
-    counts.add_row("all", f"{info.train.images:,}", f"{info.test.images:,}")
+    counts.add_row("all", *(f"{part.images:,}" for part in there.values()))
 
     pixels = _table("pixel values", "range", "mean of each channel", "deviation of each channel")
-    for name, part in (("training images", info.train), ("test images", info.test)):
+    for name, part in there.items():
         low, high = part.value_range
         figures = [
             "  ".join(f"{value:.4f}" for value in values)
@@ -134,6 +138,15 @@ def print_data_info(info: DatasetInfo) -> None:
     )
     for table in (counts, pixels, digests):
         console.print(table)
+
+
+def print_checked_data(checked: CheckedData) -> None:
+    """A line for each problem, then how many there are of each kind."""
+    for problem in checked.problems:
+        print(f"{problem.path} {problem.message}: {problem.remedy}")
+    kinds = Counter(problem.kind for problem in checked.problems)
+    found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items()) or "no problem"
+    print(f"{checked.images:,} images: {found}")
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,9 +8,12 @@ import typer
 
 from thumbnet.cli.options import (
     DataOption,
+    ImageSizeOption,
+    LabelOption,
+    OnBadImageOption,
     OverwriteOption,
     SourceOption,
-    dataset_of,
+    dataset_to_resume,
     load_dataset,
     parse_duration,
     parse_settings,
@@ -50,6 +53,9 @@ def run(
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
+    image_size: ImageSizeOption = None,
+    label: LabelOption = None,
+    on_bad_image: OnBadImageOption = None,
     seed: SeedOption = None,
     budget: BudgetOption = None,
     overwrite: OverwriteOption = False,
@@ -70,7 +76,8 @@ def run(
         raise InputError(f"the recipes {', '.join(names)} do not all have names of their own")
     for one in chosen:
         _make_way(one, out / one.name, overwrite)
-    dataset = load_dataset(data, source, display)
+    reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
+    dataset = load_dataset(data, source, display, **reading)
     runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
 
     from thumbnet.report.build import build_report
@@ -91,6 +98,9 @@ def train(
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
+    image_size: ImageSizeOption = None,
+    label: LabelOption = None,
+    on_bad_image: OnBadImageOption = None,
     seed: SeedOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
@@ -133,20 +143,22 @@ def train(
         until_accuracy=until_accuracy,
         deterministic=deterministic or None,
     ) | parse_settings(setting or [])
+    reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
     if resume is not None:
-        if recipe is not None or out is not None or overwrite:
+        read_anew = any(value is not None for value in reading.values())
+        if recipe is not None or out is not None or overwrite or read_anew:
             raise InputError(
                 "--resume goes on with a run as it was begun: it takes no recipe, --out or "
                 "--overwrite"
             )
         opened = Run.open(resume)
-        dataset = dataset_of(opened, data, source, display) or load_dataset(None, None, display)
+        dataset = dataset_to_resume(opened, data, source, display)
         finished = resume_run(opened, dataset, display, overrides)
     elif recipe is None or out is None:
         raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")
     else:
         resolved = Recipe.read(recipe).override(overrides)
-        dataset = load_dataset(data, source, display)
+        dataset = load_dataset(data, source, display, **reading)
         if overwrite:
             _remove_run(out)
         finished = train_run(resolved, dataset, out, display)

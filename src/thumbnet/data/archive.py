@@ -10,10 +10,13 @@ from thumbnet.errors import InputError
 
 MAXIMUM_FILE_BYTES = 40_000_000
 MAXIMUM_ARCHIVE_BYTES = 250_000_000
-"""Unpacked. CIFAR-10 needs 31 MB a file and 186 MB in all in its largest form."""
+"""Unpacked. CIFAR-10 needs 31 MB a file and 186 MB in all in its largest form, CIFAR-100 as
+much in all."""
 
 
-def read_folder(folder: Path, names: Container[str]) -> Iterator[tuple[str, bytes]]:
+def read_folder(
+    folder: Path, names: Container[str], limit: int = MAXIMUM_FILE_BYTES
+) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of those files of a folder that are among `names`.
 
     Raises:
@@ -22,13 +25,15 @@ def read_folder(folder: Path, names: Container[str]) -> Iterator[tuple[str, byte
     try:
         for file in sorted(folder.iterdir()):
             if file.name in names and file.is_file():
-                _check_size(file.stat().st_size, file.name, folder)
+                _check_size(file.stat().st_size, file.name, folder, limit)
                 yield file.name, file.read_bytes()
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error}") from error
 
 
-def read_tar(archive: Path, names: Container[str]) -> Iterator[tuple[str, bytes]]:
+def read_tar(
+    archive: Path, names: Container[str], limit: int = MAXIMUM_FILE_BYTES
+) -> Iterator[tuple[str, bytes]]:
     """Yield name, without its folder, and content of those members that are among `names`.
 
     Nothing is written to the disk.
@@ -53,22 +58,32 @@ def read_tar(archive: Path, names: Container[str]) -> Iterator[tuple[str, bytes]
                     raise InputError(f"{archive} holds {member.name!r}, a link or a device")
                 file = tar.extractfile(member) if path.name in names else None
                 if file is not None:
-                    _check_size(member.size, member.name, archive)
+                    _check_size(member.size, member.name, archive, limit)
                     yield path.name, file.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise InputError(f"{archive} is truncated or damaged: {error}") from error
 
 
-def _check_size(size: int, name: str, where: Path) -> None:
-    if size > MAXIMUM_FILE_BYTES:
+def first_member(archive: Path) -> str:
+    """Name of the first member of a .tar.gz; empty where there is none, or no archive."""
+    try:
+        with _Bounded(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+            member = tar.next()
+            return member.name if member else ""
+    except (tarfile.TarError, EOFError, zlib.error, OSError):
+        return ""
+
+
+def _check_size(size: int, name: str, where: Path, limit: int) -> None:
+    if size > limit:
         raise InputError(
-            f"{name} in {where} has {size} bytes; no file of CIFAR-10 has more than "
-            f"{MAXIMUM_FILE_BYTES}"
+            f"{name} in {where} has {size} bytes; no file of CIFAR-10 or CIFAR-100 has more "
+            f"than {limit}"
         )
 
 
 class _Bounded(gzip.GzipFile):
-    """Refuses to unpack to more than any archive of CIFAR-10 does."""
+    """Refuses to unpack to more than any archive of CIFAR-10 or CIFAR-100 does."""
 
     _left = MAXIMUM_ARCHIVE_BYTES
 

@@ -1,17 +1,22 @@
 """The values that travel from files to training: labelled images, and a dataset of two parts."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from thumbnet.data.reading import Reading
+from thumbnet.data.stored import Images as Images
+from thumbnet.data.stored import Int64Array as Int64Array
+from thumbnet.data.stored import StoredImages
+from thumbnet.data.stored import UInt8Array as UInt8Array
 from thumbnet.errors import InputError
 
-UInt8Array = npt.NDArray[np.uint8]
-Int64Array = npt.NDArray[np.int64]
+CHUNK = 1000
+"""Images that are looked at together where all of them are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +25,8 @@ class LabelledImages:
 
     Attributes:
         images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255.
+            `StoredImages` stand for one where it would not fit into memory: what indexing gives
+            is the same, and whoever takes all of them does so some at a time.
         labels: int64 array of shape (n,), indices into the dataset's class names.
 
     Raises:
@@ -45,9 +52,9 @@ class LabelledImages:
         return len(self.images)
 
     def take(self, indices: npt.ArrayLike) -> "LabelledImages":
-        """The images and labels at `indices`, copied."""
+        """The images and labels at `indices`; images in memory are copied."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return LabelledImages(self.images[chosen], self.labels[chosen])
+        return LabelledImages(self.images.take(chosen, axis=0), self.labels[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +68,14 @@ class Dataset:
         test: images that are read once, at the end.
         source: where it came from, in words that are recorded with every run.
         path: the file or folder it was read from, where the user named one.
+        validation: images for model selection, where the data set has a part for that; without
+            one, some of the training images are held out for it.
+        reading: how the files were read.
+        skipped: what was wrong with each picture that is left out.
 
     Raises:
-        InputError: a label lies outside the class names, or the image shapes differ.
+        InputError: a class name cannot be printed, a label lies outside the class names, or the
+            image shapes differ.
     """
 
     name: str
@@ -72,9 +84,17 @@ class Dataset:
     test: LabelledImages
     source: str
     path: Path | None = None
+    validation: LabelledImages | None = None
+    reading: Reading = field(default_factory=Reading)
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for part_name, part in (("train", self.train), ("test", self.test)):
+        for name in self.class_names:
+            if not name.strip() or not name.isprintable():
+                raise InputError(
+                    f"{name!r}, a class of {self.source}, is no name that can be printed; rename it"
+                )
+        for part_name, part in self.parts.items():
             if len(part) == 0:
                 raise InputError(f"the {part_name} part of {self.source} holds no image")
             low, high = int(part.labels.min()), int(part.labels.max())
@@ -84,11 +104,18 @@ class Dataset:
                     f"with {len(self.class_names)} classes they must lie in "
                     f"0 to {len(self.class_names) - 1}"
                 )
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
-            raise InputError(
-                f"training images of shape {self.train.images.shape[1:]} and test images of "
-                f"shape {self.test.images.shape[1:]} in {self.source}: the shapes must be equal"
-            )
+            if part.images.shape[1:] != self.train.images.shape[1:]:
+                raise InputError(
+                    f"training images of shape {self.train.images.shape[1:]} and {part_name} "
+                    f"images of shape {part.images.shape[1:]} in {self.source}: the shapes must "
+                    "be equal"
+                )
+
+    @property
+    def parts(self) -> dict[str, LabelledImages]:
+        """The parts that there are, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -100,15 +127,32 @@ class Dataset:
     def digests(self) -> dict[str, str]:
         """SHA-256 of the content of each array, whatever file it came in."""
         return {
-            "train_images": content_digest(self.train.images),
-            "train_labels": content_digest(self.train.labels),
-            "test_images": content_digest(self.test.images),
-            "test_labels": content_digest(self.test.labels),
+            f"{name}_{kind}": content_digest(array)
+            for name, part in self.parts.items()
+            for kind, array in (("images", part.images), ("labels", part.labels))
         }
 
 
-def content_digest(array: npt.NDArray[np.generic]) -> str:
+def content_digest(array: Images | Int64Array) -> str:
     """SHA-256 of an array's bytes in C order; labels below 256 count one byte each."""
-    if array.dtype == np.int64 and array.size and array.min() >= 0 and array.max() < 256:
-        array = array.astype(np.uint8)
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    if not isinstance(array, StoredImages) and array.dtype == np.int64:
+        fits = array.size and array.min() >= 0 and array.max() < 256
+        array = array.astype(np.uint8) if fits else array
+    digest = hashlib.sha256()
+    for start in range(0, len(array), CHUNK):
+        digest.update(np.ascontiguousarray(array[start : start + CHUNK]).data)
+    return digest.hexdigest()
+
+
+def channel_histogram(images: Images) -> Int64Array:
+    """How often each channel has each value: int64 array of shape (channels, 256).
+
+    Every moment follows from it without a copy of the images as floating-point numbers.
+    """
+    channels = images.shape[-1]
+    histogram = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].reshape(-1, channels)
+        for channel in range(channels):
+            histogram[channel] += np.bincount(pixels[:, channel], minlength=256)
+    return histogram

@@ -4,11 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from thumbnet.data.dataset import Dataset, LabelledImages, UInt8Array
-
-CHUNK = 1000
+from thumbnet.data.dataset import Dataset, LabelledImages, channel_histogram
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class DatasetInfo:
         source: where it came from.
         image_shape: height, width and channels.
         train: the training part.
+        validation: the validation part, where the data set has one.
         test: the test part.
         digests: SHA-256 of the content of each array.
     """
@@ -47,6 +45,7 @@ class DatasetInfo:
     source: str
     image_shape: tuple[int, int, int]
     train: PartInfo
+    validation: PartInfo | None
     test: PartInfo
     digests: dict[str, str]
 
@@ -57,19 +56,21 @@ class DatasetInfo:
 
 def describe(dataset: Dataset) -> DatasetInfo:
     """Count and measure a dataset."""
+    names = dataset.class_names
     return DatasetInfo(
         dataset.name,
         dataset.source,
         dataset.image_shape,
-        _describe_part(dataset.train, dataset.class_names),
-        _describe_part(dataset.test, dataset.class_names),
+        _describe_part(dataset.train, names),
+        None if dataset.validation is None else _describe_part(dataset.validation, names),
+        _describe_part(dataset.test, names),
         dataset.digests,
     )
 
 
 def _describe_part(part: LabelledImages, class_names: tuple[str, ...]) -> PartInfo:
     counts = np.bincount(part.labels, minlength=len(class_names)).tolist()
-    histogram = _histogram(part.images)
+    histogram = channel_histogram(part.images)
     values = np.flatnonzero(histogram.sum(axis=0))
     shares = histogram / histogram.sum(axis=1, keepdims=True)
     scale = np.arange(256) / 255
@@ -82,17 +83,3 @@ def _describe_part(part: LabelledImages, class_names: tuple[str, ...]) -> PartIn
         tuple(mean.tolist()),
         tuple(deviation.tolist()),
     )
-
-
-def _histogram(images: UInt8Array) -> npt.NDArray[np.int64]:
-    """How often each channel has each value: int64 array of shape (channels, 256).
-
-    Every moment follows from it without a copy of the images as floating-point numbers.
-    """
-    channels = images.shape[-1]
-    histogram = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(images), CHUNK):
-        pixels = images[start : start + CHUNK].reshape(-1, channels)
-        for channel in range(channels):
-            histogram[channel] += np.bincount(pixels[:, channel], minlength=256)
-    return histogram

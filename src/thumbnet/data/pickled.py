@@ -1,4 +1,4 @@
-"""Reading an official pickled batch of CIFAR-10 without trusting it."""
+"""Reading an official pickled batch of CIFAR-10 or CIFAR-100 without trusting it."""
 
 import io
 import pickle
@@ -46,12 +46,15 @@ class _Unpickler(pickle._Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no official batch does")
 
 
-def read_pickled_batch(data: bytes, where: str) -> tuple[UInt8Array, list[Any]]:
-    """Read a batch as Python 2 pickled it: a dict with `data` and `labels`.
+def read_pickled_batch(
+    data: bytes, where: str, label_key: bytes = b"labels"
+) -> tuple[UInt8Array, list[Any]]:
+    """Read a batch as Python 2 pickled it: a dict with `data` and labels.
 
     Args:
         data: the content of the file.
         where: what to call the file in messages.
+        label_key: what the labels are called.
 
     Returns:
         uint8 array of shape (n, 3072) as it was stored, and the labels, unchecked.
@@ -60,8 +63,8 @@ def read_pickled_batch(data: bytes, where: str) -> tuple[UInt8Array, list[Any]]:
         InputError: it is truncated, or holds anything that an official batch does not.
     """
     try:
-        batch = _Unpickler(io.BytesIO(data), encoding="bytes").load()
-        pixels, labels = batch[b"data"], batch[b"labels"]
+        batch = _load(data)
+        pixels, labels = batch[b"data"], batch[label_key]
         _, shape, dtype, fortran_order, raw = pixels.state
         if dtype.arguments[0] not in (b"u1", b"|u1") or fortran_order:
             raise ValueError("the pixels are not stored as unsigned bytes in C order")
@@ -71,6 +74,22 @@ def read_pickled_batch(data: bytes, where: str) -> tuple[UInt8Array, list[Any]]:
     # A damaged or malicious pickle can end in nearly any exception.
     except Exception as error:
         raise InputError(
-            f"{where} is no official CIFAR-10 batch, or a damaged one: {error!s:.200}"
+            f"{where} is no official CIFAR batch, or a damaged one: {error!s:.200}"
         ) from error
     return array, labels
+
+
+def read_pickled_names(data: bytes, where: str, key: bytes) -> list[str]:
+    """Read a list of class names out of a pickled dict, such as the `meta` of CIFAR-100.
+
+    Raises:
+        InputError: it is damaged, or holds no such list.
+    """
+    try:
+        return [name.decode("ascii") for name in _load(data)[key]]
+    except Exception as error:
+        raise InputError(f"{where} holds no class names: {error!s:.200}") from error
+
+
+def _load(data: bytes) -> Any:
+    return _Unpickler(io.BytesIO(data), encoding="bytes").load()

@@ -30,7 +30,7 @@ SOURCES = {
 """The places that are tried without a path, in this order."""
 
 
-def _ignore(*_: object) -> None:
+def ignore(*_: object) -> None:
     """Take a report or progress that nobody wants."""
 
 
@@ -39,8 +39,8 @@ def load_cifar10(
     source: str | None = None,
     *,
     cache_directory: Path | None = None,
-    report: Report = _ignore,
-    progress: Progress = _ignore,
+    report: Report = ignore,
+    progress: Progress = ignore,
     release: Release = CIFAR10,
     patience: Patience = PATIENCE,
 ) -> Dataset:
@@ -101,8 +101,8 @@ def fetch_cifar10(
     source: str | None = None,
     *,
     cache_directory: Path | None = None,
-    report: Report = _ignore,
-    progress: Progress = _ignore,
+    report: Report = ignore,
+    progress: Progress = ignore,
     release: Release = CIFAR10,
     patience: Patience = PATIENCE,
 ) -> Dataset:

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from thumbnet.data.dataset import UInt8Array
+from thumbnet.data.dataset import Images
 from thumbnet.section import Section
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def parameters_class(architecture: str) -> type[ModelParameters]:
 
 
 def build_model(
-    parameters: ModelParameters, train_images: UInt8Array, class_count: int, seed: int
+    parameters: ModelParameters, train_images: Images, class_count: int, seed: int
 ) -> "keras.Model":
     """Build an untrained model of the architecture that `parameters` name.
 

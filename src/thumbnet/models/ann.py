@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from thumbnet.data.dataset import UInt8Array
+from thumbnet.data.dataset import Images
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters
-from thumbnet.models._layers import standardise, whitening_filters
+from thumbnet.models._layers import first_images, standardise, whitening_filters
 
 if TYPE_CHECKING:
     import keras
@@ -26,9 +26,9 @@ class Parameters(ModelParameters):
 
     The picture is first shrunk `shrink` times by averaging, and its values taken to their
     `components` main directions, each scaled to the same size, by a dense layer that is fixed: a
-    hidden layer on top of that needs a tenth of the arithmetic that one on the pixels does. With
-    1 and 0 the hidden layers see the pixels themselves. Each of them is dense, batch-normalised,
-    activated, and dropped out.
+    hidden layer on top of that needs a tenth of the arithmetic that one on the pixels does. All
+    directions are kept of a picture that has fewer. With 1 and 0 the hidden layers see the pixels
+    themselves. Each of them is dense, batch-normalised, activated, and dropped out.
     """
 
     architecture: Literal["ann"]
@@ -39,29 +39,29 @@ class Parameters(ModelParameters):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-def build(parameters: Parameters, train_images: UInt8Array, class_count: int) -> "keras.Model":
+def build(parameters: Parameters, train_images: Images, class_count: int) -> "keras.Model":
     """Build the network; see `thumbnet.models.build_model` for arguments and result.
 
     Raises:
-        InputError: more components are asked for than a picture has values.
+        InputError: the images are smaller than `shrink`.
     """
     import keras
     from keras import layers
 
+    if min(train_images.shape[1:3]) < parameters.shrink:
+        raise InputError(
+            f"images of {train_images.shape[1]}×{train_images.shape[2]} pixels cannot be shrunk "
+            f"{parameters.shrink} times; give a smaller model.shrink, or a larger --image-size"
+        )
     pixels = keras.Input(train_images.shape[1:], dtype="uint8", name="pixels")
     x = standardise(train_images)(pixels)
     if parameters.shrink > 1:
         x = layers.AveragePooling2D(parameters.shrink, name="shrink")(x)
     x = layers.Flatten(name="flatten")(x)
     if parameters.components:
-        if parameters.components > x.shape[-1]:
-            raise InputError(
-                f"model.components is {parameters.components}, more than the {x.shape[-1]} values "
-                "of a picture; give fewer, or a smaller model.shrink"
-            )
-        values = keras.Model(pixels, x)(train_images[:WHITENING_IMAGES])
+        values = keras.Model(pixels, x)(first_images(train_images, WHITENING_IMAGES))
         filters = whitening_filters(np.asarray(values), parameters.components, WHITENING_FLOOR)
-        whiten = layers.Dense(parameters.components, use_bias=False, trainable=False, name="whiten")
+        whiten = layers.Dense(filters.shape[1], use_bias=False, trainable=False, name="whiten")
         x = whiten(x)
         whiten.set_weights([filters])
     for number, width in enumerate(parameters.widths, start=1):

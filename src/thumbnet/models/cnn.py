@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from thumbnet.data.dataset import UInt8Array
+from thumbnet.data.dataset import Images
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters
-from thumbnet.models._layers import Float32Array, standardise, whitening_filters
+from thumbnet.models._layers import Float32Array, first_images, standardise, whitening_filters
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +39,7 @@ class Parameters(ModelParameters):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-def build(parameters: Parameters, train_images: UInt8Array, class_count: int) -> "keras.Model":
+def build(parameters: Parameters, train_images: Images, class_count: int) -> "keras.Model":
     """Build the network; see `thumbnet.models.build_model` for arguments and result.
 
     Raises:
@@ -53,13 +53,14 @@ def build(parameters: Parameters, train_images: UInt8Array, class_count: int) ->
     if min(shape[:2]) < smallest:
         raise InputError(
             f"images of {shape[0]}×{shape[1]} pixels are too small for {len(parameters.widths)} "
-            f"blocks, which need {smallest}; give model.widths fewer values"
+            f"blocks, which need {smallest}; give model.widths fewer values, or the images a "
+            "larger size with --image-size"
         )
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
     standardised = standardise(train_images)
     x = standardised(pixels)
     whitening = _whitening(
-        np.asarray(standardised(train_images[:WHITENING_IMAGES])), parameters.patch
+        np.asarray(standardised(first_images(train_images, WHITENING_IMAGES))), parameters.patch
     )
     stem = layers.Conv2D(
         whitening.shape[-1], parameters.patch, use_bias=False, trainable=False, name="whiten"

@@ -1,0 +1,263 @@
+"""Everything about a data set that its owner should mend before training."""
+
+import hashlib
+import mimetypes
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thumbnet.data.dataset import CHUNK, Dataset
+from thumbnet.data.decoding import TASK, batched, in_parallel, named
+from thumbnet.data.images import Picture, open_picture, silent_pillow
+from thumbnet.data.listing import SPLIT_NAMES, TRAIN, Listing, Problem, with_test_part
+from thumbnet.data.load import read_or_list
+from thumbnet.data.pictures import Pictures
+from thumbnet.data.reading import Reading
+from thumbnet.data.stored import Int64Array
+from thumbnet.errors import InputError, shown
+
+UNBALANCED = 5
+"""How many times as many training images the largest class may have as the smallest."""
+_DIGEST = 16
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """What a check found.
+
+    Attributes:
+        images: how many images there are.
+        problems: what should be mended.
+    """
+
+    images: int
+    problems: tuple[Problem, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {"images": self.images, "problems": [vars(problem) for problem in self.problems]}
+
+
+def check_data(path: str | Path, label: str | None = None) -> CheckedData:
+    """Open every picture of a data set and look for trouble.
+
+    Args:
+        path: as for `thumbnet.load`.
+        label: which label, where there are several.
+
+    Raises:
+        InputError: there is nothing at `path` that can be read as a data set.
+    """
+    found = read_or_list(Path(path), Reading.check({"label": label}))
+    images = (
+        _Images.of_dataset(found) if isinstance(found, Dataset) else _Images.of_pictures(*found)
+    )
+    problems = [*images.problems, *_class_problems(images), *_duplicates(images)]
+    return CheckedData(len(images.labels), tuple(problems))
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """Images by what distinguishes them.
+
+    Attributes:
+        where: the data set.
+        class_names: in the order of the labels.
+        labels: int64 array of shape (n,).
+        splits: int64 array of shape (n,).
+        name: what an image is called.
+        digests: `_DIGEST` bytes for each image; zeros for one that cannot be read.
+        problems: of single images.
+    """
+
+    where: str
+    class_names: tuple[str, ...]
+    labels: Int64Array
+    splits: Int64Array
+    name: Callable[[int], str]
+    digests: bytes
+    problems: list[Problem]
+
+    @classmethod
+    def of_dataset(cls, dataset: Dataset) -> "_Images":
+        digests = bytearray()
+        splits = []
+        names = []
+        for part, images in dataset.parts.items():
+            for start in range(0, len(images), CHUNK):
+                for image in images.images[start : start + CHUNK]:
+                    digests += hashlib.blake2b(image.tobytes(), digest_size=_DIGEST).digest()
+            splits += [SPLIT_NAMES.index(part)] * len(images)
+            names += [f"{shown(dataset.path or '')} {part} image {i}" for i in range(len(images))]
+        return cls(
+            where=dataset.source,
+            class_names=dataset.class_names,
+            labels=np.concatenate([part.labels for part in dataset.parts.values()]),
+            splits=np.array(splits, np.int64),
+            name=names.__getitem__,
+            digests=bytes(digests),
+            problems=[],
+        )
+
+    @classmethod
+    def of_pictures(cls, listing: Listing, pictures: Pictures) -> "_Images":
+        digests = bytearray()
+        problems = list(listing.problems)
+        with silent_pillow():
+            for some in in_parallel(_inspect_some, batched(named(pictures), TASK)):
+                for digest, found in some:
+                    digests += digest
+                    problems += found
+        splits, _ = with_test_part(listing)
+        return cls(
+            where=listing.title,
+            class_names=listing.class_names,
+            labels=listing.labels,
+            splits=splits,
+            name=pictures.where,
+            digests=bytes(digests),
+            problems=problems,
+        )
+
+
+def _inspect_some(
+    some: list[tuple[str, Path | bytes]],
+) -> list[tuple[bytes, list[Problem]]]:
+    return [_inspect(name, source) for name, source in some]
+
+
+def _inspect(name: str, source: Path | bytes) -> tuple[bytes, list[Problem]]:
+    """Digest of the pixels of a picture, and what is wrong with it."""
+    path = shown(source) if isinstance(source, Path) else name
+    try:
+        picture = open_picture(source, name)
+    except InputError as error:
+        message = str(error).removeprefix(path).strip()
+        remedy = "mend or remove it, or train with --on-bad-image skip"
+        return bytes(_DIGEST), [Problem("bad picture", path, message, remedy, True)]
+    content = str(picture.image.size).encode() + picture.image.tobytes()
+    digest = hashlib.blake2b(content, digest_size=_DIGEST).digest()
+    return digest, list(_peculiarities(path, source, picture))
+
+
+def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterator[Problem]:
+    """What may be read otherwise than its owner thinks."""
+    if picture.animated:
+        yield Problem(
+            "animated",
+            path,
+            "is animated, and only its first frame is read",
+            "save the frame that counts as a picture of its own",
+        )
+    if picture.deep:
+        yield Problem(
+            "16 bits",
+            path,
+            "has more than 8 bits a value, of which the upper 8 are read",
+            "save it with 8 bits, stretched to the range that matters",
+        )
+    if picture.mode in ("CMYK", "YCCK"):
+        yield Problem(
+            "CMYK",
+            path,
+            "has the colours of a printer, which are read without its profile",
+            "save it as RGB",
+        )
+    if isinstance(source, Path):
+        suffix = source.suffix.lower()
+        expected, _ = mimetypes.guess_type(f"x{suffix}")
+        if expected and expected != f"image/{picture.format.lower()}":
+            yield Problem(
+                "wrong suffix",
+                path,
+                f"is {picture.format} by its content, not {suffix}",
+                "rename it",
+            )
+        if "\\x" in path and not _is_text(str(source)):
+            yield Problem("name", path, "has a name that is not UTF-8", "rename it")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _class_problems(images: _Images) -> Iterator[Problem]:
+    """Classes that are too small, lacking in a part, or much larger than others."""
+    size = len(images.class_names)
+    if size == 0:
+        return
+    counts = {
+        split: np.bincount(images.labels[images.splits == split], minlength=size)
+        for split in np.unique(images.splits).tolist()
+    }
+    total = np.bincount(images.labels, minlength=size)
+    for label, name in enumerate(images.class_names):
+        if total[label] == 1:
+            yield Problem(
+                "single image",
+                name,
+                "is a class of one image, which cannot be both trained on and tested",
+                "add images of it, or remove it",
+            )
+            continue
+        there = [split for split in counts if counts[split][label]]
+        for split in sorted(counts.keys() - there):
+            yield Problem(
+                "missing class",
+                name,
+                f"is a class of which the {SPLIT_NAMES[split]} part has no image",
+                "add some, or remove the class from the other parts",
+                stops_training=split == TRAIN,
+            )
+    training = counts.get(TRAIN, total)
+    large, small = (
+        int(training.argmax()),
+        int(np.where(training, training, training.max()).argmin()),
+    )
+    if training[large] >= UNBALANCED * training[small]:
+        yield Problem(
+            "unbalanced",
+            images.class_names[small],
+            f"is a class of {training[small]:,} training images, where "
+            f"{images.class_names[large]} has {training[large]:,}",
+            'add images of it, or train with balance = "class_weights" or "sampling"',
+        )
+
+
+def _duplicates(images: _Images) -> Iterator[Problem]:
+    """Pictures with the same pixels in several parts or classes."""
+    keys = np.frombuffer(images.digests, f"V{_DIGEST}")
+    _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero(counts[group] > 1)
+    order = repeated[np.argsort(group[repeated], kind="stable")]
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        if len(members) == 0 or keys[members[0]].tobytes() == bytes(_DIGEST):
+            continue
+        # The test image is the one that should not be there.
+        first, *others = sorted(members.tolist(), key=lambda i: -images.splits[i])
+        for other in others:
+            parts = images.splits[[first, other]]
+            labels = images.labels[[first, other]]
+            if parts[0] != parts[1]:
+                yield Problem(
+                    "duplicate",
+                    images.name(first),
+                    f"is in the {SPLIT_NAMES[parts[0]]} part and shows the same as "
+                    f"{images.name(other)} in the {SPLIT_NAMES[parts[1]]} part",
+                    "remove one of them",
+                )
+            elif labels[0] != labels[1]:
+                yield Problem(
+                    "two labels",
+                    images.name(first),
+                    f"is called {images.class_names[labels[0]]} and shows the same as "
+                    f"{images.name(other)}, called {images.class_names[labels[1]]}",
+                    "remove one of them",
+                )

@@ -1,0 +1,272 @@
+"""Decoding pictures once, all at one size, into a file of pixels that is then mapped into memory.
+
+What memory it takes does not grow with the number of pictures, but for their names: a few tasks
+of pictures are under way at a time, and the file is written from front to back.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, NamedTuple, TypeVar
+
+import numpy as np
+import PIL
+
+from thumbnet.atomic import replacing, write_json
+from thumbnet.data.images import fit_image, open_picture, silent_pillow
+from thumbnet.data.patience import Report
+from thumbnet.data.pictures import Pictures
+from thumbnet.data.stored import UInt8Array
+from thumbnet.errors import InputError, JobError
+
+FOLDER = "decoded"
+RULES = 1
+"""To be raised when the same pictures come to have other pixels."""
+OWN_SIZE_UP_TO = 64
+USUAL_SIZE = 32
+TASK = 64
+"""Pictures that a thread decodes at a time."""
+NAMED = 3
+"""Bad pictures that an error names."""
+
+Shape = tuple[int, int, int]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPictures:
+    """Pictures as pixels.
+
+    Attributes:
+        pixels: memory-mapped uint8 array of shape (n, height, width, channels), a row for each
+            picture.
+        bad: what is wrong with those that cannot be read, by their index; their rows are 0.
+    """
+
+    pixels: UInt8Array
+    bad: Mapping[int, str]
+
+
+class _Seen(NamedTuple):
+    """What is known of a picture that was decoded."""
+
+    size: tuple[int, int]
+    grey: bool
+    error: str
+
+
+class _Contradiction(Exception):  # noqa: N818
+    """A picture does not fit the shape that was concluded from those before it."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+
+def decode(
+    pictures: Pictures, image_size: int | None, skip_bad: bool, cache: Path, report: Report
+) -> DecodedPictures:
+    """Decode pictures to one size, or take what was decoded before.
+
+    All get the same number of channels: one if all are grey, else three.
+
+    Args:
+        pictures: what to decode.
+        image_size: height and width; None for the pictures' own size where all have the same,
+            of up to `OWN_SIZE_UP_TO` pixels, and `USUAL_SIZE` where not.
+        skip_bad: whether to go on when a picture cannot be read.
+        cache: the directory in which the pixels are kept, in a folder `FOLDER`.
+        report: called with a line of text now and then.
+
+    Raises:
+        InputError: a picture cannot be read, and is not to be skipped.
+        JobError: the cache cannot be written, or has no room.
+    """
+    from filelock import FileLock
+
+    directory = cache / FOLDER
+    place = hashlib.sha256(f"{pictures.location.resolve()} {image_size}".encode(errors="replace"))
+    slot = place.hexdigest()[:16]
+    state = f"{RULES} {PIL.__version__} {pictures.fingerprint()}"
+    path = directory / f"{slot}-{hashlib.sha256(state.encode()).hexdigest()[:16]}.npy"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / f"{slot}.lock"):
+            found = _recall(path)
+            if found is None:
+                _remove_others(directory, slot, path)
+                _decode_to(path, pictures, image_size, skip_bad, report)
+                found = _recall(path)
+    except OSError as error:
+        raise JobError(
+            f"decoded pictures cannot be kept in {directory} ({error.strerror or error}); name "
+            "another directory in THUMBNET_CACHE"
+        ) from error
+    if found is None:
+        raise JobError(f"{path} was removed while it was made; try again")
+    if found.bad and not skip_bad:
+        raise refusal(list(found.bad.values()))
+    return found
+
+
+def _recall(path: Path) -> DecodedPictures | None:
+    try:
+        # Written last: where it is, the pixels are whole.
+        bad = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return DecodedPictures(
+            np.load(path, mmap_mode="r", allow_pickle=False),
+            {int(index): str(error) for index, error in bad.items()},
+        )
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
+
+
+def _remove_others(directory: Path, slot: str, kept: Path) -> None:
+    """Remove what was decoded of the same place before it changed, and what killed jobs left."""
+    for file in (*directory.glob(f"{slot}-*"), *directory.glob(f".{slot}-*")):
+        if file.stem != kept.stem:
+            file.unlink(missing_ok=True)
+
+
+def _decode_to(
+    path: Path, pictures: Pictures, image_size: int | None, skip_bad: bool, report: Report
+) -> None:
+    report(f"decoding {len(pictures):,} pictures of {pictures.location}")
+    with silent_pillow(), replacing(path) as file:
+        shape = _first_guess(pictures, image_size)
+        while True:
+            try:
+                bad = _decode_all(file, pictures, shape, image_size, skip_bad, report)
+                break
+            except _Contradiction as contradiction:
+                shape = contradiction.shape
+    write_json(path.with_suffix(".json"), {str(index): error for index, error in bad.items()})
+
+
+def _first_guess(pictures: Pictures, image_size: int | None) -> Shape:
+    """The shape that the first pictures ask for."""
+    first = next(batched(named(pictures), TASK), [])
+    _, seen = _decode_some(first, (1, 1, 1))
+    good = [one for one in seen if not one.error] or [_Seen((USUAL_SIZE, USUAL_SIZE), True, "")]
+    width, height = good[0].size
+    if image_size is not None:
+        height = width = image_size
+    elif max(width, height) > OWN_SIZE_UP_TO:
+        height = width = USUAL_SIZE
+    shape = (height, width, 1)
+    for one in good:
+        shape = _fitting(shape, one, image_size)
+    return shape
+
+
+def _fitting(shape: Shape, seen: _Seen, image_size: int | None) -> Shape:
+    """The shape, or the one that has to take its place in view of one more picture."""
+    height, width, channels = shape
+    if image_size is None and seen.size != (width, height):
+        height = width = USUAL_SIZE
+    return height, width, channels if seen.grey else 3
+
+
+def _decode_all(
+    file: IO[bytes],
+    pictures: Pictures,
+    shape: Shape,
+    image_size: int | None,
+    skip_bad: bool,
+    report: Report,
+) -> dict[int, str]:
+    """Write all pictures at one shape as an `.npy` file; what is wrong with some, by index."""
+    count = len(pictures)
+    _require_room(Path(file.name).parent, count * int(np.prod(shape)))
+    file.seek(0)
+    file.truncate()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    )
+    bad: dict[int, str] = {}
+    done = 0
+
+    def task(some: list[tuple[str, Path | bytes]]) -> tuple[UInt8Array, list[_Seen]]:
+        return _decode_some(some, shape)
+
+    for pixels, seen in in_parallel(task, batched(named(pictures), TASK)):
+        for index, one in enumerate(seen, start=done):
+            if one.error:
+                bad[index] = one.error
+            elif _fitting(shape, one, image_size) != shape:
+                raise _Contradiction(_fitting(shape, one, image_size))
+        if bad and not skip_bad:
+            raise refusal(list(bad.values()))
+        file.write(pixels.data)
+        tenth = count // 10 + 1
+        if count >= 20_000 and done // tenth < (done + len(seen)) // tenth:
+            report(f"decoded {done + len(seen):,} of {count:,} pictures")
+        done += len(seen)
+    return bad
+
+
+def _decode_some(
+    some: list[tuple[str, Path | bytes]], shape: Shape
+) -> tuple[UInt8Array, list[_Seen]]:
+    """Decode pictures, given with their names, to uint8 of shape (n, *shape)."""
+    pixels = np.zeros((len(some), *shape), np.uint8)
+    seen = []
+    for row, (name, source) in enumerate(some):
+        try:
+            picture = open_picture(source, name)
+        except InputError as error:
+            seen.append(_Seen((0, 0), True, str(error)))
+            continue
+        pixels[row] = fit_image(picture.image, shape)
+        seen.append(_Seen(picture.size, picture.grey, ""))
+    return pixels, seen
+
+
+def named(pictures: Pictures) -> Iterator[tuple[str, Path | bytes]]:
+    """All pictures in order, each with what to call it in messages."""
+    return zip(map(pictures.where, range(len(pictures))), pictures.encoded(), strict=True)
+
+
+def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Call a function on each item in threads; the results come in order, few at a time."""
+    threads = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(threads) as pool:
+        under_way: deque[Future[_Result]] = deque()
+        for item in items:
+            under_way.append(pool.submit(function, item))
+            if len(under_way) > 2 * threads:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Lists of up to `size` items, as `itertools.batched` makes them from Python 3.12 on."""
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some
+
+
+def _require_room(directory: Path, needed: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise JobError(
+            f"the decoded pictures need {needed / 1e6:,.0f} MB in {directory}, which has "
+            f"{free / 1e6:,.0f} MB left; make room, or name another directory in THUMBNET_CACHE"
+        )
+
+
+def refusal(errors: Sequence[str]) -> InputError:
+    """What to raise because of pictures that cannot be used."""
+    more = f" and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+    return InputError(
+        f"{'; '.join(errors[:NAMED])}{more}: mend or remove what `thumbnet data check` lists, or "
+        "leave such pictures out with --on-bad-image skip"
+    )

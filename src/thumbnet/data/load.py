@@ -1,0 +1,177 @@
+"""One way into all layouts: what is at a path decides how it is read."""
+
+from pathlib import Path
+
+from thumbnet.data.archive import first_member
+from thumbnet.data.cache import default_cache_directory
+from thumbnet.data.cifar10 import LAYOUTS, read_cifar10
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.listing import SPLITS, Listing, assemble, in_memory_if_few
+from thumbnet.data.patience import Progress, Report
+from thumbnet.data.pictures import Pictures
+from thumbnet.data.reading import OnBadImage, Reading
+from thumbnet.data.sources import ignore, load_cifar10
+from thumbnet.errors import InputError, shown
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+
+
+def load(
+    path: str | Path | None = None,
+    *,
+    image_size: int | None = None,
+    label: str | None = None,
+    on_bad_image: OnBadImage = "fail",
+    source: str | None = None,
+    cache_directory: Path | None = None,
+    report: Report = ignore,
+    progress: Progress = ignore,
+) -> Dataset:
+    """Load labelled images, whatever layout they are in; `docs/data.md` describes all.
+
+    Args:
+        path: a folder with a sub-folder for each class, a CSV, TSV or Parquet file, a folder of
+            Parquet files, an `.npz` file, or CIFAR-10 or CIFAR-100 in any of their forms; None
+            for CIFAR-10 from wherever it can be had.
+        image_size: height and width of the images; None for their own where all are equal and up
+            to 64, else 32.
+        label: which label, where there are several: "fine" or "coarse" of CIFAR-100, or the name
+            of a column of a table.
+        on_bad_image: whether a picture that cannot be read ends the job or is left out.
+        source: where to take CIFAR-10 from, without a path.
+        cache_directory: where decoded pictures are kept; by default the one that
+            `THUMBNET_CACHE` names, or the system's.
+        report: called with a line of text now and then.
+        progress: called with the bytes received and expected of a download.
+
+    Raises:
+        InputError: there is nothing at `path` that can be read, or not in this way.
+        JobError: CIFAR-10 cannot be had, or the cache cannot be written.
+    """
+    wanted = Reading.check({"image_size": image_size, "label": label, "on_bad_image": on_bad_image})
+    if path is None:
+        from thumbnet.data.arrays import resized
+
+        found = load_cifar10(
+            source=source, cache_directory=cache_directory, report=report, progress=progress
+        )
+        return resized(found, wanted)
+    if source is not None:
+        raise InputError(f"give a path ({path}) or a source ({source}), not both")
+    found_or_listed = read_or_list(Path(path), wanted)
+    if isinstance(found_or_listed, Dataset):
+        return found_or_listed
+    cache = cache_directory or default_cache_directory()
+    return _decode(*found_or_listed, wanted, cache, report)
+
+
+def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
+    """Read what holds pixels, and list what holds pictures.
+
+    Raises:
+        InputError: there is nothing at `path` that can be read.
+    """
+    if path.is_dir():
+        return _read_or_list_folder(path, reading)
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
+    if magic[:2] == b"\x1f\x8b":
+        if "cifar-100" in first_member(path):
+            return _read_cifar100(path, reading)
+        return _read_cifar10(path, reading)
+    if magic == b"PK\x03\x04":
+        from thumbnet.data.arrays import read_arrays
+
+        _require_one_label(path, reading)
+        return _read_cifar10(path, reading) if _is_cache(path) else read_arrays(path, reading)
+    if magic == b"PAR1":
+        from thumbnet.data.parquet import list_parquet
+
+        return list_parquet(path, reading)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        from thumbnet.data.table import list_csv
+
+        return list_csv(path, reading)
+    raise InputError(
+        f"{shown(path)} is no data set; give a folder with a sub-folder for each class, a table "
+        "(.csv, .tsv or .parquet), an .npz file, or an archive of CIFAR-10 or CIFAR-100"
+    )
+
+
+def _decode(
+    listing: Listing, pictures: Pictures, reading: Reading, cache: Path, report: Report
+) -> Dataset:
+    from thumbnet.data.decoding import decode, refusal
+
+    skip_bad = reading.on_bad_image == "skip"
+    if listing.lost and not skip_bad:
+        raise refusal(listing.lost)
+    if len(pictures) == 0:
+        raise InputError(f"{listing.title} names no picture that can be used")
+    decoded = decode(pictures, reading.image_size, skip_bad, cache, report)
+    return assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
+
+
+def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
+    from thumbnet.data.cifar100 import layout_in
+    from thumbnet.data.folder import list_folder
+
+    try:
+        if layout_in(folder):
+            return _read_cifar100(folder, reading)
+        if _holds_cifar10(folder):
+            return _read_cifar10(folder, reading)
+        places = (folder, *(folder / name for name in ("data", "default", *SPLITS)))
+        parquet = any(any(place.glob("*.parquet")) for place in places)
+    except OSError as error:
+        raise InputError(f"{shown(folder)} cannot be read: {error.strerror}") from error
+    if parquet:
+        from thumbnet.data.parquet import list_parquet
+
+        return list_parquet(folder, reading)
+    _require_one_label(folder, reading)
+    return list_folder(folder)
+
+
+def _read_cifar10(path: Path, reading: Reading) -> Dataset:
+    from thumbnet.data.arrays import resized
+
+    _require_one_label(path, reading)
+    return resized(read_cifar10(path), reading)
+
+
+def _read_cifar100(path: Path, reading: Reading) -> Dataset:
+    from thumbnet.data.arrays import resized
+    from thumbnet.data.cifar100 import read_cifar100
+
+    return resized(read_cifar100(path, reading), reading)
+
+
+def _require_one_label(path: Path, reading: Reading) -> None:
+    if reading.label is not None:
+        raise InputError(
+            f"--label {reading.label}: {shown(path)} has one label for each image; leave it out"
+        )
+
+
+def _holds_cifar10(folder: Path) -> bool:
+    return any(
+        (place / name).is_file()
+        for layout in LAYOUTS
+        for place in (folder, folder / layout.folder)
+        for name in layout.files
+    )
+
+
+def _is_cache(path: Path) -> bool:
+    """Whether a zip file is what Thumbnet keeps CIFAR-10 in."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as members:
+            return {"source.npy", "train_images.npy"} <= set(members.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False

@@ -1,0 +1,43 @@
+"""How files become a data set: recorded with every run, so that they can be read again."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from thumbnet.errors import InputError
+from thumbnet.section import Section
+
+OnBadImage = Literal["fail", "skip"]
+
+
+class Reading(Section):
+    """What the user decides about reading a data set.
+
+    Attributes:
+        image_size: height and width that every picture gets; None for their own size where all
+            are equal and small, and 32 where not.
+        label: which label, where there are several: "fine" or "coarse" of CIFAR-100, or the
+            name of a column.
+        on_bad_image: whether a picture that cannot be read ends the job or is left out.
+    """
+
+    image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    on_bad_image: OnBadImage = "fail"
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any]) -> "Reading":
+        """Make it of plain values.
+
+        Raises:
+            InputError: naming each that is unknown or out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, got {problem['input']!r}"
+                for problem in error.errors()
+            ]
+            raise InputError("; ".join(problems)) from error

@@ -1,0 +1,67 @@
+"""Images that stay in a file and are read from it whenever they are asked for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8Array = npt.NDArray[np.uint8]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """Some rows of a memory-mapped array of images.
+
+    It stands where an array of shape (n, height, width, channels) would. Indexing it gives an
+    ordinary array of just those images, and `numpy.asarray` one of them all; it has no
+    arithmetic, so that nothing copies all of it into memory by accident.
+
+    Attributes:
+        pixels: memory-mapped uint8 array of shape (m, height, width, channels).
+        rows: int64 array of shape (n,), the rows of `pixels` that are meant, in their order.
+    """
+
+    pixels: UInt8Array
+    rows: Int64Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.pixels.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        return self.pixels.ndim
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        return self.pixels.dtype
+
+    @property
+    def size(self) -> int:
+        """How many numbers the images hold."""
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int | slice | npt.NDArray[np.integer]) -> UInt8Array:
+        return np.asarray(self.pixels[self.rows[key]])
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    def take(self, indices: Int64Array, axis: int = 0) -> "StoredImages":
+        """Those of the images, still in their file."""
+        return StoredImages(self.pixels, self.rows[indices])
+
+
+Images = UInt8Array | StoredImages
+"""What takes images of any number takes either."""

@@ -1,0 +1,212 @@
+"""Own pictures all the way: train, evaluate, predict, report, go on."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thumbnet.cli import main
+from thumbnet.data import listing
+from thumbnet.data.dataset import Dataset, LabelledImages
+from thumbnet.data.load import load
+from thumbnet.data.stored import StoredImages
+from thumbnet.errors import JobError
+from thumbnet.progress import SilentDisplay
+from thumbnet.recipe import Recipe
+from thumbnet.run import Run
+from thumbnet.training import train
+
+NAMES = ("cat", "dög & co")
+FAST = ["--set", "model.widths=[8]", "--epochs", "2"]
+
+
+def thumbnet(*arguments: object) -> int:
+    """Run the command in this process; its exit code."""
+    before = sys.argv
+    sys.argv = ["thumbnet", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as ending:
+        return int(ending.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture
+def pets(sample: Dataset, tmp_path: Path) -> Path:
+    """60 pictures of two classes with parts, larger than usual."""
+    for label, name in zip((3, 5), NAMES, strict=True):
+        members = np.flatnonzero(sample.train.labels == label)[:30]
+        for number, index in enumerate(members):
+            part = ("train", "train", "train", "val", "test")[number % 5]
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(sample.train.images[int(index)]).resize((100, 80))
+            picture.save(folder / f"{number}.jpg")
+    return tmp_path / "pets"
+
+
+def test_own_pictures_all_the_way(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pets / "train" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    out = tmp_path / "run"
+    train_it = ["train", "cnn", "--data", pets, "--out", out, "--image-size", 24, *FAST]
+    assert thumbnet(*train_it) == 2
+    error = capsys.readouterr().err
+    assert "broken.jpg" in error
+    assert "--on-bad-image skip" in error
+    assert not out.exists()
+    assert thumbnet(*train_it, "--on-bad-image", "skip") == 0
+    shown = capsys.readouterr().err
+    assert "36 training, 12 validation and 12 test images" in shown
+    assert "left out: " in shown
+
+    run = Run.open(out)
+    metrics = run.metrics()
+    assert (metrics["train_images"], metrics["validation_images"]) == (36, 12)
+    assert (metrics["test_images"], metrics["skipped_images"]) == (12, 1)
+    assert run.class_names() == NAMES
+    assert [row["name"] for row in metrics["classes"]] == list(NAMES)
+    assert run.environment()["data"]["reading"]["image_size"] == 24
+
+    assert thumbnet("evaluate", out) == 0
+    assert NAMES[1] in capsys.readouterr().out
+
+    # The very pixels of training, so the very probabilities of the test.
+    files = sorted((pets / "test").glob("*/*"))
+    assert thumbnet("predict", out, *files, "--json") == 0
+    answers = json.loads(capsys.readouterr().out)
+    predictions = run.predictions()
+    for index, answer in enumerate(answers):
+        name = NAMES[int(predictions.labels[index])]
+        assert Path(answer["path"]).parent.name == name
+        expected = predictions.probabilities[index, int(predictions.labels[index])]
+        assert answer["probabilities"][name] == pytest.approx(float(expected), abs=1e-5)
+
+    assert thumbnet("report", out) == 0
+    page = run.report_path.read_text(encoding="utf-8")
+    assert "dög &amp; co" in page
+    assert "pictures that could not be read: 1" in page
+    assert "The images are not shown" not in page  # found again without being told where
+    shutil.rmtree(pets / "test" / "cat")
+    assert thumbnet("report", out) == 0
+    assert "The images are not shown" in run.report_path.read_text(encoding="utf-8")
+
+
+class Interrupting(SilentDisplay):
+    """Presses Ctrl-C at the first step."""
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
+        import os
+        import signal
+
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_goes_on_with_the_same_pictures_only(
+    pets: Path, tmp_path: Path, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny_recipe.override({"batch_size": 12})
+    for name in ("one", "two"):
+        with pytest.raises(JobError, match="interrupted after 1 step"):
+            train(recipe, load(pets, image_size=16), tmp_path / name, Interrupting())
+    assert thumbnet("train", "--resume", tmp_path / "one") == 0
+    assert Run.open(tmp_path / "one").metrics()["test_images"] == 12
+    # Given anew, the pictures are read in the way in which they were.
+    assert thumbnet("train", "--resume", tmp_path / "one", "--data", pets) == 0
+
+    Image.new("RGB", (9, 9)).save(pets / "train" / "cat" / "new.png")
+    capsys.readouterr()
+    assert thumbnet("train", "--resume", tmp_path / "two", "--data", pets) == 2
+    assert "begun with other images" in capsys.readouterr().err
+    pets.rename(tmp_path / "elsewhere")
+    assert thumbnet("train", "--resume", tmp_path / "two") == 2
+    assert f"{pets} cannot be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("balance", ["class_weights", "sampling"])
+def test_pictures_that_stay_in_their_file_train_as_others_do(
+    balance: str,
+    pets: Path,
+    tmp_path: Path,
+    tiny_recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = tiny_recipe.override({"balance": balance, "batch_size": 12})
+    in_memory = train(recipe, load(pets), tmp_path / "memory", SilentDisplay())
+    monkeypatch.setattr(listing, "IN_MEMORY", 0)
+    stored = load(pets)
+    assert isinstance(stored.test.images, StoredImages)
+    from_file = train(recipe, stored, tmp_path / "file", SilentDisplay())
+    np.testing.assert_allclose(
+        from_file.predictions().probabilities, in_memory.predictions().probabilities, atol=1e-5
+    )
+    assert (from_file.path / "figures" / "samples.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("balance", "share"), [("none", 0.1), ("class_weights", 0.5), ("sampling", 0.5)]
+)
+def test_balance_decides_what_is_expected_of_a_class(
+    balance: str, share: float, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    """Pictures that tell nothing leave a model with how often it was shown each class."""
+    blank = LabelledImages(
+        np.full((100, 8, 8, 3), 99, np.uint8), np.repeat([0, 1], [10, 90]).astype(np.int64)
+    )
+    dataset = Dataset("blank", NAMES, blank, blank.take([0, 99]), "here", validation=blank)
+    settings = {"balance": balance, "epochs": 60, "batch_size": 50, "optimizer.learning_rate": 0.05}
+    run = train(tiny_recipe.override(settings), dataset, tmp_path / "run", SilentDisplay())
+    assert run.predictions().probabilities[:, 0] == pytest.approx(share, abs=0.06)
+
+
+def test_few_pictures_of_many_classes_train(tmp_path: Path, tiny_recipe: Recipe) -> None:
+    generator = np.random.default_rng(0)
+    for name in range(100):
+        (tmp_path / "data" / str(name)).mkdir(parents=True)
+        for number in range(3):
+            pixels = generator.integers(256, size=(12, 12), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / str(name) / f"{number}.png")
+    dataset = load(tmp_path / "data")
+    assert dataset.image_shape == (12, 12, 1)
+    recipe = tiny_recipe.override({"validation": 0.5, "batch_size": 1000, "epochs": 1})
+    run = train(recipe, dataset, tmp_path / "run", SilentDisplay())
+    assert run.predictions().probabilities.shape == (100, 100)
+    assert run.class_names()[:3] == ("0", "1", "2")
+
+
+def test_data_check_and_info(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert thumbnet("data", "check", pets) == 0
+    assert capsys.readouterr().out == "60 images: no problem\n"
+    (pets / "train" / "cat" / "empty.jpg").write_bytes(b"")
+    assert thumbnet("data", "check", pets) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{pets}/train/cat/empty.jpg is empty: "
+        "mend or remove it, or train with --on-bad-image skip",
+        "61 images: 1 × bad picture",
+    ]
+    assert thumbnet("data", "check", pets, "--json") == 1
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["kind"] == "bad picture"
+    assert problem["path"].endswith("empty.jpg")
+    assert thumbnet("data", "check", tmp_path / "nosuch") == 2
+
+    assert thumbnet("data", "info", "--data", pets, "--on-bad-image", "skip", "--json") == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["validation"]["counts"] == {"cat": 6, NAMES[1]: 6}
+    assert described["image_shape"] == [32, 32, 3]
+    out = tmp_path / "grid.png"
+    show = ["data", "show", "--data", pets, "--on-bad-image", "skip", "--out", out]
+    assert thumbnet(*show, "--per-class", 3, "--image-size", 64) == 0
+    assert out.is_file()

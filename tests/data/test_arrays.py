@@ -1,0 +1,122 @@
+"""Images that are arrays already."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_files import two_classes
+
+from thumbnet.data.arrays import resize
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.images import read_image
+from thumbnet.data.load import load
+from thumbnet.errors import InputError
+
+
+def test_arrays_as_keras_names_them(sample: Dataset, tmp_path: Path) -> None:
+    part, _ = two_classes(sample, 40)
+    images, labels = np.asarray(part.images), part.labels
+    np.savez(
+        tmp_path / "pets.npz",
+        x_train=images[:30], y_train=labels[:30, None].astype(np.uint8),
+        x_test=images[30:], y_test=labels[30:, None].astype(np.uint8),
+        class_names=np.array(["cat", "dog", "cow"]),
+    )  # fmt: skip
+    dataset = load(tmp_path / "pets.npz")
+    assert (dataset.name, dataset.class_names) == ("pets", ("cat", "dog", "cow"))
+    assert {i.tobytes() for i in dataset.train.images} == {i.tobytes() for i in images[:30]}
+    np.testing.assert_array_equal(dataset.test.images, images[30:])
+    np.testing.assert_array_equal(dataset.test.labels, labels[30:])
+
+
+def test_grey_arrays_as_medmnist_names_them(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(256, size=(30, 28, 28), dtype=np.uint8)
+    parts = {f"{part}_images": images for part in ("train", "val", "test")}
+    labels = {f"{part}_labels": np.arange(30) % 3 * 5 for part in ("train", "val", "test")}
+    np.savez_compressed(tmp_path / "a.npz", **parts, **labels)  # type: ignore[arg-type]
+    dataset = load(tmp_path / "a.npz")
+    assert dataset.image_shape == (28, 28, 1)
+    assert dataset.class_names == ("0", "5", "10")
+    assert dataset.validation is not None
+    assert load(tmp_path / "a.npz", image_size=16).image_shape == (16, 16, 1)
+
+
+def test_without_a_test_part_some_are_held_out(tmp_path: Path) -> None:
+    images = np.zeros((20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array(["b", "a"] * 10))
+    dataset = load(tmp_path / "a.npz")
+    assert dataset.class_names == ("a", "b")
+    assert np.bincount(dataset.test.labels).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.zeros(3)}, "holds no x_train or train_images; there: a"),
+        ({"x": np.zeros((3, 8, 8))}, r"x in .* is float64 of shape \(3, 8, 8, 1\); images must be"),
+        ({"x": np.zeros((3, 8, 8, 4), np.uint8)}, r"x in .* is uint8 of shape \(3, 8, 8, 4\)"),
+        ({"x": np.zeros((0, 8, 8), np.uint8)}, r"x in .* is uint8 of shape \(0, 8, 8, 1\)"),
+        ({"x": np.zeros((3, 8, 8), np.uint8)}, "holds no labels for its only part"),
+        (
+            {"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros((3, 10))},
+            r"y in .* is float64 of shape \(3, 10\); labels must be whole numbers",
+        ),
+        (
+            {"x": np.zeros((3, 8, 8), np.uint8), "y": np.arange(3), "class_names": np.array(["a"])},
+            "class_names in .* must be texts, one for each label",
+        ),
+        (
+            {
+                "x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.arange(3),
+                "x_test": np.zeros((3, 9, 9), np.uint8), "y_test": np.arange(3),
+            },
+            r"have the shapes \(8, 8, 1\) and \(9, 9, 1\); they must be equal",
+        ),
+    ],
+)  # fmt: skip
+def test_other_arrays_are_explained(
+    arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "a.npz")
+
+
+def test_a_pickle_in_an_npz_is_not_opened(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (Path(tmp_path / "sprung"),))  # type: ignore[return-value]
+
+    np.savez(tmp_path / "a.npz", x=np.array([Trap()], dtype=object))
+    with pytest.raises(InputError, match=r"a.npz cannot be read as arrays: .*allow_pickle"):
+        load(tmp_path / "a.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_truncated_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((3, 8, 8), np.uint8), y=np.arange(3))
+    whole = path.read_bytes()
+    for kept in range(4, len(whole), 97):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=r"a.npz cannot be read as arrays"):
+            load(path)
+
+
+def test_arrays_and_files_are_resized_alike(sample: Dataset, tmp_path: Path) -> None:
+    from PIL import Image
+
+    images = sample.test.images[:300]
+    small = resize(images, 20)
+    assert small.shape == (300, 20, 20, 3)
+    for index in (0, 255, 299):
+        Image.fromarray(images[index]).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png", (20, 20, 3)), small[index])
+
+
+def test_cifar10_can_be_resized() -> None:
+    dataset = load(source="sample", image_size=16)
+    assert dataset.image_shape == (16, 16, 3)
+    assert dataset.reading.image_size == 16

@@ -1,0 +1,228 @@
+"""Folders of pictures, as a whole: from files to a data set."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_files import write_classes
+from PIL import Image
+
+from thumbnet.data import listing
+from thumbnet.data.dataset import Dataset, LabelledImages
+from thumbnet.data.images import read_image
+from thumbnet.data.load import load
+from thumbnet.data.stored import StoredImages
+from thumbnet.errors import InputError
+
+COUNTS = {"cat": 20, "dog": 10}
+
+
+@pytest.fixture
+def pets(sample: Dataset, tmp_path: Path) -> Path:
+    write_classes(tmp_path / "pets", sample.train, COUNTS)
+    return tmp_path / "pets"
+
+
+def pixels_of(part: LabelledImages) -> set[bytes]:
+    return {image.tobytes() for image in part.images[np.arange(len(part))]}
+
+
+def test_a_folder_a_class(pets: Path) -> None:
+    dataset = load(pets)
+    assert dataset.name == "pets"
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.image_shape == (32, 32, 3)
+    assert np.bincount(dataset.train.labels).tolist() == [16, 8]
+    assert np.bincount(dataset.test.labels).tolist() == [4, 2]
+    assert dataset.validation is None
+    assert dataset.source.endswith("no test part: 20% of each class held out for it")
+    assert pixels_of(dataset.train).isdisjoint(pixels_of(dataset.test))
+    for part in (dataset.train, dataset.test):
+        for image, label in zip(part.images, part.labels, strict=True):
+            same = [
+                path for path in pets.glob("*/*") if (read_image(path, (32, 32, 3)) == image).all()
+            ]
+            assert [path.parent.name for path in same] == [dataset.class_names[label]]
+
+
+def test_training_images_come_mixed(pets: Path) -> None:
+    labels = load(pets).train.labels
+    assert 0 < np.count_nonzero(np.diff(labels)) != 1
+
+
+def test_images_that_are_added_move_no_other_into_the_test(pets: Path, sample: Dataset) -> None:
+    before = load(pets)
+    write_classes(pets, sample.train, {"cat": 5}, first=20)
+    after = load(pets)
+    assert len(after.train) + len(after.test) == 35
+    moved = pixels_of(before.train) & pixels_of(after.test)
+    assert len(moved) <= 1  # the test part grew by one
+
+
+def test_parts_are_kept_apart(sample: Dataset, tmp_path: Path) -> None:
+    for part, first in (("train", 0), ("val", 20), ("Test", 30)):
+        write_classes(tmp_path / part, sample.train, {"cat": 6, "dog": 4}, first)
+    dataset = load(tmp_path)
+    assert dataset.validation is not None
+    assert "held out" not in dataset.source
+    for name, images in dataset.parts.items():
+        folder = next(p for p in tmp_path.iterdir() if name.startswith(p.name.lower()))
+        assert pixels_of(images) == {
+            read_image(path, (32, 32, 3)).tobytes() for path in folder.glob("*/*")
+        }
+    assert "validation_images" in dataset.digests
+
+
+def test_a_class_of_the_test_must_be_trained(sample: Dataset, tmp_path: Path) -> None:
+    write_classes(tmp_path / "train", sample.train, {"cat": 3})
+    write_classes(tmp_path / "test", sample.train, {"cat": 3, "dog": 3}, first=5)
+    with pytest.raises(InputError, match=r"class dog is in the test part .* not in the train part"):
+        load(tmp_path)
+
+
+def test_sizes(sample: Dataset, tmp_path: Path) -> None:
+    write_classes(tmp_path, sample.train, {"cat": 5})
+    for number in range(5):
+        Image.new("RGB", (40, 60), "blue").save(tmp_path / "cat" / f"blue{number}.jpg")
+    assert load(tmp_path).image_shape == (32, 32, 3)
+    assert load(tmp_path, image_size=48).image_shape == (48, 48, 3)
+    for path in tmp_path.glob("cat/0*"):
+        path.unlink()
+    assert load(tmp_path).image_shape == (60, 40, 3)  # all equal, and small
+    Image.new("RGB", (65, 65)).save(tmp_path / "cat" / "z.png")
+    assert load(tmp_path).image_shape == (32, 32, 3)
+
+
+def test_a_picture_late_in_a_large_folder_decides_the_shape_too(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    for number in range(200):
+        Image.new("L", (9, 9), number).save(tmp_path / "plain" / f"{number:03}.png")
+    assert load(tmp_path).image_shape == (9, 9, 1)
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "plain" / "z.png")
+    assert load(tmp_path).image_shape == (9, 9, 3)
+    Image.new("RGB", (9, 10), "red").save(tmp_path / "plain" / "z.png")
+    dataset = load(tmp_path)
+    assert dataset.image_shape == (32, 32, 3)
+    assert {tuple(image[0, 0]) for image in dataset.train.images} >= {(7, 7, 7), (199, 199, 199)}
+
+
+def test_grey_pictures_have_one_channel(sample: Dataset, tmp_path: Path) -> None:
+    paths = write_classes(tmp_path, sample.train, {"cat": 4, "dog": 4})
+    for path in paths:
+        Image.open(path).convert("L").save(path)
+    assert load(tmp_path).image_shape == (32, 32, 1)
+
+
+def test_what_was_decoded_is_kept_until_a_file_changes(pets: Path, tmp_path: Path) -> None:
+    reports: list[str] = []
+    cache = tmp_path / "cache"
+    first = load(pets, report=reports.append, cache_directory=cache)
+    assert reports == [f"decoding 30 pictures of {pets}"]
+    again = load(pets, report=reports.append, cache_directory=cache)
+    assert len(reports) == 1
+    assert again.digests == first.digests
+    Image.new("RGB", (32, 32), "red").save(pets / "cat" / "0000.png")
+    changed = load(pets, report=reports.append, cache_directory=cache)
+    assert len(reports) == 2
+    assert changed.digests != first.digests
+    assert len(list((cache / "decoded").glob("*.npy"))) == 1
+
+
+def test_many_pixels_stay_in_their_file(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load(pets)
+    monkeypatch.setattr(listing, "IN_MEMORY", 1000)
+    stored = load(pets)
+    assert isinstance(stored.train.images, StoredImages)
+    assert stored.digests == whole.digests
+    np.testing.assert_array_equal(stored.train.images[3:9], whole.train.images[3:9])
+    taken = stored.train.take([5, 0])
+    assert isinstance(taken.images, StoredImages)
+    np.testing.assert_array_equal(taken.images[np.arange(2)], whole.train.images[[5, 0]])
+
+
+def test_bad_pictures_end_the_job_or_are_left_out(pets: Path) -> None:
+    (pets / "cat" / "0003.png").write_bytes(b"")
+    (pets / "dog" / "0001.png").write_text("no picture", encoding="utf-8")
+    with pytest.raises(InputError, match=r"cat/0003.png is empty; .*--on-bad-image skip"):
+        load(pets)
+    dataset = load(pets, on_bad_image="skip")
+    assert len(dataset.skipped) == 2
+    assert dataset.source.endswith("2 left out")
+    assert len(dataset.train) + len(dataset.test) == 28
+    assert all(image.any() for image in dataset.train.images)
+    with pytest.raises(InputError, match=r"cat/0003.png is empty; .*dog/0001.png is no PNG"):
+        load(pets)  # what is kept of the other time makes no difference
+
+
+def test_links_in_circles_end(pets: Path) -> None:
+    (pets / "cat" / "up").symlink_to(pets)
+    (pets / "cat" / "here").symlink_to(pets / "cat")
+    dataset = load(pets)
+    assert len(dataset.train) + len(dataset.test) == 30
+    (pets / "dog" / "self.png").symlink_to(pets / "dog" / "self.png")
+    with pytest.raises(InputError, match=r"self.png cannot be read .*symbolic links"):
+        load(pets)
+
+
+def test_pipes_and_devices_are_not_opened(pets: Path) -> None:
+    os.mkfifo(pets / "cat" / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe.png is no regular file"):
+        load(pets)
+
+
+def test_names_need_not_be_text(pets: Path) -> None:
+    source = os.fsencode(pets / "cat" / "0000.png")
+    Path(os.fsdecode(source)).rename(os.fsdecode(source.replace(b"0000", b"\xff\xfe")))
+    (pets / "dog").rename(os.fsdecode(os.fsencode(pets) + b"/hund\xe9"))
+    dataset = load(pets)
+    assert dataset.class_names == ("cat", "hund\\xe9")
+    assert len(dataset.train) + len(dataset.test) == 30
+
+
+def test_folders_without_pictures_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no picture in a sub-folder; give a folder with"):
+        load(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(InputError, match="holds no picture in a sub-folder"):
+        load(tmp_path)
+    with pytest.raises(InputError, match="nosuch cannot be read: No such file"):
+        load(tmp_path / "nosuch")
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        ({"image_size": 0}, "image_size: .* got 0"),
+        ({"on_bad_image": "mend"}, "on_bad_image: .* got 'mend'"),
+    ],
+)
+def test_unknown_ways_of_reading_are_named(
+    pets: Path, reading: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load(pets, **reading)  # type: ignore[arg-type]
+
+
+def test_there_is_no_other_label(pets: Path) -> None:
+    with pytest.raises(InputError, match=r"--label colour: .*pets has one label for each image"):
+        load(pets, label="colour")
+
+
+def test_a_cache_that_cannot_be_written_is_named(pets: Path, tmp_path: Path) -> None:
+    from thumbnet.errors import JobError
+
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(JobError, match=r"cannot be kept in .*file.* THUMBNET_CACHE"):
+        load(pets, cache_directory=tmp_path / "file")
+
+
+def test_a_full_disk_is_noticed_beforehand(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    from thumbnet.errors import JobError
+
+    usage = shutil.disk_usage(pets)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(JobError, match=r"need 0 MB in .*, which has 0 MB left; make room"):
+        load(pets)
