@@ -29,8 +29,11 @@ with atheris.instrument_imports(include=READERS):
     from PIL import Image
 
     from thumbnet.data.archive import read_tar
+    from thumbnet.data.arrays import read_arrays
     from thumbnet.data.images import read_image
     from thumbnet.data.pickled import read_pickled_batch
+    from thumbnet.data.reading import Reading
+    from thumbnet.data.table import list_csv
     from thumbnet.errors import InputError
     from thumbnet.evaluation.predictions import Predictions
     from thumbnet.model_file import require_safe_model
@@ -54,6 +57,14 @@ def tar(path: Path) -> None:
         pass
 
 
+def arrays(path: Path) -> None:
+    read_arrays(path, Reading())
+
+
+def table(path: Path) -> None:
+    list_csv(path, Reading())
+
+
 def predictions(path: Path) -> None:
     Predictions.load(path)
 
@@ -73,7 +84,7 @@ def record(path: Path) -> None:
 
 TARGETS: dict[str, Callable[[Path], None]] = {
     function.__name__: function
-    for function in (image, pickled, tar, predictions, model, recipe, record)
+    for function in (image, pickled, tar, arrays, table, predictions, model, recipe, record)
 }
 
 
@@ -95,6 +106,12 @@ def seeds(target: str) -> list[bytes]:
         case "pickled":
             batch = {b"data": pixels.reshape(1, -1), b"labels": [3]}
             return [pickle.dumps(batch, protocol=protocol) for protocol in (0, 1, 2)]
+        case "arrays":
+            file = io.BytesIO()
+            np.savez(file, x=np.stack(8 * [pixels]), y=np.arange(8) % 2)
+            return [file.getvalue()]
+        case "table":
+            return [b"path,label,split\na.png,cat,train\nb.png,dog,test\n"]
         case "predictions":
             file = io.BytesIO()
             probabilities = np.full((4, 2), 0.5, np.float32)

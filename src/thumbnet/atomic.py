@@ -60,12 +60,12 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
-def remove_leftovers(directory: Path) -> None:
+def remove_leftovers(directory: Path, stem: str = "") -> None:
     """Remove what processes that were killed left half-written in `directory`.
 
-    To be called where no other process writes there.
+    To be called where no other process writes there files whose names begin with `stem`.
     """
-    for beside in directory.glob(f"{_MARK}*"):
+    for beside in directory.glob(f"{_MARK}{stem}*"):
         beside.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, shown
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +39,7 @@ def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]
             size = sum(member.file_size for member in members)
             if size > maximum_bytes:
                 raise InputError(
-                    f"{path} would take {size:,} bytes; at most {maximum_bytes:,} are read"
+                    f"{shown(path)} would take {size:,} bytes; at most {maximum_bytes:,} are read"
                 )
             return {
                 member.filename.removesuffix(".npy"): _read_member(archive, member)
@@ -48,7 +48,7 @@ def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]
     except (FileNotFoundError, NotADirectoryError, InputError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a damaged file
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(f"{shown(path)} is damaged: {error}") from error
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
