@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, brier_score_loss, classification_report, log_loss
 
 from thumbnet.errors import InputError
-from thumbnet.evaluation.metrics import (
-    evaluate,
-    expected_calibration_error,
-    most_confident_mistakes,
-)
+from thumbnet.evaluation.calibration import expected_calibration_error
+from thumbnet.evaluation.metrics import evaluate
+from thumbnet.evaluation.mistakes import most_confident_mistakes
 from thumbnet.evaluation.predictions import Predictions
 
 

@@ -105,6 +105,12 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override any value of the recipe."),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Train so often, with seeds from --seed on; runs in OUT/seed-0 and so on."
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
@@ -125,7 +131,7 @@ def train(
         until_accuracy=until_accuracy,
     ) | parse_settings(setting or [])
     if resume is not None:
-        if recipe is not None or out is not None or overrides or overwrite:
+        if recipe is not None or out is not None or overrides or overwrite or seeds:
             raise InputError(
                 "--resume goes on with a run as it was begun; only --data or --source go with it"
             )
@@ -136,6 +142,9 @@ def train(
         raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")
     else:
         resolved = Recipe.read(recipe).override(overrides)
+        if seeds:
+            _train_seeds(resolved, seeds, out, overwrite, data, source, display)
+            return
         dataset = load_dataset(data, source, display)
         if overwrite:
             _remove_run(out)
@@ -192,6 +201,29 @@ def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "D
     there = Run.open(out)
     display.message(f"{out}: {'already finished' if there.finished else 'going on'}")
     return resume_run(there, dataset, display)
+
+
+def _train_seeds(
+    recipe: "Recipe",
+    seeds: int,
+    out: Path,
+    overwrite: bool,
+    data: str | None,
+    source: str | None,
+    display: "Display",
+) -> None:
+    """Train with several seeds; runs that are there already are kept or gone on with."""
+    from thumbnet.cli.tables import print_seeds
+    from thumbnet.seeds import write_seeds
+
+    first = recipe.seed
+    recipes = [recipe.override({"seed": first + number}) for number in range(seeds)]
+    for one in recipes:
+        _make_way(one, out / f"seed-{one.seed}", overwrite)
+    dataset = load_dataset(data, source, display)
+    runs = [_train_or_go_on(one, dataset, out / f"seed-{one.seed}", display) for one in recipes]
+    print_seeds(write_seeds(runs, out))
+    typer.echo(f"Runs: {out}")
 
 
 def _remove_run(path: Path) -> None:
