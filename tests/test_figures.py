@@ -13,7 +13,8 @@ from PIL import Image
 
 from thumbnet.data.dataset import Dataset, UInt8Array
 from thumbnet.errors import InputError, JobError
-from thumbnet.evaluation.metrics import evaluate, expected_calibration_error
+from thumbnet.evaluation.calibration import expected_calibration_error
+from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures import (
     class_f1_chart,

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset
+from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.prediction import predict
 from thumbnet.run import Run
 
@@ -15,7 +16,7 @@ def test_files_get_the_saved_predictions(
     for index, path in enumerate(paths):
         Image.fromarray(sample.test.images[index]).save(path)
     answers = predict(finished_run, paths)
-    saved = finished_run.predictions()
+    saved = at_temperature(finished_run.predictions(), finished_run.temperature())
     for index, answer in enumerate(answers):
         assert answer.path == str(paths[index])
         assert answer.class_name == sample.class_names[saved.predicted[index]]
@@ -40,3 +41,14 @@ def test_a_bad_file_does_not_stop_the_others(
 
 def test_only_bad_files_need_no_model_call(finished_run: Run) -> None:
     assert predict(finished_run, []) == []
+
+
+def test_what_is_too_uncertain_is_rejected(
+    finished_run: Run, sample: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(sample.test.images[0]).save(path)
+    (answer,) = predict(finished_run, [path])
+    assert not answer.to_dict(1)["rejected"]
+    assert not answer.to_dict(1, reject_below=answer.confidence)["rejected"]
+    assert answer.to_dict(1, reject_below=answer.confidence + 1e-6)["rejected"]

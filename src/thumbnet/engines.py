@@ -35,7 +35,11 @@ class Engine(Protocol):
 
 
 class KerasEngine:
-    """The run's own `.keras` model."""
+    """The run's own `.keras` model.
+
+    Attributes:
+        model: from uint8 pixels to probabilities.
+    """
 
     def __init__(self, path: Path) -> None:
         """Load the model file at `path`, in Keras's safe mode and after a look inside.
@@ -46,8 +50,8 @@ class KerasEngine:
         require_safe_model(path)
         keras = prepare_keras()
         try:
-            self._model = keras.saving.load_model(path, compile=False, safe_mode=True)
-            _, *image_shape = self._model.input_shape
+            self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            _, *image_shape = self.model.input_shape
             height, width, channels = image_shape
         except Exception as error:  # Keras raises whatever its many readers raise
             raise InputError(f"{path} cannot be loaded as a model: {error}") from error
@@ -61,14 +65,14 @@ class KerasEngine:
                 f"shape {images.shape[1:]}"
             )
         batches = [
-            np.asarray(self._model.predict_on_batch(images[start : start + PREDICTION_BATCH]))
+            np.asarray(self.model.predict_on_batch(images[start : start + PREDICTION_BATCH]))
             for start in range(0, len(images), PREDICTION_BATCH)
         ]
-        classes = self._model.output_shape[-1]
+        classes = self.model.output_shape[-1]
         return np.concatenate([np.empty((0, classes), np.float32), *batches])
 
 
-def open_engine(run: Run) -> Engine:
+def open_engine(run: Run) -> KerasEngine:
     """The engine for a finished run.
 
     Raises:

@@ -10,6 +10,7 @@ import numpy as np
 from thumbnet.data.images import read_image
 from thumbnet.engines import open_engine
 from thumbnet.errors import InputError
+from thumbnet.evaluation.calibration import scale_probabilities
 from thumbnet.run import Run
 
 
@@ -19,7 +20,8 @@ class FilePrediction:
 
     Attributes:
         path: the file, as it was given.
-        probabilities: of every class by its name, most probable first; empty after an error.
+        probabilities: of every class by its name, most probable first, calibrated by the run's
+            temperature; empty after an error.
         error: why the file could not be read; empty if it could.
     """
 
@@ -32,14 +34,25 @@ class FilePrediction:
         """The most probable class."""
         return next(iter(self.probabilities), "")
 
-    def to_dict(self, top: int) -> dict[str, Any]:
-        """Plain values for JSON, with the `top` most probable classes."""
+    @property
+    def confidence(self) -> float:
+        """The probability of that class; 0 after an error."""
+        return next(iter(self.probabilities.values()), 0.0)
+
+    def to_dict(self, top: int, reject_below: float = 0.0) -> dict[str, Any]:
+        """Plain values for JSON, with the `top` most probable classes.
+
+        Args:
+            top: how many classes.
+            reject_below: the confidence under which the answer counts as none.
+        """
         if self.error:
             return {"path": self.path, "error": self.error}
         return {
             "path": self.path,
             "class_name": self.class_name,
-            "probability": self.probabilities[self.class_name],
+            "probability": self.confidence,
+            "rejected": self.confidence < reject_below,
             "probabilities": dict(list(self.probabilities.items())[:top]),
         }
 
@@ -69,7 +82,8 @@ def predict(run: Run | str | Path, paths: Sequence[str | Path]) -> list[FilePred
         except InputError as error:
             answers[position] = FilePrediction(str(path), error=str(error))
     if images:
-        for position, row in zip(readable, engine.predict(np.stack(images)), strict=True):
+        calibrated = scale_probabilities(engine.predict(np.stack(images)), run.temperature())
+        for position, row in zip(readable, calibrated, strict=True):
             order = np.argsort(-row, kind="stable")
             ranked = {names[index]: float(row[index]) for index in order}
             answers[position] = FilePrediction(str(paths[position]), ranked)

@@ -8,10 +8,20 @@ import numpy as np
 
 from thumbnet.atomic import replacing_path
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
-from thumbnet.engines import PREDICTION_BATCH, Engine, KerasEngine, file_digest
+from thumbnet.efficiency import measure_model
+from thumbnet.engines import PREDICTION_BATCH, Engine, KerasEngine, file_digest, open_engine
+from thumbnet.evaluation.calibration import describe_calibration
 from thumbnet.evaluation.metrics import Evaluation, evaluate
+from thumbnet.evaluation.mistakes import (
+    confused_pairs,
+    image_rows,
+    least_certain_right,
+    likely_label_errors,
+    most_confident_mistakes,
+)
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures import write_figures
+from thumbnet.model_card import write_model_card
 from thumbnet.recipe import Recipe
 from thumbnet.run import Run, write_table
 from thumbnet.runtime import prepare_keras
@@ -20,6 +30,8 @@ if TYPE_CHECKING:
     import keras
 
     from thumbnet.training import TrainingState
+
+LISTED_UNCERTAIN = 100
 
 
 def write_results(
@@ -38,7 +50,7 @@ def write_results(
 
     Args:
         run: where to write; `metrics.json`, which marks the run as finished, comes last but for
-            the figures.
+            the model card.
         recipe: how the model was trained.
         model: from uint8 pixels to logits.
         dataset: whose test images are read here, and nowhere else.
@@ -53,35 +65,80 @@ def write_results(
     predictions.save(run.predictions_path)
     if len(held_out):
         _predict(engine, validation, held_out, dataset).save(run.validation_predictions_path)
-
-    evaluation = evaluate(predictions)
-    write_table(run.path / "classes.csv", evaluation.to_dict()["classes"])
-    write_table(run.path / "confusion.csv", _confusion_rows(evaluation, dataset.class_names))
-    run.write_metrics(
-        {
-            "run": run.name,
-            "recipe": recipe.name,
-            "architecture": recipe.model.architecture,
-            "seed": recipe.seed,
-            "data_name": dataset.name,
-            "data_source": dataset.source,
-            "train_images": len(dataset.train) - (0 if dataset.validation else len(held_out)),
-            "validation_images": len(held_out),
-            "test_images": len(dataset.test),
-            "skipped_images": len(dataset.skipped),
-            **summarise(evaluation),
-            "validation_accuracy": state.history[-1].get("validation_accuracy"),
-            "train_seconds": state.seconds,
-            "epochs_run": len(state.history),
-            "steps": state.step,
-            "stop_reason": state.stopped,
-            "parameters": model.count_params(),
-            "model_bytes": run.model_path.stat().st_size,
-            "model_sha256": file_digest(run.model_path),
-            **_measure_speed(engine, dataset.test),
-        }
-    )
+    measured = {
+        "run": run.name,
+        "recipe": recipe.name,
+        "architecture": recipe.model.architecture,
+        "seed": recipe.seed,
+        "data_name": dataset.name,
+        "data_source": dataset.source,
+        "train_images": len(dataset.train) - (0 if dataset.validation else len(held_out)),
+        "validation_images": len(held_out),
+        "skipped_images": len(dataset.skipped),
+        "validation_accuracy": state.history[-1].get("validation_accuracy"),
+        "train_seconds": state.seconds,
+        "epochs_run": len(state.history),
+        "steps": state.step,
+        "stop_reason": state.stopped,
+        "model_sha256": file_digest(run.model_path),
+        **_measure_speed(engine, dataset.test),
+    }
     write_figures(run, dataset)
+    _write_evaluation(run, measured | measure_model(model))
+    write_model_card(run)
+
+
+def recompute(run: Run) -> dict[str, Any]:
+    """Compute every figure of a finished run anew from what its directory holds, and write it.
+
+    What only the training itself could measure (its time, the speed of prediction) stays as it
+    was recorded. A run made by this version gets the same `metrics.json` again; one made by an
+    older version gets what has been added since.
+
+    Returns:
+        What is now in `metrics.json`.
+
+    Raises:
+        InputError: the run has not finished, its model is not the one it wrote, or a file of it
+            is damaged.
+    """
+    engine = open_engine(run)
+    return _write_evaluation(run, run.metrics() | measure_model(engine.model))
+
+
+def _write_evaluation(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate the saved predictions, and write the tables and `metrics.json`."""
+    predictions, validation = run.predictions(), run.validation_predictions()
+    evaluation = evaluate(predictions)
+    metrics = measured | summarise(evaluation)
+    metrics |= {
+        "test_images": len(predictions),
+        "model_bytes": run.model_path.stat().st_size,
+        "calibration": describe_calibration(predictions, validation),
+        "label_suspects": len(likely_label_errors(predictions)),
+    }
+    write_table(run.path / "classes.csv", evaluation.to_dict()["classes"])
+    write_table(run.path / "confusion.csv", _confusion_rows(evaluation, predictions.class_names))
+    _write_mistakes(run, predictions, validation)
+    run.write_metrics(metrics)
+    return metrics
+
+
+def _write_mistakes(run: Run, predictions: Predictions, validation: Predictions | None) -> None:
+    count = len(predictions)
+    write_table(run.path / "confused_pairs.csv", confused_pairs(predictions))
+    for name, positions in (
+        ("mistakes", most_confident_mistakes(predictions, count)),
+        ("uncertain", least_certain_right(predictions, LISTED_UNCERTAIN)),
+    ):
+        write_table(run.path / f"{name}.csv", image_rows(predictions, positions))
+    suspects = [
+        {"part": part} | row
+        for part, answers in (("test", predictions), ("train", validation))
+        if answers is not None
+        for row in image_rows(answers, likely_label_errors(answers))
+    ]
+    write_table(run.path / "label_suspects.csv", suspects)
 
 
 def summarise(evaluation: Evaluation) -> dict[str, Any]:
@@ -89,6 +146,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     values = evaluation.to_dict()
     macro, weighted = values.pop("macro_average"), values.pop("weighted_average")
     values.pop("images")
+    values["macro_f1_low"], values["macro_f1_high"] = macro["f1_low"], macro["f1_high"]
     for name in ("precision", "recall", "f1"):
         values[f"macro_{name}"] = macro[name]
         values[f"weighted_{name}"] = weighted[name]

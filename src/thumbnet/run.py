@@ -9,6 +9,10 @@
 - `validation_predictions.npz`: of the validation images, where some were held out.
 - `metrics.json`: every figure of the evaluation and of the training; a run is finished with it.
 - `classes.csv`, `confusion.csv`: the tables of the evaluation.
+- `confused_pairs.csv`, `mistakes.csv`, `uncertain.csv`, `label_suspects.csv`: which images and
+  classes go wrong.
+- `MODEL_CARD.md`: the run in the Hugging Face card format.
+- `robustness.json`, `explanations/`, `near_duplicates.csv`: by their own subcommands.
 - `figures/`: pictures of all that.
 - `report.html`: written by `thumbnet report`.
 """
@@ -178,6 +182,22 @@ class Run:
         return self.path / "report.html"
 
     @property
+    def model_card_path(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    @property
+    def robustness_path(self) -> Path:
+        return self.path / "robustness.json"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.path / "audit.json"
+
+    @property
+    def explanations_path(self) -> Path:
+        return self.path / "explanations"
+
+    @property
     def finished(self) -> bool:
         """Whether training ended and its results were written."""
         return self.metrics_path.is_file()
@@ -221,6 +241,27 @@ class Run:
         """The predictions of the test images."""
         return Predictions.load(self.predictions_path)
 
+    def validation_predictions(self) -> Predictions | None:
+        """The predictions of the validation images; None where none were held out."""
+        if not self.validation_predictions_path.exists():
+            return None
+        return Predictions.load(self.validation_predictions_path)
+
+    def temperature(self) -> float:
+        """What to divide logits by to get calibrated probabilities; 1 where none was fitted.
+
+        Raises:
+            InputError: the run has not finished, or the file is damaged.
+        """
+        calibration = self.metrics().get("calibration") or {}
+        temperature = calibration.get("temperature", 1.0) if isinstance(calibration, dict) else None
+        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+            raise InputError(
+                f"{self.metrics_path} is damaged: the temperature is {temperature!r}; write it "
+                f"anew with `thumbnet evaluate {self.path} --recompute`"
+            )
+        return float(temperature)
+
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; a value that was not measured is missing from its row."""
         try:
@@ -249,3 +290,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def read_json_if_there(path: Path) -> Record | None:
+    """What a JSON file of a run holds; None where that step has not been taken."""
+    return read_record(path, dict[str, Any]) if path.is_file() else None

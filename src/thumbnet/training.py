@@ -26,6 +26,7 @@ from thumbnet.data.split import stratified_split
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError, JobError
 from thumbnet.interruption import Interruption
+from thumbnet.model_card import write_model_card
 from thumbnet.models import build_model
 from thumbnet.optimizers import build_optimizer, learning_rate_share
 from thumbnet.progress import Display, choose_display
@@ -157,6 +158,8 @@ def resume(
             "with the same data, or begin anew with --overwrite"
         )
     if run.finished:
+        if not run.model_card_path.is_file():
+            write_model_card(run)
         return run
     with run.alone():
         recipe, display = run.recipe(), display or choose_display()

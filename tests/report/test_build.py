@@ -14,7 +14,7 @@ from thumbnet.run import Run
 
 MakeRun = Callable[..., Run]
 
-HOSTILE = ("<script>alert(1)</script>", "$x_1$ & \"y\" 'z'", "_hidden", "line\nbreak\x07", "漢字")
+HOSTILE = ("<script>alert(1)</script>", "$x_1$ & \"y\" 'z'", "_hidden", "a  b", "漢字")
 
 
 class Page(HTMLParser):

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from thumbnet.cli.options import (
     SourceOption,
     dataset_of,
 )
+
+if TYPE_CHECKING:
+    from thumbnet.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +36,12 @@ def evaluate(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print the table of classes as CSV.")
     ] = False,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="First compute all figures anew from the predictions in the run."
+        ),
+    ] = False,
 ) -> None:
     """Show how well a run did on the test images, class by class."""
     from thumbnet.cli.tables import class_rows, print_csv, print_evaluation
@@ -41,7 +50,9 @@ def evaluate(
     from thumbnet.run import Run
 
     opened = Run.open(run)
-    metrics = opened.metrics()
+    metrics: dict[str, Any] = opened.metrics()
+    if anew:
+        metrics = _recompute(opened, metrics)
     evaluation = evaluate_predictions(opened.predictions())
     if as_json:
         typer.echo(json.dumps(metrics | summarise(evaluation), indent=2))
@@ -49,6 +60,19 @@ def evaluate(
         print_csv(class_rows(evaluation))
     else:
         print_evaluation(opened, evaluation)
+
+
+def _recompute(run: "Run", before: dict[str, Any]) -> dict[str, Any]:
+    from thumbnet.model_card import write_model_card
+    from thumbnet.results import recompute
+
+    metrics = recompute(run)
+    write_model_card(run)
+    changed = [name for name in metrics if metrics[name] != before.get(name, object())]
+    same = f"the same as before in all {len(metrics)} entries"
+    verdict = f"changed: {', '.join(changed)}" if changed else same
+    print(f"{run.metrics_path}, computed anew: {verdict}", file=sys.stderr)
+    return metrics
 
 
 def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
@@ -89,6 +113,12 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGE…", help="PNG, JPEG or WebP files.")
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each.")] = 3,
+    reject_below: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="P", help="Give no answer where its probability is below this."
+        ),
+    ] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Say what pictures show. A file that is no image is named; the others are answered."""
@@ -97,9 +127,9 @@ def predict(
 
     answers = predict_files(run, images)
     if as_json:
-        typer.echo(json.dumps([answer.to_dict(top) for answer in answers], indent=2))
+        typer.echo(json.dumps([answer.to_dict(top, reject_below) for answer in answers], indent=2))
     else:
-        print_predictions(answers, top)
+        print_predictions(answers, top, reject_below)
     failed = [answer for answer in answers if answer.error]
     for answer in failed:
         print(f"thumbnet: {answer.error}", file=sys.stderr)

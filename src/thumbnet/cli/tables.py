@@ -16,6 +16,7 @@ from rich.table import Table
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
+from thumbnet.evaluation.intervals import Interval
 from thumbnet.evaluation.metrics import Evaluation
 from thumbnet.prediction import FilePrediction
 from thumbnet.run import Run
@@ -38,14 +39,16 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
         f"(95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
         f"top-{evaluation.top_k} accuracy {evaluation.top_k_accuracy:.2%}, "
         f"log loss {evaluation.log_loss:.4f}, Brier score {evaluation.brier_score:.4f}, "
-        f"expected calibration error {evaluation.expected_calibration_error:.4f} (15 bins)",
+        f"expected calibration error {evaluation.expected_calibration_error:.4f} (15 bins)\n"
+        f"{_describe_calibration(run.metrics().get('calibration'))}",
         markup=False,
         highlight=False,
     )
-    classes = _table("class", "precision", "recall", "F1", "images")
+    classes = _table("class", "precision", "recall", "F1", "95% interval of F1", "images")
     for row in class_rows(evaluation):
         figures = [f"{row[name]:.4f}" for name in ("precision", "recall", "f1")]
-        classes.add_row(_literal(row["name"]), *figures, f"{row['support']:,}")
+        interval = "–" if row["f1_low"] is None else f"{row['f1_low']:.3f} to {row['f1_high']:.3f}"
+        classes.add_row(_literal(row["name"]), *figures, interval, f"{row['support']:,}")
     console.print(classes)
     if len(evaluation.classes) <= 20:  # wider than that, no terminal shows it
         console.print(_confusion_table(evaluation))
@@ -91,13 +94,17 @@ def comparison_values(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def print_predictions(answers: Sequence[FilePrediction], top: int) -> None:
-    """The most probable classes of each file."""
+def print_predictions(
+    answers: Sequence[FilePrediction], top: int, reject_below: float = 0.0
+) -> None:
+    """The most probable classes of each file; "rejected" where the first is too improbable."""
     table = _table("image", "class", "probability", "then")
     for answer in answers:
         if answer.error:
             continue
         (name, probability), *others = list(answer.probabilities.items())[:top]
+        if probability < reject_below:
+            name = f"rejected ({name})"
         rest = ", ".join(f"{other} {share:.1%}" for other, share in others)
         table.add_row(_literal(answer.path), _literal(name), f"{probability:.1%}", _literal(rest))
     if table.row_count:
@@ -181,7 +188,39 @@ def _describe_pair(pair: PairComparison) -> str:
         f"{pair.first} against {pair.second}: both right {pair.both_right:,}, both wrong "
         f"{pair.both_wrong:,}, only {pair.first} right {len(pair.only_first):,}, only "
         f"{pair.second} right {len(pair.only_second):,}: {verdict} (McNemar's test, {probability})"
+        f"; {pair.first} is {_gain(pair.accuracy_gain, pair.accuracy_gain_interval)} points ahead "
+        f"in accuracy and {_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)} in macro F1 "
+        "(paired bootstrap)"
     )
+
+
+def _gain(gain: float, interval: Interval) -> str:
+    return f"{100 * gain:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+
+
+def _describe_calibration(calibration: dict[str, Any] | None) -> str:
+    if calibration is None:
+        return "calibration: not recorded; thumbnet evaluate --recompute adds it"
+    if calibration["after"] is None:
+        return f"calibration: {calibration['reason']}"
+    before, after = calibration["before"], calibration["after"]
+    return (
+        f"temperature {calibration['temperature']:.3f}, fitted on "
+        f"{calibration['validation_images']:,} validation images: expected calibration error "
+        f"{before['expected_calibration_error']:.4f} before, "
+        f"{after['expected_calibration_error']:.4f} after; log loss {before['log_loss']:.4f} "
+        f"before, {after['log_loss']:.4f} after"
+    )
+
+
+def print_seeds(summary: Mapping[str, Any]) -> None:
+    """Mean and deviation of each figure over seeds, and the figure of each seed."""
+    table = _table("", "mean", "deviation", *(f"seed {seed}" for seed in summary["seeds"]))
+    for name, figure in summary["figures"].items():
+        values = [figure["mean"], figure["deviation"], *figure["values"]]
+        texts = ["–" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(name.replace("_", " "), *texts)
+    _console().print(table)
 
 
 def _confusion_table(evaluation: Evaluation) -> Table:

@@ -120,6 +120,12 @@ def train(
             "the run.",
         ),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Train so often, with seeds from --seed on; runs in OUT/seed-0 and so on."
+        ),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits every time, a little slower.")
     ] = False,
@@ -146,10 +152,10 @@ def train(
     reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
     if resume is not None:
         read_anew = any(value is not None for value in reading.values())
-        if recipe is not None or out is not None or overwrite or read_anew:
+        if recipe is not None or out is not None or overwrite or seeds or read_anew:
             raise InputError(
-                "--resume goes on with a run as it was begun: it takes no recipe, --out or "
-                "--overwrite"
+                "--resume goes on with a run as it was begun: of the other options it takes "
+                "--data, --source and --set alone"
             )
         opened = Run.open(resume)
         dataset = dataset_to_resume(opened, data, source, display)
@@ -159,6 +165,9 @@ def train(
     else:
         resolved = Recipe.read(recipe).override(overrides)
         dataset = load_dataset(data, source, display, **reading)
+        if seeds:
+            _train_seeds(resolved, seeds, out, overwrite, dataset, display)
+            return
         if overwrite:
             _remove_run(out)
         finished = train_run(resolved, dataset, out, display)
@@ -214,6 +223,27 @@ def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "D
     there = Run.open(out)
     display.message(f"{out}: {'already finished' if there.finished else 'going on'}")
     return resume_run(there, dataset, display)
+
+
+def _train_seeds(
+    recipe: "Recipe",
+    seeds: int,
+    out: Path,
+    overwrite: bool,
+    dataset: "Dataset",
+    display: "Display",
+) -> None:
+    """Train with several seeds; runs that are there already are kept or gone on with."""
+    from thumbnet.cli.tables import print_seeds
+    from thumbnet.seeds import write_seeds
+
+    first = recipe.seed
+    recipes = [recipe.override({"seed": first + number}) for number in range(seeds)]
+    for one in recipes:
+        _make_way(one, out / f"seed-{one.seed}", overwrite)
+    runs = [_train_or_go_on(one, dataset, out / f"seed-{one.seed}", display) for one in recipes]
+    print_seeds(write_seeds(runs, out))
+    typer.echo(f"Runs: {out}")
 
 
 def _remove_run(path: Path) -> None:

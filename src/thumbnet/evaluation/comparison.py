@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
+from sklearn.metrics import f1_score
 
 from thumbnet.data.dataset import Int64Array
 from thumbnet.errors import InputError
+from thumbnet.evaluation.intervals import Interval, paired_differences
 from thumbnet.evaluation.predictions import Predictions
 
 
@@ -20,6 +22,8 @@ class PairComparison:
         only_second: positions of the images that only the second got right.
         both_right, both_wrong: numbers of images.
         p_value: of McNemar's exact test that both are equally often right.
+        accuracy_gain, macro_f1_gain: what the first is ahead of the second; each with the 95%
+            interval of a paired bootstrap.
     """
 
     first: str
@@ -29,6 +33,10 @@ class PairComparison:
     both_right: int
     both_wrong: int
     p_value: float
+    accuracy_gain: float
+    accuracy_gain_interval: Interval
+    macro_f1_gain: float
+    macro_f1_gain_interval: Interval
 
 
 def compare_pair(
@@ -40,17 +48,22 @@ def compare_pair(
     share is held against one half with a binomial test (McNemar 1947; Dietterich 1998).
 
     Raises:
-        InputError: the predictions are of different images.
+        InputError: the predictions are of different images, or there are none.
     """
     if not (np.array_equal(first.ids, second.ids) and np.array_equal(first.labels, second.labels)):
         raise InputError(
             f"{first_name} and {second_name} were tested on different images "
             f"({len(first)} and {len(second)}); compare runs of the same data set"
         )
+    if len(first) == 0:
+        raise InputError(f"{first_name} and {second_name} hold no predictions to compare")
     only_first = np.flatnonzero(first.correct & ~second.correct)
     only_second = np.flatnonzero(~first.correct & second.correct)
     discordant = len(only_first) + len(only_second)
     p_value = binomtest(len(only_first), discordant).pvalue if discordant else 1.0
+    of_accuracy, of_f1 = paired_differences(
+        first.labels, first.predicted, second.predicted, len(first.class_names)
+    )
     return PairComparison(
         first=first_name,
         second=second_name,
@@ -59,4 +72,21 @@ def compare_pair(
         both_right=int((first.correct & second.correct).sum()),
         both_wrong=int((~first.correct & ~second.correct).sum()),
         p_value=float(p_value),
+        accuracy_gain=(len(only_first) - len(only_second)) / len(first),
+        accuracy_gain_interval=of_accuracy,
+        macro_f1_gain=_macro_f1(first) - _macro_f1(second),
+        macro_f1_gain_interval=of_f1,
+    )
+
+
+def _macro_f1(predictions: Predictions) -> float:
+    every_class = np.arange(len(predictions.class_names))
+    return float(
+        f1_score(
+            predictions.labels,
+            predictions.predicted,
+            labels=every_class,
+            average="macro",
+            zero_division=0,
+        )
     )

@@ -1,28 +1,36 @@
 """Every figure that describes one set of predictions. Pure functions of `Predictions`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from thumbnet.data.dataset import Int64Array
+from thumbnet.errors import InputError
+from thumbnet.evaluation.calibration import probability_scores
+from thumbnet.evaluation.intervals import Interval, bootstrap_f1, wilson
 from thumbnet.evaluation.predictions import Predictions
-
-CALIBRATION_BINS = 15  # equal widths, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Precision, recall and F1 of one class, or an average over classes."""
+    """Precision, recall and F1 of one class, or an average over classes.
+
+    The 95% intervals are Wilson's for recall and a bootstrap's for F1; None where there is no
+    image of the class, and where none is computed (those of the weighted average, and of the
+    averages of recall).
+    """
 
     name: str
     precision: float
     recall: float
     f1: float
     support: int
+    recall_low: float | None = None
+    recall_high: float | None = None
+    f1_low: float | None = None
+    f1_high: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,42 +78,34 @@ def evaluate(predictions: Predictions) -> Evaluation:
 
     Precision and F1 of a class that is never predicted count as 0, as in scikit-learn's
     classification report.
+
+    Raises:
+        InputError: there is no prediction.
     """
-    count, class_count = predictions.probabilities.shape
     labels, predicted = predictions.labels, predictions.predicted
+    count, class_count = predictions.probabilities.shape
     every_class = np.arange(class_count)
     correct = int(predictions.correct.sum())
-    interval = binomtest(correct, count).proportion_ci(method="wilson")
-    # In float64, renormalised, so that the loss does not depend on rounding in the engine.
-    probabilities = predictions.probabilities.astype(np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    one_hot = np.eye(class_count)[labels]
+    interval = wilson(correct, count)
+    if interval is None:
+        raise InputError("there is no prediction to evaluate")
     top_k = min(5, max(1, class_count - 1))
-
-    per_class = precision_recall_fscore_support(
-        labels, predicted, labels=every_class, zero_division=0
-    )
+    confusion = confusion_matrix(labels, predicted, labels=every_class)
+    macro_interval, f1_intervals = bootstrap_f1(confusion)
     return Evaluation(
         images=count,
         accuracy=correct / count,
-        accuracy_low=float(interval.low),
-        accuracy_high=float(interval.high),
+        accuracy_low=interval.low,
+        accuracy_high=interval.high,
         top_k=top_k,
         top_k_accuracy=top_k_accuracy(predictions, top_k),
-        log_loss=float(log_loss(labels, probabilities, labels=every_class)),
-        expected_calibration_error=expected_calibration_error(
-            predictions.confidence, predictions.correct
+        **probability_scores(predictions),
+        macro_average=replace(
+            _average("macro", predictions), f1_low=macro_interval.low, f1_high=macro_interval.high
         ),
-        brier_score=float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
-        macro_average=_average("macro", predictions),
         weighted_average=_average("weighted", predictions),
-        classes=tuple(
-            ClassScores(name, float(precision), float(recall), float(f1), int(support))
-            for name, precision, recall, f1, support in zip(
-                predictions.class_names, *per_class, strict=True
-            )
-        ),
-        confusion=confusion_matrix(labels, predicted, labels=every_class),
+        classes=_class_scores(predictions, confusion, f1_intervals),
+        confusion=confusion,
     )
 
 
@@ -120,25 +120,30 @@ def top_k_accuracy(predictions: Predictions, k: int) -> float:
     return float((rank <= k).mean())
 
 
-def expected_calibration_error(
-    confidence: npt.NDArray[np.floating[Any]],
-    correct: npt.NDArray[np.bool_],
-    bins: int = CALIBRATION_BINS,
-) -> float:
-    """Mean gap between confidence and accuracy over bins of equal width, weighted by size.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, 2017 (arXiv 1706.04599).
-    """
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    size = np.bincount(bin_of, minlength=bins)
-    summed_gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
-    return float(np.abs(summed_gap).sum() / size.sum())
-
-
-def most_confident_mistakes(predictions: Predictions, count: int) -> Int64Array:
-    """Positions of the wrong predictions with the highest confidence, surest first."""
-    wrong = np.flatnonzero(~predictions.correct)
-    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
+def _class_scores(
+    predictions: Predictions, confusion: Int64Array, f1_intervals: tuple[Interval | None, ...]
+) -> tuple[ClassScores, ...]:
+    per_class = precision_recall_fscore_support(
+        predictions.labels,
+        predictions.predicted,
+        labels=np.arange(len(confusion)),
+        zero_division=0,
+    )
+    rows = zip(predictions.class_names, *per_class, f1_intervals, confusion, strict=True)
+    scores = []
+    for number, (name, precision, recall, f1, support, f1_interval, row) in enumerate(rows):
+        own = ClassScores(name, float(precision), float(recall), float(f1), int(support))
+        of_recall = wilson(int(row[number]), int(support))
+        if of_recall and f1_interval:
+            own = replace(
+                own,
+                recall_low=of_recall.low,
+                recall_high=of_recall.high,
+                f1_low=f1_interval.low,
+                f1_high=f1_interval.high,
+            )
+        scores.append(own)
+    return tuple(scores)
 
 
 def _average(average: str, predictions: Predictions) -> ClassScores:

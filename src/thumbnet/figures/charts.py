@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from thumbnet.data.dataset import Int64Array
-from thumbnet.evaluation.metrics import CALIBRATION_BINS, Evaluation
+from thumbnet.evaluation.calibration import CALIBRATION_BINS
+from thumbnet.evaluation.metrics import Evaluation
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import HEAT, INK, MARKERS, MUTED, PAPER, SERIES, label, style
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.errors import InputError
-from thumbnet.evaluation.metrics import most_confident_mistakes
+from thumbnet.evaluation.mistakes import most_confident_mistakes
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import DPI, label, style
 

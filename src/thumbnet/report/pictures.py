@@ -10,7 +10,7 @@ from PIL import Image
 
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.evaluation.comparison import PairComparison
-from thumbnet.evaluation.metrics import most_confident_mistakes
+from thumbnet.evaluation.mistakes import most_confident_mistakes
 from thumbnet.figures.grids import sample_positions
 from thumbnet.report.result import Result
 

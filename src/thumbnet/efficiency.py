@@ -1,0 +1,89 @@
+"""What a model costs: arithmetic, memory, and where that puts it among the known recipes.
+
+Energy is not among it: neither the machine's meters nor an honest factor from seconds to joules
+are at hand, so none is printed.
+"""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+_KNOWN = Path(__file__).parent / "recipes" / "known.csv"
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class KnownRecipe:
+    """What a shipped recipe reaches on all of CIFAR-10; see benchmarks/results/recipes.md.
+
+    Attributes:
+        name: of the recipe.
+        accuracy: mean over `seeds` of the share of test images that are right.
+        seeds: how many runs that is the mean of.
+        train_seconds: mean training time on the machine named there.
+        flop_per_image: of the forward pass, as `count_flop` counts.
+    """
+
+    name: str
+    accuracy: float
+    seeds: int
+    train_seconds: float
+    flop_per_image: int
+
+
+def known_recipes() -> list[KnownRecipe]:
+    """The shipped recipes whose figures are published with the package."""
+    with open(_KNOWN, encoding="utf-8", newline="") as file:
+        return [
+            KnownRecipe(
+                name=row["recipe"],
+                accuracy=float(row["accuracy"]),
+                seeds=int(row["seeds"]),
+                train_seconds=float(row["train_seconds"]),
+                flop_per_image=int(row["flop_per_image"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def measure_model(model: "keras.Model") -> dict[str, Any]:
+    """What is counted of a model rather than timed, as flat keys of `metrics.json`."""
+    layers = list(_layers(model))
+    return {
+        "parameters": model.count_params(),
+        "flop_per_image": count_flop(model),
+        "memory_bytes": FLOAT_BYTES * (model.count_params() + max(map(_values, layers))),
+    }
+
+
+def count_flop(model: "keras.Model") -> int:
+    """Floating point operations of the forward pass of one image.
+
+    Counted are the multiplications and additions of every layer with a kernel (dense and
+    convolutional), two for each weight and each place it is applied at. Biases, normalisation,
+    activations and pooling are left out; in the shipped recipes they are about a hundredth.
+    """
+    return sum(
+        2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+        for layer in _layers(model)
+        if getattr(layer, "kernel", None) is not None
+    )
+
+
+def _layers(model: "keras.Model") -> Any:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _values(layer: Any) -> int:
+    """Numbers that go into a layer and come out of it, for one image."""
+    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+    return sum(math.prod(tensor.shape[1:]) for tensor in [*inputs, layer.output])

@@ -1,0 +1,82 @@
+"""Which images and classes a run gets wrong, and which labels may be wrong themselves."""
+
+from typing import Any
+
+import numpy as np
+
+from thumbnet.data.dataset import Int64Array
+from thumbnet.evaluation.predictions import Predictions
+
+
+def most_confident_mistakes(predictions: Predictions, count: int) -> Int64Array:
+    """Positions of the wrong predictions with the highest confidence, surest first."""
+    wrong = np.flatnonzero(~predictions.correct)
+    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
+
+
+def least_certain_right(predictions: Predictions, count: int) -> Int64Array:
+    """Positions of the right predictions with the lowest confidence, least certain first."""
+    right = np.flatnonzero(predictions.correct)
+    return right[np.argsort(predictions.confidence[right], kind="stable")][:count]
+
+
+def likely_label_errors(predictions: Predictions) -> Int64Array:
+    """Positions of images whose label is probably wrong, the likeliest first.
+
+    Confident learning: an image counts as a class whose probability is at least as high as that
+    class's mean probability over the images that bear its label. Images that count as another
+    class than their label's are suspects, ranked by how far the probability of the label lies
+    below the highest other one. The model must not have been trained on these images.
+
+    Source: Northcutt, Jiang and Chuang, Confident Learning, JAIR 2021 (arXiv 1911.00068).
+    """
+    probabilities, labels = predictions.probabilities, predictions.labels
+    classes = len(predictions.class_names)
+    images = np.bincount(labels, minlength=classes)
+    own = probabilities[np.arange(len(labels)), labels]
+    # A class without an image has no threshold that could be passed.
+    threshold = np.where(
+        images > 0, np.bincount(labels, own, classes) / np.maximum(images, 1), np.inf
+    )
+    passing = np.where(probabilities >= threshold, probabilities, -1.0)
+    suspects = np.flatnonzero((passing.max(axis=1) >= 0) & (passing.argmax(axis=1) != labels))
+    others = probabilities.copy()
+    others[np.arange(len(labels)), labels] = -1
+    margin = own - others.max(axis=1)
+    return suspects[np.argsort(margin[suspects], kind="stable")]
+
+
+def confused_pairs(predictions: Predictions) -> list[dict[str, Any]]:
+    """Every pair of classes taken for each other, the most frequent first, as rows of a table."""
+    names = predictions.class_names
+    support = np.bincount(predictions.labels, minlength=len(names))
+    wrong = ~predictions.correct
+    pairs, counts = np.unique(
+        np.stack([predictions.labels[wrong], predictions.predicted[wrong]]),
+        axis=1,
+        return_counts=True,
+    )
+    return [
+        {
+            "true": names[pairs[0, i]],
+            "predicted": names[pairs[1, i]],
+            "images": int(counts[i]),
+            "share_of_class": float(counts[i] / support[pairs[0, i]]),
+        }
+        for i in np.argsort(-counts, kind="stable")
+    ]
+
+
+def image_rows(predictions: Predictions, positions: Int64Array) -> list[dict[str, Any]]:
+    """What was said of some images, as rows of a table; `image` is the id in the data set."""
+    names, predicted = predictions.class_names, predictions.predicted
+    return [
+        {
+            "image": int(predictions.ids[i]),
+            "label": names[predictions.labels[i]],
+            "predicted": names[predicted[i]],
+            "confidence": float(predictions.confidence[i]),
+            "probability_of_label": float(predictions.probabilities[i, predictions.labels[i]]),
+        }
+        for i in positions
+    ]

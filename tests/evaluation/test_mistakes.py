@@ -1,0 +1,51 @@
+import numpy as np
+
+from thumbnet.evaluation.mistakes import (
+    confused_pairs,
+    image_rows,
+    least_certain_right,
+    likely_label_errors,
+    most_confident_mistakes,
+)
+from thumbnet.evaluation.predictions import Predictions
+
+# Labels a, a, a, b, b, b; the third is surely a b, the last hardly a b.
+ANSWERS = Predictions(
+    np.array([[0.9, 0.1], [0.8, 0.2], [0.05, 0.95], [0.1, 0.9], [0.2, 0.8], [0.55, 0.45]], "f4"),
+    np.array([0, 0, 0, 1, 1, 1]),
+    np.arange(10, 16),
+    ("a", "b"),
+)
+
+
+def test_order_of_mistakes_and_of_doubtful_answers() -> None:
+    assert most_confident_mistakes(ANSWERS, 5).tolist() == [2, 5]
+    assert least_certain_right(ANSWERS, 2).tolist() == [1, 4]
+
+
+def test_confident_learning_by_hand() -> None:
+    # Thresholds: a 0.583, b 0.717. Only the third passes that of another class.
+    assert likely_label_errors(ANSWERS).tolist() == [2]
+
+
+def test_flipped_labels_are_found_among_clear_ones() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(5, size=500)
+    probabilities = np.full((500, 5), 0.02)
+    probabilities[np.arange(500), truth] = 0.92
+    labels = truth.copy()
+    flipped = np.sort(random.choice(500, 20, replace=False))
+    labels[flipped] = (labels[flipped] + 1) % 5
+    noisy = Predictions(probabilities.astype("f4"), labels, np.arange(500), tuple("abcde"))
+    assert sorted(likely_label_errors(noisy)) == flipped.tolist()
+
+
+def test_rows_name_images_by_their_ids() -> None:
+    (row,) = image_rows(ANSWERS, np.array([2]))
+    assert (row["image"], row["label"], row["predicted"]) == (12, "a", "b")
+    assert confused_pairs(ANSWERS)[0] == {
+        "true": "a",
+        "predicted": "b",
+        "images": 1,
+        "share_of_class": 1 / 3,
+    }
