@@ -14,8 +14,10 @@ from thumbnet.data.decoding import TASK, batched, in_parallel, named
 from thumbnet.data.images import Picture, open_picture, silent_pillow
 from thumbnet.data.listing import SPLIT_NAMES, TRAIN, Listing, Problem, with_test_part
 from thumbnet.data.load import read_or_list
+from thumbnet.data.patience import Report
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
+from thumbnet.data.sources import ignore
 from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, shown
 
@@ -41,12 +43,13 @@ class CheckedData:
         return {"images": self.images, "problems": [vars(problem) for problem in self.problems]}
 
 
-def check_data(path: str | Path, label: str | None = None) -> CheckedData:
+def check_data(path: str | Path, label: str | None = None, report: Report = ignore) -> CheckedData:
     """Open every picture of a data set and look for trouble.
 
     Args:
         path: as for `thumbnet.load`.
         label: which label, where there are several.
+        report: called with a line of text now and then.
 
     Raises:
         InputError: there is nothing at `path` that can be read as a data set.
