@@ -55,9 +55,11 @@ def check_data(path: str | Path, label: str | None = None, report: Report = igno
         InputError: there is nothing at `path` that can be read as a data set.
     """
     found = read_or_list(Path(path), Reading.check({"label": label}))
-    images = (
-        _Images.of_dataset(found) if isinstance(found, Dataset) else _Images.of_pictures(*found)
-    )
+    if not isinstance(found, Dataset):
+        report(f"opening {len(found[1]):,} pictures of {shown(path)}")
+        images = _Images.of_pictures(*found)
+    else:
+        images = _Images.of_dataset(found)
     problems = [*images.problems, *_class_problems(images), *_duplicates(images)]
     return CheckedData(len(images.labels), tuple(problems))
 
@@ -67,7 +69,6 @@ class _Images:
     """Images by what distinguishes them.
 
     Attributes:
-        where: the data set.
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,).
@@ -76,7 +77,6 @@ class _Images:
         problems: of single images.
     """
 
-    where: str
     class_names: tuple[str, ...]
     labels: Int64Array
     splits: Int64Array
@@ -96,7 +96,6 @@ class _Images:
             splits += [SPLIT_NAMES.index(part)] * len(images)
             names += [f"{shown(dataset.path or '')} {part} image {i}" for i in range(len(images))]
         return cls(
-            where=dataset.source,
             class_names=dataset.class_names,
             labels=np.concatenate([part.labels for part in dataset.parts.values()]),
             splits=np.array(splits, np.int64),
@@ -116,7 +115,6 @@ class _Images:
                     problems += found
         splits, _ = with_test_part(listing)
         return cls(
-            where=listing.title,
             class_names=listing.class_names,
             labels=listing.labels,
             splits=splits,
@@ -179,7 +177,7 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
                 f"is {picture.format} by its content, not {suffix}",
                 "rename it",
             )
-        if "\\x" in path and not _is_text(str(source)):
+        if not _is_text(str(source)):
             yield Problem("name", path, "has a name that is not UTF-8", "rename it")
 
 
