@@ -29,16 +29,16 @@ def main() -> None:
     print(f"{dataset.source}; {here['processor']}, {here['threads']} threads; {here['versions']}")
     print(f"commit {here['git_revision']}\n")
 
-    columns = ["recipe", "seeds", "validation accuracy", "seconds"]
+    columns = ["recipe", "seeds", "validation accuracy"]
     if not arguments.variants:
-        columns += ["test accuracy", "macro F1", "log loss"]
+        columns += ["seconds", "test accuracy", "macro F1", "log loss"]
     print("| " + " | ".join(columns) + " |")
     print("|" + " --- |" * len(columns))
     for name, recipe in _recipes(arguments.recipes, arguments.variants):
         runs = [_measure(recipe.override({"seed": seed}), dataset) for seed in arguments.seeds]
-        keys = ["validation_accuracy", "train_seconds"]
+        keys = ["validation_accuracy"]
         if not arguments.variants:
-            keys += ["accuracy", "macro_f1", "log_loss"]
+            keys += ["train_seconds", "accuracy", "macro_f1", "log_loss"]
         cells = [_mean_and_deviation([run[key] for run in runs]) for key in keys]
         print(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |", flush=True)
 

@@ -85,11 +85,16 @@ def make_run(
         predictions = Predictions(
             probabilities.astype(np.float32), labels, np.arange(len(labels)), names
         )
-        run = Run.create(tmp_path_factory.mktemp("runs") / name, tiny_recipe)
+        run = Run(tmp_path_factory.mktemp("runs") / name)
+        data = {
+            "name": small.name,
+            "source": small.source,
+            "path": None,
+            "digests": small.digests,
+            "class_names": list(names),
+        }
+        run.begin(tiny_recipe, {"python": "3.11", "versions": {"numpy": "2"}, "data": data})
         predictions.save(run.predictions_path)
-        run.write_environment(
-            {"python": "3.11", "versions": {"numpy": "2"}, "data": {"digests": small.digests}}
-        )
         run.write_history(
             [
                 {"epoch": epoch, "loss": 2 / epoch, "accuracy": 0.3 * epoch, "validation_loss": 2.1}

@@ -10,6 +10,8 @@ from typing import IO, Any
 
 from thumbnet.errors import JobError
 
+_MARK = ".writing-"
+
 
 @contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
@@ -23,16 +25,16 @@ def replacing_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+            prefix=f"{_MARK}{path.stem}-", suffix=path.suffix, dir=path.parent
         )
         os.close(descriptor)
         beside = Path(name)
         yield beside
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
+        _force_to_disk(beside)
         # mkstemp makes files that only their owner can read; results are meant to be shared.
         beside.chmod(0o666 & ~_umask())
         beside.replace(path)
+        _force_to_disk(path.parent)
     except OSError as error:
         raise JobError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -56,6 +58,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write `values` as indented JSON to `path`; NaN, which is no JSON, is refused."""
     write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def remove_leftovers(directory: Path, stem: str = "") -> None:
+    """Remove what processes that were killed left half-written in `directory`.
+
+    To be called where no other process writes there files whose names begin with `stem`.
+    """
+    for beside in directory.glob(f"{_MARK}{stem}*"):
+        beside.unlink(missing_ok=True)
+
+
+def _force_to_disk(path: Path) -> None:
+    """Have a file's content, or a directory's names, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

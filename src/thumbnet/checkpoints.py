@@ -1,12 +1,13 @@
 """Checkpoints: all that decides the future of a run, in one file a time.
 
-A checkpoint is an `.npz` file of the model's variables, the optimizer's variables and the
-training state as JSON. It is written beside and renamed; the last two are kept, so that one that
-was damaged later does not end a run.
+A checkpoint is an `.npz` file of the model's variables, the optimizer's variables, the variables
+of the best epoch where those are wanted, the training state as JSON, and a digest of all that. It
+is written beside and renamed; the last two are kept, so that one that was damaged later does not
+end a run.
 """
 
+import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,38 +15,70 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thumbnet.atomic import replacing
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, JobError
+from thumbnet.npz import Array, read_npz
 
 if TYPE_CHECKING:
     import keras
 
+Weights = dict[str, Array]
+
 KEPT = 2
+# Room for the history of a long run, beside the variables, whose size the model tells.
+STATE_BYTES = 2**28
 _PATTERN = "step-*.npz"
 
 
 def save_checkpoint(
-    directory: Path, model: "keras.Model", step: int, state: Mapping[str, Any]
+    directory: Path,
+    model: "keras.Model",
+    step: int,
+    state: Mapping[str, Any],
+    best: Weights,
 ) -> None:
-    """Write the checkpoint of `step` and remove all but the last two."""
-    write_variables(directory / f"step-{step:09d}.npz", model, state)
+    """Write the checkpoint of `step` and remove all but the last two.
+
+    Args:
+        directory: of the run's checkpoints.
+        model: a compiled model.
+        step: steps taken.
+        state: the training state, plain values.
+        best: the weights of the best epoch so far, from `weights_of`; empty where not wanted.
+
+    Raises:
+        JobError: a weight is no longer finite, or the file cannot be written. The checkpoints
+            that are there are kept.
+    """
+    arrays = {name: np.asarray(variable) for name, variable in _variables(model).items()}
+    for array in arrays.values():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise JobError(
+                f"a weight became NaN or infinite by step {step}; lower optimizer.learning_rate"
+            )
+    arrays |= {f"best_{name}": array for name, array in best.items()}
+    arrays["state"] = np.array(json.dumps(state))
+    with replacing(directory / f"step-{step:09d}.npz") as file:
+        np.savez(file, digest=np.array(_digest(arrays)), **arrays)  # type: ignore[arg-type]
     for old in sorted(directory.glob(_PATTERN))[:-KEPT]:
         old.unlink()
 
 
-def restore_checkpoint(directory: Path, model: "keras.Model") -> dict[str, Any] | None:
-    """Set `model` and its optimizer to the newest checkpoint that can be read.
+def restore_checkpoint(
+    directory: Path, model: "keras.Model"
+) -> tuple[dict[str, Any], Weights] | None:
+    """Set `model` and its optimizer to the newest checkpoint that is sound.
 
     Returns:
-        The training state that was saved with it; None where there is no checkpoint.
+        The training state and the best weights that were saved with it; None where there is no
+        checkpoint.
 
     Raises:
-        InputError: there are checkpoints, and none can be read.
+        InputError: there are checkpoints, and none is sound.
     """
-    found = sorted(directory.glob(_PATTERN), reverse=True)
     problems = []
-    for path in found:
+    for path in sorted(directory.glob(_PATTERN), reverse=True):
         try:
-            return read_variables(path, model)
+            return _restore(path, model)
         except InputError as error:
             problems.append(str(error))
     if problems:
@@ -53,46 +86,60 @@ def restore_checkpoint(directory: Path, model: "keras.Model") -> dict[str, Any] 
     return None
 
 
-def write_variables(path: Path, model: "keras.Model", state: Mapping[str, Any]) -> None:
-    """Write the variables of `model` and its optimizer, and `state`, to `path`."""
-    arrays: dict[str, Any] = {
-        name: np.asarray(variable) for name, variable in _variables(model).items()
-    }
-    with replacing(path) as file:
-        np.savez(file, state=np.array(json.dumps(state)), **arrays)
+def weights_of(model: "keras.Model") -> Weights:
+    """A copy of the model's variables, without those of its optimizer."""
+    return {f"model_{i}": np.asarray(v).copy() for i, v in enumerate(model.variables)}
 
 
-def read_variables(path: Path, model: "keras.Model") -> dict[str, Any]:
-    """Set `model` and its optimizer to what `write_variables` wrote, and return its state.
+def set_weights(model: "keras.Model", weights: Weights) -> None:
+    """Set the model's variables to what `weights_of` copied."""
+    for i, variable in enumerate(model.variables):
+        variable.assign(weights[f"model_{i}"])
 
-    Nothing is set before all of it was read and fits.
 
-    Raises:
-        InputError: the file is damaged, or belongs to another model.
-    """
+def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights]:
+    """Nothing is set before all of it was read and fits."""
     variables = _variables(model)
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            state = json.loads(str(arrays["state"]))
-            values = {name: arrays[name] for name in variables}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged or belongs to another model: {error}") from error
-    for name, variable in variables.items():
-        if values[name].shape != tuple(variable.shape):
+    expected_bytes = sum(np.asarray(variable).nbytes for variable in variables.values())
+    arrays = read_npz(path, 2 * expected_bytes + STATE_BYTES)
+    digest = str(arrays.pop("digest", ""))
+    if digest != _digest(arrays):
+        raise InputError(f"{path} is damaged: its content does not have the digest that it names")
+    best_names = [name for name in arrays if name.startswith("best_")]
+    expected = dict(variables)
+    if best_names:
+        expected |= {f"best_{name}": v for name, v in variables.items() if name.startswith("model")}
+    for name, variable in expected.items():
+        if name not in arrays or arrays[name].shape != tuple(variable.shape):
+            found = arrays[name].shape if name in arrays else "none"
             raise InputError(
-                f"{path} belongs to another model: {name} has shape {values[name].shape} in the "
-                f"file and {tuple(variable.shape)} in the model"
+                f"{path} belongs to another model: {name} has shape {found} in the file and "
+                f"{tuple(variable.shape)} in the model"
             )
-    for name, variable in variables.items():
-        variable.assign(values[name])
+    try:
+        state = json.loads(str(arrays["state"]))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} holds no training state: {error}") from error
     if not isinstance(state, dict):
-        raise InputError(f"{path} is damaged: its training state is no JSON object")
-    return state
+        raise InputError(f"{path} holds no training state: it is no JSON object")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    best = {name.removeprefix("best_"): arrays[name] for name in best_names}
+    return state, best
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _variables(model: "keras.Model") -> dict[str, Any]:
     # By position: the names of a model's variables are not unique.
-    variables = {f"model_{i}": variable for i, variable in enumerate(model.variables)}
+    variables = {f"model_{i}": v for i, v in enumerate(model.variables)}
     if model.optimizer is not None:
         variables |= {f"optimizer_{i}": v for i, v in enumerate(model.optimizer.variables)}
     return variables

@@ -9,6 +9,7 @@ import numpy as np
 from thumbnet.data.dataset import UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.model_file import require_safe_model
 from thumbnet.run import Run
 from thumbnet.runtime import prepare_keras
 
@@ -37,11 +38,12 @@ class KerasEngine:
     """The run's own `.keras` model."""
 
     def __init__(self, path: Path) -> None:
-        """Load the model file at `path`, in Keras's safe mode.
+        """Load the model file at `path`, in Keras's safe mode and after a look inside.
 
         Raises:
             InputError: the file is missing, damaged, or no model of this kind.
         """
+        require_safe_model(path)
         keras = prepare_keras()
         try:
             self._model = keras.saving.load_model(path, compile=False, safe_mode=True)

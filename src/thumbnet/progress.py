@@ -85,9 +85,17 @@ class LiveDisplay(SilentDisplay):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
 
         self._console = Console(stderr=True)
+        self._steps = self._epochs = 0
+        self._started = 0.0
+        self._first_step: int | None = None
+        self._draw_anew()
+
+    def _draw_anew(self) -> None:
+        """Make a bar that is not shown yet; one that was stopped would wipe out lines above it."""
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
@@ -95,10 +103,7 @@ class LiveDisplay(SilentDisplay):
             console=self._console,
             transient=True,
         )
-        self._steps = self._epochs = 0
         self._task = self._bar.add_task("", total=None, detail="", visible=False)
-        self._started = 0.0
-        self._first_step: int | None = None
 
     def message(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
@@ -107,10 +112,14 @@ class LiveDisplay(SilentDisplay):
     def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
         self._steps, self._epochs = steps_per_epoch, recipe.epochs
         self._first_step = None
-        self._bar.reset(
-            self._task, total=steps_per_epoch * recipe.epochs, description=recipe.name, visible=True
+        self._draw_anew()
+        self._bar.update(
+            self._task,
+            total=steps_per_epoch * recipe.epochs,
+            description=recipe.name,
+            detail="first step: compiling",
+            visible=True,
         )
-        self._bar.update(self._task, detail="first step: compiling")
         with self._bar:
             yield
 
@@ -147,6 +156,7 @@ class LiveDisplay(SilentDisplay):
         )
         if done >= total:
             self._bar.stop()
+            self._draw_anew()
 
 
 def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
@@ -155,7 +165,7 @@ def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
     if "accuracy" in row:
         parts.append(f"accuracy {row['accuracy']:.1%}")
     if "validation_accuracy" in row:
-        parts.append(f"validation accuracy {row['validation_accuracy']:.1%}")
+        parts.append(f"validation {row['validation_accuracy']:.1%}")
     parts.append(f"{row['images_per_second']:,.0f} images/s")
     parts.append(_minutes(row["seconds"]))
     return "  ".join(parts)

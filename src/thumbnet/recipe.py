@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters, architectures, parameters_class
+from thumbnet.records import read_bounded_text
 from thumbnet.section import Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -85,12 +86,14 @@ class Recipe(Section):
     """All that decides a run; see the shipped ones in `thumbnet/recipes`.
 
     `balance` is for classes of different sizes: `class_weights` lets an image count the more in
-    the loss the rarer its class, `sampling` shows every class equally often.
+    the loss the rarer its class, `sampling` shows every class equally often. `deterministic` asks
+    the backend for operations that give the same bits every time.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
     description: Annotated[str, Field(max_length=500)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    deterministic: bool = False
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
     validation: Share = 0.1
@@ -126,15 +129,15 @@ class Recipe(Section):
             text, origin = shipped.read_text(encoding="utf-8"), f"recipe {source}"
         else:
             try:
-                text, origin = path.read_text(encoding="utf-8"), str(path)
-            except (OSError, UnicodeDecodeError) as error:
+                text, origin = read_bounded_text(path), str(path)
+            except FileNotFoundError as error:
                 raise InputError(
                     f"no recipe {source}: give one of {', '.join(shipped_recipes())}, or the "
                     "path of a .toml file"
                 ) from error
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise InputError(f"{origin} is not valid TOML: {error}") from error
         return cls.check(values, origin)
 

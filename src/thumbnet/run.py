@@ -15,16 +15,26 @@
 
 import csv
 import io
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thumbnet.atomic import write_json, write_text
-from thumbnet.errors import InputError
+from thumbnet.atomic import remove_leftovers, write_json, write_text
+from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.recipe import Recipe
+from thumbnet.records import (
+    EnvironmentRecord,
+    MetricsRecord,
+    Record,
+    read_bounded_text,
+    read_record,
+)
+
+LOCK_NAME = ".lock"
 
 
 @dataclass(frozen=True)
@@ -47,33 +57,80 @@ class Run:
             raise InputError(f"{path} is no run directory: it holds no {run.recipe_path.name}")
         return run
 
-    @classmethod
-    def create(cls, path: str | Path, recipe: Recipe) -> "Run":
-        """A new run in a directory that is empty or does not exist yet.
+    @staticmethod
+    def is_free(path: str | Path) -> bool:
+        """Whether a new run can have this directory.
 
-        Raises:
-            InputError: the directory holds something already.
-            JobError: it cannot be written.
+        So it is where it does not exist, is empty, or holds what a run leaves that was killed
+        before its recipe was written: nothing of it could be gone on with.
         """
-        cls.require_free(path)
-        run = cls(Path(path))
-        write_text(run.recipe_path, recipe.to_toml())
-        return run
+        directory = Path(path)
+        if not directory.exists():
+            return True
+        ours = {LOCK_NAME, Run(directory).environment_path.name}
+        return directory.is_dir() and all(
+            entry.name in ours or entry.name.startswith(".writing-")
+            for entry in directory.iterdir()
+        )
 
     @staticmethod
     def require_free(path: str | Path) -> None:
         """Refuse a path that a new run cannot have.
 
         Raises:
-            InputError: it is a file, or a directory that is not empty.
+            InputError: it is a file, or a directory that holds something.
         """
-        directory = Path(path)
-        if directory.exists() and not directory.is_dir():
+        if Path(path).exists() and not Path(path).is_dir():
             raise InputError(f"{path} is a file; give a directory for the run")
-        if directory.is_dir() and any(directory.iterdir()):
+        if not Run.is_free(path):
             raise InputError(
                 f"{path} is not empty; choose another directory, or overwrite or resume the run"
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from training this run; a process that dies lets go of it.
+
+        Raises:
+            JobError: another process has it, or the directory cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / LOCK_NAME)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise JobError(
+                f"{self.path} is being trained by another process; wait for it, or choose another "
+                "directory"
+            ) from error
+        except OSError as error:
+            raise JobError(f"cannot write {self.path}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+        """Write down what is about to be trained.
+
+        Raises:
+            InputError: the directory holds something already.
+            JobError: it cannot be written.
+        """
+        self.require_free(self.path)
+        remove_leftovers(self.path)
+        write_json(self.environment_path, environment)
+        # The recipe makes the directory a run that can be resumed, so it comes last.
+        write_text(self.recipe_path, recipe.to_toml())
+
+    def change_recipe(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+        """Go on with another recipe, and record which of its settings were replaced."""
+        environment = self.environment()
+        changed = [*environment.get("changed_on_resuming", []), dict(settings)]
+        write_json(self.environment_path, environment | {"changed_on_resuming": changed})
+        write_text(self.recipe_path, recipe.to_toml())
 
     @property
     def name(self) -> str:
@@ -129,24 +186,36 @@ class Run:
         """The recipe as it was resolved: file, defaults and overrides together."""
         return Recipe.read(self.recipe_path)
 
-    def environment(self) -> dict[str, Any]:
-        """Where and with what the run was made."""
-        return _read_json(self.environment_path)
+    def environment(self) -> Record:
+        """Where and with what the run was made.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            return read_record(self.environment_path, EnvironmentRecord)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path} is no run directory: it holds no {error.filename}"
+            ) from error
 
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the model's outputs."""
-        try:
-            return tuple(str(name) for name in self.environment()["data"]["class_names"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{self.environment_path} is damaged: no class names") from error
+        return tuple(self.environment()["data"]["class_names"])
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Record:
         """What `metrics.json` holds.
 
         Raises:
             InputError: the run has not finished, or the file is damaged.
         """
-        return _read_json(self.metrics_path)
+        try:
+            return read_record(self.metrics_path, MetricsRecord)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.metrics_path} is missing: the run did not finish; go on with "
+                f"`thumbnet train --resume {self.path}`"
+            ) from error
 
     def predictions(self) -> Predictions:
         """The predictions of the test images."""
@@ -155,18 +224,15 @@ class Run:
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; a value that was not measured is missing from its row."""
         try:
-            text = self.history_path.read_text(encoding="utf-8")
-            return [
-                {name: float(value) for name, value in row.items() if value}
-                for row in csv.DictReader(io.StringIO(text))
-            ]
+            rows = csv.DictReader(io.StringIO(read_bounded_text(self.history_path)))
+            history = [{name: float(value) for name, value in row.items() if value} for row in rows]
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, csv.Error) as error:
             raise InputError(f"{self.history_path} is damaged: {error}") from error
-
-    def write_environment(self, environment: Mapping[str, Any]) -> None:
-        write_json(self.environment_path, environment)
+        if not all(math.isfinite(value) for row in history for value in row.values()):
+            raise InputError(f"{self.history_path} is damaged: it holds what is no number")
+        return history
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         write_json(self.metrics_path, metrics)
@@ -183,18 +249,3 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is missing: the run did not finish; go on with "
-            f"`thumbnet train --resume {path.parent}`"
-        ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is damaged: it holds a {type(values).__name__}, not an object")
-    return values

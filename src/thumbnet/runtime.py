@@ -39,6 +39,27 @@ def prepare_keras() -> Any:
     return keras
 
 
+def make_deterministic() -> None:
+    """Have every operation give the same bits for the same input, from now on in this process.
+
+    The seed is the caller's to set. JAX is deterministic on a processor as it is; on a GPU it
+    takes `XLA_FLAGS=--xla_gpu_deterministic_ops=true`, set before it starts.
+    """
+    prepare_keras()
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether NumPy or the backend ran out of memory; each backend has an exception of its own."""
+    return isinstance(error, MemoryError) or (
+        type(error).__name__ in ("ResourceExhaustedError", "JaxRuntimeError", "XlaRuntimeError")
+        and any(words in str(error) for words in ("OOM", "out of memory", "RESOURCE_EXHAUSTED"))
+    )
+
+
 @contextmanager
 def _without_notices() -> Iterator[None]:
     """Keep what TensorFlow's C++ side prints while it loads from the user's screen.

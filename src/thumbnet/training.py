@@ -2,20 +2,24 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
+from thumbnet.atomic import remove_leftovers
 from thumbnet.batches import Batches
 from thumbnet.checkpoints import (
-    read_variables,
+    Weights,
     restore_checkpoint,
     save_checkpoint,
-    write_variables,
+    set_weights,
+    weights_of,
 )
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split
@@ -28,15 +32,31 @@ from thumbnet.progress import Display, choose_display
 from thumbnet.recipe import Recipe
 from thumbnet.results import write_results
 from thumbnet.run import Run
-from thumbnet.runtime import describe_environment, prepare_keras
+from thumbnet.runtime import (
+    describe_environment,
+    is_out_of_memory,
+    make_deterministic,
+    prepare_keras,
+)
 
 if TYPE_CHECKING:
     import keras
 
+# A checkpoint is due at the end of every epoch, and within a long one as often as this: what a
+# killed run loses. Writing one takes some hundredths of a second.
+CHECKPOINT_SECONDS = 60.0
+# What may be set anew when a run is resumed: it changes the steps to come, not what they mean.
+RESUMABLE_SETTINGS = (
+    "optimizer.learning_rate",
+    "stopping.patience",
+    "stopping.budget_seconds",
+    "stopping.until_accuracy",
+)
+
 
 @dataclass
 class TrainingState:
-    """What a checkpoint holds beside the weights.
+    """What a checkpoint holds beside the weights and the optimizer's variables.
 
     Attributes:
         step: steps taken.
@@ -51,7 +71,7 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = field(default_factory=list)
     best_accuracy: float = 0.0
     best_epoch: int = 0
     stopped: str = ""
@@ -77,55 +97,75 @@ def train(
 
     Raises:
         InputError: a recipe that cannot be used, or a directory that is not empty.
-        JobError: the loss is no longer finite, the disk is full, or Ctrl-C was pressed. The run
-            can be resumed.
+        JobError: the loss is no longer finite, the disk is full, the memory is not enough,
+            another process trains this run, or Ctrl-C was pressed. The run can be resumed.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     display = display or choose_display()
     # What cannot be trained leaves no directory behind.
     Run.require_free(out)
     prepared = _prepare(recipe, dataset, display)
-    run = Run.create(out, recipe)
-    run.write_environment(
-        describe_environment()
-        | {
-            "seed": recipe.seed,
-            "data": {
-                "name": dataset.name,
-                "source": dataset.source,
-                "path": str(dataset.path.resolve()) if dataset.path else None,
-                "reading": dataset.reading.model_dump(),
-                "digests": dataset.digests,
-                "class_names": list(dataset.class_names),
+    run = Run(Path(out))
+    with run.alone():
+        run.begin(
+            recipe,
+            describe_environment()
+            | {
+                "seed": recipe.seed,
+                "data": {
+                    "name": dataset.name,
+                    "source": dataset.source,
+                    "path": str(dataset.path.resolve()) if dataset.path else None,
+                    "reading": dataset.reading.model_dump(),
+                    "digests": dataset.digests,
+                    "class_names": list(dataset.class_names),
+                },
             },
-        }
-    )
-    return _train(run, recipe, dataset, prepared, display)
+        )
+        return _train(run, recipe, dataset, prepared, display)
 
 
-def resume(run: Run | str | Path, dataset: Dataset, display: Display | None = None) -> Run:
+def resume(
+    run: Run | str | Path,
+    dataset: Dataset,
+    display: Display | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Run:
     """Go on with a run that was stopped, from its last checkpoint, as if it had not been.
 
     Args:
         run: the run; one that is finished is returned as it is.
         dataset: the same images as before.
         display: as in `train`.
+        settings: values of the recipe to replace from here on, by their dotted keys; only
+            `RESUMABLE_SETTINGS`. They are saved with the run.
 
     Raises:
-        InputError: the images are others than before, or the checkpoints cannot be read.
+        InputError: the images are others than before, a setting cannot be replaced, or no
+            checkpoint is sound.
         JobError: as in `train`.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    before = run.environment().get("data", {}).get("digests")
-    if before != dataset.digests:
+    if fixed := [key for key in settings or {} if key not in RESUMABLE_SETTINGS]:
+        raise InputError(
+            f"{', '.join(fixed)} cannot be changed when a run is resumed, only "
+            f"{', '.join(RESUMABLE_SETTINGS)}; begin anew with --overwrite"
+        )
+    if run.environment()["data"]["digests"] != dataset.digests:
         raise InputError(
             f"{run.path} was begun with other images than those of: {dataset.source}; resume it "
             "with the same data, or begin anew with --overwrite"
         )
     if run.finished:
         return run
-    recipe, display = run.recipe(), display or choose_display()
-    return _train(run, recipe, dataset, _prepare(recipe, dataset, display), display)
+    with run.alone():
+        recipe, display = run.recipe(), display or choose_display()
+        if settings:
+            recipe = recipe.override(settings)
+            run.change_recipe(recipe, settings)
+        remove_leftovers(run.path)
+        remove_leftovers(run.checkpoints_path)
+        return _train(run, recipe, dataset, _prepare(recipe, dataset, display), display)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +184,10 @@ class _Prepared:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """What stays the same while a run is trained; `state` is what changes."""
+    """What stays the same while a run is trained; `state` and `best_weights` are what changes.
+
+    `best_weights` are those of the best epoch, where early stopping will want them back.
+    """
 
     run: Run
     recipe: Recipe
@@ -153,6 +196,7 @@ class _Job:
     validation: LabelledImages
     one_hot: npt.NDArray[np.float32]
     state: TrainingState
+    best_weights: Weights
     display: Display
     started: float
 
@@ -174,6 +218,8 @@ class _Job:
 
 def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
     display.message(f"{recipe.name}: building the model")
+    if recipe.deterministic:
+        make_deterministic()
     if dataset.validation is not None:
         training, validation = dataset.train, dataset.validation
         held_out = np.arange(len(validation))
@@ -194,7 +240,7 @@ def _train(
     run: Run, recipe: Recipe, dataset: Dataset, prepared: _Prepared, display: Display
 ) -> Run:
     model, batches = prepared.model, prepared.batches
-    state = TrainingState(**(restore_checkpoint(run.checkpoints_path, model) or {}))
+    state, best_weights = _restore(run, model)
     job = _Job(
         run=run,
         recipe=recipe,
@@ -203,32 +249,67 @@ def _train(
         validation=prepared.validation,
         one_hot=np.eye(len(dataset.class_names), dtype=np.float32),
         state=state,
+        best_weights=best_weights,
         display=display,
         started=time.monotonic() - state.seconds,
     )
-    with Interruption() as interruption, display.training(recipe, batches.steps_per_epoch):
-        while not state.stopped:
-            _train_epoch(job, interruption)
-            if not interruption.requested or state.step % batches.steps_per_epoch == 0:
-                _end_epoch(job)
-            state.seconds = job.seconds()
-            save_checkpoint(run.checkpoints_path, model, state.step, asdict(state))
-            if interruption.requested and not state.stopped:
-                raise JobError(
-                    f"interrupted after {state.step} steps; go on with "
-                    f"`thumbnet train --resume {run.path}`"
-                )
-    if recipe.stopping.patience:
-        read_variables(_best_path(run), model)
-    display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-    write_results(run, recipe, model, dataset, prepared.validation, prepared.held_out, state)
+    with _kept_for_later(run):
+        with Interruption() as interruption, display.training(recipe, batches.steps_per_epoch):
+            while not state.stopped:
+                _train_epoch(job, interruption)
+                if not interruption.requested or state.step % batches.steps_per_epoch == 0:
+                    _end_epoch(job)
+                _save(job)
+                if interruption.requested and not state.stopped:
+                    raise JobError(f"interrupted after {state.step} steps")
+        if best_weights:
+            set_weights(model, best_weights)
+        display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
+        write_results(run, recipe, model, dataset, prepared.validation, prepared.held_out, state)
     return run
+
+
+@contextmanager
+def _kept_for_later(run: Run) -> Iterator[None]:
+    """Have every failure say how to go on."""
+    way_on = f"go on with `thumbnet train --resume {run.path}`"
+    try:
+        yield
+    except JobError as error:
+        raise JobError(f"{error}; {way_on}") from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise JobError(
+            f"the memory is not enough: close other programs and {way_on}, or begin anew with a "
+            "smaller batch_size"
+        ) from error
+
+
+def _restore(run: Run, model: "keras.Model") -> tuple[TrainingState, Weights]:
+    restored = restore_checkpoint(run.checkpoints_path, model)
+    if restored is None:
+        return TrainingState(), {}
+    values, best_weights = restored
+    try:
+        return TypeAdapter(TrainingState).validate_python(values), best_weights
+    except ValidationError as error:
+        raise InputError(f"{run.checkpoints_path} holds no training state: {error}") from error
+
+
+def _save(job: _Job) -> None:
+    state = job.state
+    state.seconds = job.seconds()
+    save_checkpoint(
+        job.run.checkpoints_path, job.model, state.step, asdict(state), job.best_weights
+    )
 
 
 def _train_epoch(job: _Job, interruption: Interruption) -> None:
     """Take the steps that are left of the epoch, until they or the patience of the user end."""
     state, model = job.state, job.model
     epoch, first_step = divmod(state.step, job.batches.steps_per_epoch)
+    saved = time.monotonic()
     for images, labels in job.batches.epoch(epoch, first_step):
         rate = job.learning_rate()
         model.optimizer.learning_rate = rate
@@ -245,6 +326,10 @@ def _train_epoch(job: _Job, interruption: Interruption) -> None:
         job.display.step(state.step, values, rate, len(images))
         if interruption.requested or _budget_is_spent(job):
             return
+        within_epoch = state.step % job.batches.steps_per_epoch > 0
+        if within_epoch and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            _save(job)
+            saved = time.monotonic()
 
 
 def _end_epoch(job: _Job) -> None:
@@ -254,13 +339,11 @@ def _end_epoch(job: _Job) -> None:
     epoch = math.ceil(state.step / steps_per_epoch)
     steps = state.step - (epoch - 1) * steps_per_epoch
     seconds_before = state.history[-1]["seconds"] if state.history else 0.0
-    row: dict[str, float] = {"epoch": epoch, "step": state.step}
+    row: dict[str, int | float] = {"epoch": epoch, "step": state.step}
     row["learning_rate"] = float(job.model.optimizer.learning_rate)
     row |= {name: total / steps for name, total in state.sums.items()}
     row["images_per_second"] = steps * job.batches.size / (job.seconds() - seconds_before)
-    if len(job.validation):
-        measured = _evaluate(job.model, job.validation, job.one_hot)
-        row |= {f"validation_{name}": value for name, value in measured.items()}
+    row |= {f"validation_{name}": value for name, value in _validate(job).items()}
     row["seconds"] = job.seconds()
     state.history.append(row)
     state.sums = {}
@@ -271,22 +354,19 @@ def _end_epoch(job: _Job) -> None:
     if accuracy > state.best_accuracy:
         state.best_accuracy, state.best_epoch = accuracy, epoch
         if recipe.stopping.patience:
-            write_variables(_best_path(job.run), job.model, {"epoch": epoch})
+            job.best_weights.update(weights_of(job.model))
     state.stopped = _reason_to_stop(job, epoch, accuracy)
 
 
-def _evaluate(
-    model: "keras.Model", part: LabelledImages, one_hot: npt.NDArray[np.float32]
-) -> dict[str, float]:
-    """Loss and metrics of the model, means over a part that may not fit into memory."""
+def _validate(job: _Job) -> dict[str, float]:
+    """The mean of each metric over the validation images; empty where there are none."""
     totals: dict[str, float] = {}
-    for start in range(0, len(part), PREDICTION_BATCH):
-        batch = slice(start, start + PREDICTION_BATCH)
-        labels = part.labels[batch]
-        values = model.test_on_batch(part.images[batch], one_hot[labels], return_dict=True)
-        for name, value in values.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * len(labels)
-    return {name: total / len(part) for name, total in totals.items()}
+    for start in range(0, len(job.validation), PREDICTION_BATCH):
+        images = job.validation.images[start : start + PREDICTION_BATCH]
+        labels = job.one_hot[job.validation.labels[start : start + PREDICTION_BATCH]]
+        for name, value in job.model.test_on_batch(images, labels, return_dict=True).items():
+            totals[name] = totals.get(name, 0.0) + float(value) * len(images)
+    return {name: total / len(job.validation) for name, total in totals.items()}
 
 
 def _reason_to_stop(job: _Job, epoch: int, accuracy: float) -> str:
@@ -318,12 +398,8 @@ def _require_finite(values: Mapping[str, float], job: _Job) -> None:
     if not math.isfinite(values["loss"]):
         raise JobError(
             f"the loss became {values['loss']} in step {job.state.step + 1}; lower "
-            f"optimizer.learning_rate (now {job.recipe.optimizer.learning_rate:g}) and train again"
+            f"optimizer.learning_rate (now {job.recipe.optimizer.learning_rate:g}) with --set"
         )
-
-
-def _best_path(run: Run) -> Path:
-    return run.checkpoints_path / "best.npz"
 
 
 def _compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":

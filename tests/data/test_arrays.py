@@ -93,7 +93,7 @@ def test_a_pickle_in_an_npz_is_not_opened(tmp_path: Path) -> None:
             return (Path.touch, (Path(tmp_path / "sprung"),))  # type: ignore[return-value]
 
     np.savez(tmp_path / "a.npz", x=np.array([Trap()], dtype=object))
-    with pytest.raises(InputError, match=r"a.npz cannot be read as arrays: .*allow_pickle"):
+    with pytest.raises(InputError, match=r"a.npz is damaged: .*Python objects"):
         load(tmp_path / "a.npz")
     assert not (tmp_path / "sprung").exists()
 
@@ -104,7 +104,7 @@ def test_truncated_files_are_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for kept in range(4, len(whole), 97):
         path.write_bytes(whole[:kept])
-        with pytest.raises(InputError, match=r"a.npz cannot be read as arrays"):
+        with pytest.raises(InputError, match=r"a.npz is damaged"):
             load(path)
 
 

@@ -40,6 +40,13 @@ def test_both_parts_have_one_shape_and_some_images() -> None:
         Dataset("x", ("a",), part, part.take(np.array([], np.int64)), "here")
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[2J"])
+def test_a_class_name_can_be_printed(sample: Dataset, name: str) -> None:
+    part = sample.train.take(np.flatnonzero(sample.train.labels == 0)[:3])
+    with pytest.raises(InputError, match="is no name that can be printed"):
+        Dataset("x", (name,), part, part, "here")
+
+
 def test_digests_are_of_the_content(sample: Dataset) -> None:
     expected = hashlib.sha256(sample.train.images.tobytes()).hexdigest()
     assert sample.digests["train_images"] == expected

@@ -369,7 +369,7 @@ def test_an_interrupted_fetch_leaves_nothing_that_is_taken_for_data(
         enough.set()
         assert process.returncode != 0
         assert bool(leftovers(search.cache)) == (how == signal.SIGKILL)
-        (search.cache / ".cifar10.abc.npz").write_bytes(archive[:100])
+        (search.cache / ".writing-cifar10-abc.npz").write_bytes(archive[:100])
         with pytest.raises(InputError, match="does not hold CIFAR-10"):
             search.load(source="cache")
         assert search.load().digests == original.digests

@@ -113,8 +113,16 @@ def train(
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override any value of the recipe."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override any value of the recipe; with --resume, the learning rate or what ends "
+            "the run.",
+        ),
     ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits every time, a little slower.")
+    ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
@@ -133,17 +141,19 @@ def train(
         validation=validation,
         budget=budget,
         until_accuracy=until_accuracy,
+        deterministic=deterministic or None,
     ) | parse_settings(setting or [])
     reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
     if resume is not None:
         read_anew = any(value is not None for value in reading.values())
-        if recipe is not None or out is not None or overrides or overwrite or read_anew:
+        if recipe is not None or out is not None or overwrite or read_anew:
             raise InputError(
-                "--resume goes on with a run as it was begun; only --data or --source go with it"
+                "--resume goes on with a run as it was begun: it takes no recipe, --out or "
+                "--overwrite"
             )
         opened = Run.open(resume)
         dataset = dataset_to_resume(opened, data, source, display)
-        finished = resume_run(opened, dataset, display)
+        finished = resume_run(opened, dataset, display, overrides)
     elif recipe is None or out is None:
         raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")
     else:
@@ -188,7 +198,7 @@ def _make_way(recipe: "Recipe", out: Path, overwrite: bool) -> None:
 
     if overwrite:
         _remove_run(out)
-    elif _is_in_use(out) and Run.open(out).recipe() != recipe:
+    elif not Run.is_free(out) and Run.open(out).recipe() != recipe:
         raise InputError(
             f"{out} holds a run of another recipe; add --overwrite, or give another --out"
         )
@@ -199,7 +209,7 @@ def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "D
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
 
-    if not _is_in_use(out):
+    if Run.is_free(out):
         return train_run(recipe, dataset, out, display)
     there = Run.open(out)
     display.message(f"{out}: {'already finished' if there.finished else 'going on'}")
@@ -210,9 +220,7 @@ def _remove_run(path: Path) -> None:
     """Remove a run directory, and nothing that is not one."""
     from thumbnet.run import Run
 
-    if _is_in_use(path):
-        shutil.rmtree(Run.open(path).path)
-
-
-def _is_in_use(path: Path) -> bool:
-    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if not Run.is_free(path):
+        run = Run.open(path)
+        with run.alone():
+            shutil.rmtree(run.path)

@@ -1,6 +1,5 @@
 """Images that are arrays already: `.npz` files, and any of these at another size."""
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from thumbnet.data.listing import SPLITS, Listing, assemble, numbered_classes
 from thumbnet.data.reading import Reading
 from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, shown
+from thumbnet.npz import read_npz
 
 MAXIMUM_BYTES = 8_000_000_000
 IMAGE_NAMES = ("x", "images")
@@ -35,7 +35,7 @@ def read_arrays(file: Path, reading: Reading) -> Dataset:
     Raises:
         InputError: it is damaged, or holds other arrays.
     """
-    arrays = _load(file)
+    arrays = read_npz(file, MAXIMUM_BYTES)
     images: list[UInt8Array] = []
     texts: list[str] = []
     splits: list[int] = []
@@ -114,20 +114,6 @@ def _usual_size(images: UInt8Array) -> int | None:
 
 def _as_picture(image: UInt8Array) -> Image.Image:
     return Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
-
-
-def _load(file: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(file) as members:
-            if sum(member.file_size for member in members.infolist()) > MAXIMUM_BYTES:
-                raise ValueError(
-                    f"it unpacks to more than {MAXIMUM_BYTES / 1e9:g} GB; use a folder of pictures"
-                )
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    # A damaged or malicious file can end in nearly any exception of NumPy and zipfile.
-    except Exception as error:
-        raise InputError(f"{shown(file)} cannot be read as arrays: {error!s:.200}") from error
 
 
 def _find(arrays: dict[str, Any], names: tuple[str, ...], part: str | None) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from thumbnet.atomic import replacing
+from thumbnet.atomic import remove_leftovers, replacing
 from thumbnet.data.cifar10 import Release, read_npz, write_npz
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.patience import Report
@@ -102,6 +102,4 @@ def _remove_leftovers(directory: Path) -> None:
     """Remove what killed processes left; to be called by the holder of the lock only."""
     for folder in directory.glob(f"{SCRATCH_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
-    stem, suffix = FILE_NAME.split(".")
-    for file in directory.glob(f".{stem}.*.{suffix}"):  # `replacing` names its files so
-        file.unlink(missing_ok=True)
+    remove_leftovers(directory)

@@ -7,8 +7,6 @@ the same images as PNG, and the file that Thumbnet keeps in its cache.
 import io
 import json
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from thumbnet import npz
 from thumbnet.data.archive import MAXIMUM_ARCHIVE_BYTES, read_folder, read_tar
 from thumbnet.data.dataset import Dataset, LabelledImages, UInt8Array
 from thumbnet.data.download import RemoteFile
@@ -144,29 +143,15 @@ def read_npz(path: Path, release: Release = CIFAR10) -> tuple[Dataset, str]:
         InputError: the file is damaged, or its content is not that of CIFAR-10.
         FileNotFoundError, NotADirectoryError: there is no such file.
     """
+    arrays = npz.read_npz(path, MAXIMUM_ARCHIVE_BYTES)
     try:
-        with zipfile.ZipFile(path) as members:
-            if sum(member.file_size for member in members.infolist()) > MAXIMUM_ARCHIVE_BYTES:
-                raise ValueError(f"it unpacks to more than {MAXIMUM_ARCHIVE_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            train, test = (
-                LabelledImages(arrays[f"{part}_images"], arrays[f"{part}_labels"].astype(np.int64))
-                for part in ("train", "test")
-            )
-            origin = str(arrays["source"])
+        train, test = (
+            LabelledImages(arrays[f"{part}_images"], arrays[f"{part}_labels"].astype(np.int64))
+            for part in ("train", "test")
+        )
+        origin = str(arrays["source"])
         dataset = Dataset("cifar10", CLASS_NAMES, train, test, str(path), path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        MemoryError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (KeyError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     return _check_content(dataset, release), origin
 

@@ -74,7 +74,8 @@ class Dataset:
         skipped: what was wrong with each picture that is left out.
 
     Raises:
-        InputError: a label lies outside the class names, or the image shapes differ.
+        InputError: a class name cannot be printed, a label lies outside the class names, or the
+            image shapes differ.
     """
 
     name: str
@@ -88,6 +89,11 @@ class Dataset:
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.class_names:
+            if not name.strip() or not name.isprintable():
+                raise InputError(
+                    f"{name!r}, a class of {self.source}, is no name that can be printed; rename it"
+                )
         for part_name, part in self.parts.items():
             if len(part) == 0:
                 raise InputError(f"the {part_name} part of {self.source} holds no image")

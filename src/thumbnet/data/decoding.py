@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, TypeVar
 import numpy as np
 import PIL
 
-from thumbnet.atomic import replacing, write_json
+from thumbnet.atomic import remove_leftovers, replacing, write_json
 from thumbnet.data.images import fit_image, open_picture, silent_pillow
 from thumbnet.data.patience import Report
 from thumbnet.data.pictures import Pictures
@@ -130,9 +130,10 @@ def _recall(path: Path) -> DecodedPictures | None:
 
 def _remove_others(directory: Path, slot: str, kept: Path) -> None:
     """Remove what was decoded of the same place before it changed, and what killed jobs left."""
-    for file in (*directory.glob(f"{slot}-*"), *directory.glob(f".{slot}-*")):
+    for file in directory.glob(f"{slot}-*"):
         if file.stem != kept.stem:
             file.unlink(missing_ok=True)
+    remove_leftovers(directory, slot)
 
 
 def _decode_to(

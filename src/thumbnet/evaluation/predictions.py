@@ -9,6 +9,7 @@ import numpy.typing as npt
 from thumbnet.atomic import replacing
 from thumbnet.data.dataset import Int64Array
 from thumbnet.errors import InputError
+from thumbnet.npz import read_npz
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -86,16 +87,16 @@ class Predictions:
             InputError: the file is missing, damaged, or holds something else.
         """
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(
-                    probabilities=arrays["probabilities"].astype(np.float32),
-                    labels=arrays["labels"].astype(np.int64),
-                    ids=arrays["ids"].astype(np.int64),
-                    class_names=tuple(str(name) for name in arrays["class_names"]),
-                )
+            arrays = read_npz(path)
+            return cls(
+                probabilities=arrays["probabilities"].astype(np.float32),
+                labels=arrays["labels"].astype(np.int64),
+                ids=arrays["ids"].astype(np.int64),
+                class_names=tuple(str(name) for name in arrays["class_names"]),
+            )
         except FileNotFoundError as error:
             raise InputError(f"{path} is missing: the run did not finish; resume it") from error
         except InputError:
             raise
-        except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
+        except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path} cannot be read as predictions: {error}") from error

@@ -1,0 +1,166 @@
+"""What the JSON files of a run directory hold, checked when they are read.
+
+A run directory can come from a stranger: a value of another type, or text that would play with
+the terminal, is refused before anything is done with it.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from thumbnet.errors import InputError
+
+# Far more than any file here needs, and nothing that a reader of them could choke on.
+MAXIMUM_TEXT_BYTES = 64 * 2**20
+_checked = with_config(extra="allow", allow_inf_nan=False, strict=True)
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+def _is_text(value: Any) -> Any:
+    # Not `str`: a path may hold bytes that are no UTF-8, which Pydantic's type refuses.
+    if not isinstance(value, str):
+        raise ValueError("is no text")
+    return value
+
+
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
+Location = Annotated[Any, AfterValidator(_is_text)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+@_checked
+class DataRecord(TypedDict):
+    """The images that a run was made of."""
+
+    name: Text
+    source: Text
+    path: Location | None
+    reading: NotRequired[dict[Text, Any]]
+    digests: dict[Text, Text]
+    class_names: Annotated[list[Text], Field(min_length=1)]
+
+
+@_checked
+class EnvironmentRecord(TypedDict, total=False):
+    """`environment.json`: where and with what a run was made."""
+
+    python: Text
+    platform: Text
+    processor: Text
+    cores: Count | None
+    threads: Count
+    backend: Text
+    onednn: Text
+    versions: dict[Text, Text]
+    git_revision: Text | None
+    seed: Count
+    data: DataRecord
+    changed_on_resuming: list[dict[Text, Any]]
+
+
+@_checked
+class MetricsRecord(TypedDict, total=False):
+    """`metrics.json`: every figure of the evaluation and the training."""
+
+    run: Text
+    recipe: Text
+    architecture: Text
+    seed: Count
+    data_name: Text
+    data_source: Text
+    train_images: Count
+    validation_images: Count
+    test_images: Count
+    skipped_images: Count
+    accuracy: Share
+    accuracy_low: Share
+    accuracy_high: Share
+    top_k: Count
+    top_k_accuracy: Share
+    log_loss: Amount
+    expected_calibration_error: Share
+    macro_precision: Share
+    macro_recall: Share
+    macro_f1: Share
+    weighted_precision: Share
+    weighted_recall: Share
+    weighted_f1: Share
+    validation_accuracy: Share | None
+    train_seconds: Amount
+    epochs_run: Count
+    steps: Count
+    stop_reason: Text
+    parameters: Count
+    model_bytes: Count
+    model_sha256: Text
+    images_per_second: Amount
+    latency_ms: Amount
+
+
+class Record(dict[str, Any]):
+    """A JSON object of a file; a key that is not there is an error that names the file."""
+
+    def __init__(self, path: Path, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"{self._path} is damaged: it holds no {key}")
+
+
+def read_record(path: Path, schema: Any) -> Record:
+    """Read a JSON object and check it.
+
+    Args:
+        path: the file.
+        schema: one of the classes above.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: it holds no JSON object, or a value of another type or range.
+    """
+    try:
+        values = json.loads(read_bounded_text(path))
+        TypeAdapter(schema).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise InputError(f"{path} is damaged: {key}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: it is no JSON: {error}") from error
+    return Record(path, values)
+
+
+def read_bounded_text(path: Path) -> str:
+    """The UTF-8 text of a file that is not absurdly large.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: it cannot be read, is too large, or is no text.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAXIMUM_TEXT_BYTES + 1)
+        if len(content) > MAXIMUM_TEXT_BYTES:
+            raise InputError(
+                f"{path} is larger than the {MAXIMUM_TEXT_BYTES:,} bytes that are read"
+            )
+        return content.decode()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: it is no UTF-8 text") from error
