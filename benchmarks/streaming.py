@@ -45,9 +45,10 @@ def main() -> None:
     here = describe_environment()
     print(f"{here['processor']}, {here['threads']} threads; {here['versions']}")
     print(f"commit {here['git_revision']}; files {arguments.suffix}, {arguments.side} pixels\n")
-    columns = ["images", "decoded, images/s", "peak RssAnon", "streamed, images/s", "peak RssAnon"]
-    print("| " + " | ".join([*columns, "of which before the first batch"]) + " |")
-    print("|" + " --- |" * (len(columns) + 1))
+    columns = ["images", "pixels", "decoded, images/s", "peak RssAnon"]
+    columns += ["streamed, images/s", "peak RssAnon", "of which before the first batch"]
+    print("| " + " | ".join(columns) + " |")
+    print("|" + " --- |" * len(columns))
     for count in arguments.images:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "pictures"
@@ -56,6 +57,7 @@ def main() -> None:
             decoded, streamed = (_in_process(step, folder) for step in ("decode", "stream"))
         cells = [
             f"{count:,}",
+            f"{count * 32 * 32 * 3 / 1e6:,.0f} MB",
             f"{decoded['images_per_second']:,.0f}",
             f"{decoded['peak_mb']:.0f} MB",
             f"{streamed['images_per_second']:,.0f}",

@@ -1,9 +1,12 @@
 """Images that are arrays already."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from picture_files import two_classes
 
 from thumbnet.data.arrays import resize
@@ -103,6 +106,32 @@ def test_truncated_files_are_named(tmp_path: Path) -> None:
         path.write_bytes(whole[:kept])
         with pytest.raises(InputError, match=r"a.npz is damaged"):
             load(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("arrays") / "a.npz"
+    np.savez(path, x=np.zeros((8, 8, 8), np.uint8), y=np.arange(8) % 2)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(content)))
+        content[start : start + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        assert load(path).image_shape[2] in (1, 3)
+
+
+def test_a_file_of_a_later_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((8, 8, 8), np.uint8), y=np.arange(8) % 2)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a.npz is damaged: zip file version"):
+        load(path)
 
 
 def test_arrays_and_files_are_resized_alike(sample: Dataset, tmp_path: Path) -> None:

@@ -89,8 +89,9 @@ def check(
     """List every problem of a data set with its remedy. The exit code is 1 if there is one."""
     from thumbnet.cli.tables import print_checked_data
     from thumbnet.data.check import check_data
+    from thumbnet.progress import choose_display
 
-    checked = check_data(path, label)
+    checked = check_data(path, label, choose_display().message)
     if as_json:
         typer.echo(json.dumps(checked.to_dict(), indent=2))
     else:

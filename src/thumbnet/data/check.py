@@ -14,8 +14,10 @@ from thumbnet.data.decoding import TASK, batched, in_parallel, named
 from thumbnet.data.images import Picture, open_picture, silent_pillow
 from thumbnet.data.listing import SPLIT_NAMES, TRAIN, Listing, Problem, with_test_part
 from thumbnet.data.load import read_or_list
+from thumbnet.data.patience import Report
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
+from thumbnet.data.sources import ignore
 from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, shown
 
@@ -41,20 +43,23 @@ class CheckedData:
         return {"images": self.images, "problems": [vars(problem) for problem in self.problems]}
 
 
-def check_data(path: str | Path, label: str | None = None) -> CheckedData:
+def check_data(path: str | Path, label: str | None = None, report: Report = ignore) -> CheckedData:
     """Open every picture of a data set and look for trouble.
 
     Args:
         path: as for `thumbnet.load`.
         label: which label, where there are several.
+        report: called with a line of text now and then.
 
     Raises:
         InputError: there is nothing at `path` that can be read as a data set.
     """
     found = read_or_list(Path(path), Reading.check({"label": label}))
-    images = (
-        _Images.of_dataset(found) if isinstance(found, Dataset) else _Images.of_pictures(*found)
-    )
+    if not isinstance(found, Dataset):
+        report(f"opening {len(found[1]):,} pictures of {shown(path)}")
+        images = _Images.of_pictures(*found)
+    else:
+        images = _Images.of_dataset(found)
     problems = [*images.problems, *_class_problems(images), *_duplicates(images)]
     return CheckedData(len(images.labels), tuple(problems))
 
@@ -64,7 +69,6 @@ class _Images:
     """Images by what distinguishes them.
 
     Attributes:
-        where: the data set.
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,).
@@ -73,7 +77,6 @@ class _Images:
         problems: of single images.
     """
 
-    where: str
     class_names: tuple[str, ...]
     labels: Int64Array
     splits: Int64Array
@@ -93,7 +96,6 @@ class _Images:
             splits += [SPLIT_NAMES.index(part)] * len(images)
             names += [f"{shown(dataset.path or '')} {part} image {i}" for i in range(len(images))]
         return cls(
-            where=dataset.source,
             class_names=dataset.class_names,
             labels=np.concatenate([part.labels for part in dataset.parts.values()]),
             splits=np.array(splits, np.int64),
@@ -113,7 +115,6 @@ class _Images:
                     problems += found
         splits, _ = with_test_part(listing)
         return cls(
-            where=listing.title,
             class_names=listing.class_names,
             labels=listing.labels,
             splits=splits,
@@ -176,7 +177,7 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
                 f"is {picture.format} by its content, not {suffix}",
                 "rename it",
             )
-        if "\\x" in path and not _is_text(str(source)):
+        if not _is_text(str(source)):
             yield Problem("name", path, "has a name that is not UTF-8", "rename it")
 
 

@@ -175,4 +175,4 @@ def _hashed_order(names: Sequence[str]) -> Int64Array:
     hashes = b"".join(
         hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest() for name in names
     )
-    return np.argsort(np.frombuffer(hashes, np.uint64), kind="stable")
+    return np.argsort(np.frombuffer(hashes, ">u8"), kind="stable")
