@@ -134,7 +134,7 @@ def confusion_chart(evaluation: Evaluation, *, normalised: bool = False) -> Figu
 
 @style()
 def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
-    """F1 of each class, the best class of the first run on top.
+    """F1 of each class with its 95% interval, the best class of the first run on top.
 
     Args:
         evaluations: for each run its evaluation, all of the same classes.
@@ -150,6 +150,10 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
     low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(names))
     axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
     handles: list[Line2D] = []
+    for slot, evaluation in enumerate(evaluations.values()):
+        # Where there is no image of a class, there is no interval: NaN draws nothing.
+        ends = np.array([(c.f1_low, c.f1_high) for c in evaluation.classes], np.float64)[order]
+        axes.hlines(rows, *ends.T, color=look(slot)["color"], linewidth=4, alpha=0.35)
     for slot, values in enumerate(scores):
         shape = look(slot) | {"markersize": 7, "markeredgecolor": PAPER, "linestyle": "none"}
         handles += axes.plot(values[order], rows, **shape)
