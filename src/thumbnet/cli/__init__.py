@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thumbnet.cli import data, results, training
+from thumbnet.cli import data, results, training, trust
 from thumbnet.errors import ThumbnetError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 training.register(app)
 results.register(app)
+trust.register(app)
 app.add_typer(data.app, name="data")
 
 

@@ -213,6 +213,51 @@ def _describe_calibration(calibration: dict[str, Any] | None) -> str:
     )
 
 
+def print_robustness(run: Run, found: Mapping[str, Any]) -> None:
+    """Accuracy on corrupted, moved and attacked images, and on published test sets."""
+    console = _console()
+    if corruptions := found.get("corruptions"):
+        console.print(
+            f"{run.name}: {found['clean_accuracy']:.1%} of {found['images']:,} clean test images "
+            f"are right, {corruptions['mean_accuracy']:.1%} of corrupted ones "
+            f"({corruptions['style']}; mean corruption error "
+            f"{corruptions['mean_corruption_error']:.1%})",
+            markup=False,
+            highlight=False,
+        )
+        table = _table("corruption", *(f"severity {number}" for number in range(1, 6)), "mean")
+        for name, row in corruptions["accuracy"].items():
+            mean = sum(row) / len(row)
+            table.add_row(name.replace("_", " "), *(f"{share:.1%}" for share in [*row, mean]))
+        for name, share in found["changes"].items():
+            table.add_row(name, *[""] * 5, f"{share:.1%}")
+        for row in found["attacks"]:
+            table.add_row(
+                f"{row['attack']}, radius {row['radius']}", *[""] * 5, f"{row['accuracy']:.1%}"
+            )
+        console.print(table)
+    for name, benchmark in found.get("benchmarks", {}).items():
+        checked = benchmark["rows"][0]["checked"]
+        console.print(
+            f"{run.name}: {benchmark['mean_accuracy']:.1%} right on {name}, "
+            f"files checked {checked}",
+            markup=False,
+            highlight=False,
+        )
+
+
+def describe_audit(run: Run, found: Mapping[str, Any]) -> str:
+    """What was found of near-duplicates, in two sentences."""
+    without = found["accuracy_without"]
+    rest = "no test image is left" if without is None else f"accuracy on the others {without:.2%}"
+    return (
+        f"{run.name}: {found['near_duplicates']:,} of {found['test_images']:,} test images have a "
+        f"near-duplicate among the training images ({found['identical']:,} identical, "
+        f"{found['other_label']:,} with another label there)\n"
+        f"accuracy {found['accuracy']:.2%}, {rest}; pairs are in {run.path / 'near_duplicates.csv'}"
+    )
+
+
 def print_seeds(summary: Mapping[str, Any]) -> None:
     """Mean and deviation of each figure over seeds, and the figure of each seed."""
     table = _table("", "mean", "deviation", *(f"seed {seed}" for seed in summary["seeds"]))

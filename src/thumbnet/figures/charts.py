@@ -65,12 +65,12 @@ def learning_curve(
     axes = figure.subplots()
     handles: list[Line2D] = []
     for slot, history in enumerate(histories.values()):
-        look = _look(slot) | {"markersize": 3.5}
-        handles.append(Line2D([], [], **look))
+        shape = look(slot) | {"markersize": 3.5}
+        handles.append(Line2D([], [], **shape))
         for column, dashes in ((metric, (0, (2.5, 1.5))), (f"validation_{metric}", "-")):
             rows = [row for row in history if column in row]
             epochs, values = [r["epoch"] for r in rows], [r[column] for r in rows]
-            axes.plot(epochs, values, linestyle=dashes, markevery=max(1, len(rows) // 8), **look)
+            axes.plot(epochs, values, linestyle=dashes, markevery=max(1, len(rows) // 8), **shape)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric.replace("_", " "))
@@ -78,7 +78,7 @@ def learning_curve(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="y")
     handles += [Line2D([], [], color=INK, linestyle=dashes) for dashes in ((0, (2.5, 1.5)), "-")]
-    _legend(figure, handles, [*histories, "training", "validation"])
+    legend(figure, handles, [*histories, "training", "validation"])
     return figure
 
 
@@ -134,7 +134,7 @@ def confusion_chart(evaluation: Evaluation, *, normalised: bool = False) -> Figu
 
 @style()
 def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
-    """F1 of each class, the best class of the first run on top.
+    """F1 of each class with its 95% interval, the best class of the first run on top.
 
     Args:
         evaluations: for each run its evaluation, all of the same classes.
@@ -150,9 +150,13 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
     low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(names))
     axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
     handles: list[Line2D] = []
+    for slot, evaluation in enumerate(evaluations.values()):
+        # Where there is no image of a class, there is no interval: NaN draws nothing.
+        ends = np.array([(c.f1_low, c.f1_high) for c in evaluation.classes], np.float64)[order]
+        axes.hlines(rows, *ends.T, color=look(slot)["color"], linewidth=4, alpha=0.35)
     for slot, values in enumerate(scores):
-        look = _look(slot) | {"markersize": 7, "markeredgecolor": PAPER, "linestyle": "none"}
-        handles += axes.plot(values[order], rows, **look)
+        shape = look(slot) | {"markersize": 7, "markeredgecolor": PAPER, "linestyle": "none"}
+        handles += axes.plot(values[order], rows, **shape)
     axes.set_yticks(rows, [names[i] for i in order], fontsize=9 if len(names) <= 40 else 7)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.6, len(names) - 0.4)
@@ -160,7 +164,7 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    _legend(figure, handles, list(evaluations))
+    legend(figure, handles, list(evaluations))
     return figure
 
 
@@ -181,11 +185,11 @@ def reliability_chart(predictions: Mapping[str, Predictions]) -> Figure:
     handles: list[Line2D] = []
     for slot, bins in enumerate(found.values()):
         share = bins.images / bins.images.sum()
-        look = _look(slot)
+        shape = look(slot)
         sure = bins.images >= min(10, bins.images.max())
-        above.plot(bins.confidence[sure], bins.accuracy[sure], markersize=4.5, **look)
-        below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **look)
-        handles.append(Line2D([], [], markersize=4.5, **look))
+        above.plot(bins.confidence[sure], bins.accuracy[sure], markersize=4.5, **shape)
+        below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **shape)
+        handles.append(Line2D([], [], markersize=4.5, **shape))
     above.set_ylabel("accuracy")
     below.set_ylabel("share of images")
     below.set_xlabel("confidence")
@@ -196,22 +200,23 @@ def reliability_chart(predictions: Mapping[str, Predictions]) -> Figure:
     above.set(xlim=(0, 1.02), ylim=(0, 1.02))
     below.set_ylim(bottom=0)
     handles.append(Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3))))
-    _legend(figure, handles, [*found, "perfectly calibrated"])
+    legend(figure, handles, [*found, "perfectly calibrated"])
     return figure
 
 
-def _look(slot: int) -> dict[str, Any]:
+def look(slot: int) -> dict[str, Any]:
     """What a run is known by in every chart."""
     return {"color": SERIES[slot % len(SERIES)], "marker": MARKERS[slot % len(MARKERS)]}
 
 
-def _legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
+def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
+    """Name the lines above the axes, in as many columns as there is room for."""
     widths = [len(label(name)) + _HANDLE_WIDTH for name in names]
     one_row = sum(widths) <= _LEGEND_WIDTH
     columns = len(names) if one_row else max(1, _LEGEND_WIDTH // max(widths))
     # Matplotlib leaves out labels that begin with an underscore, hence the names afterwards.
-    legend = figure.legend(handles, ["name"] * len(names), loc="outside upper left", ncols=columns)
-    for text, name in zip(legend.get_texts(), names, strict=True):
+    drawn = figure.legend(handles, ["name"] * len(names), loc="outside upper left", ncols=columns)
+    for text, name in zip(drawn.get_texts(), names, strict=True):
         text.set_text(label(name))
 
 

@@ -14,6 +14,8 @@ from markupsafe import Markup
 
 from thumbnet.atomic import write_text
 from thumbnet.data.dataset import Dataset
+from thumbnet.efficiency import known_recipes
+from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.figures.charts import (
     NUMBERED_CLASSES,
@@ -22,6 +24,13 @@ from thumbnet.figures.charts import (
     learning_curve,
     reliability_chart,
 )
+from thumbnet.figures.trust import (
+    corruption_chart,
+    frontier_chart,
+    projection_chart,
+    risk_coverage_chart,
+)
+from thumbnet.interpretation.explain import load_arrays
 from thumbnet.report import pictures, words
 from thumbnet.report.result import Result, read_results
 from thumbnet.report.rows import comparison_rows
@@ -130,7 +139,81 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
             "reliability",
             "Accuracy against confidence. " + " ".join(map(words.confidence_sentence, results)),
         ),
+        "calibrated": _calibrated_chart(results),
+        "risk_coverage": inline_svg(
+            risk_coverage_chart({result.name: result.calibrated for result in results}),
+            "risk-coverage",
+            "Share of wrong answers among the surest ones. "
+            + " ".join(
+                f"{result.name}: area under the curve {risk_coverage(result.calibrated).area:.3f}."
+                for result in results
+            ),
+        ),
+        "frontier": _frontier_chart(results),
+        "robustness": [_robustness_chart(number, result) for number, result in enumerate(results)],
+        "projection": [_projection_chart(number, result) for number, result in enumerate(results)],
     }
+
+
+def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
+    if all(result.uncalibrated for result in results):
+        return None
+    return inline_svg(
+        reliability_chart({result.name: result.calibrated for result in results}),
+        "reliability-calibrated",
+        "Accuracy against confidence after calibration. "
+        + " ".join(map(words.temperature_sentence, results)),
+    )
+
+
+def _frontier_chart(results: Sequence[Result]) -> Markup | None:
+    """None where a run has no count of its arithmetic, or was not tested on all of CIFAR-10."""
+    placed = {
+        result.name: (result.metrics["flop_per_image"], result.evaluation.accuracy)
+        for result in results
+        if result.metrics.get("flop_per_image") and result.metrics["data_name"] == "cifar10"
+    }
+    if len(placed) < len(results):
+        return None
+    known = known_recipes()
+    return inline_svg(
+        frontier_chart(placed, known),
+        "frontier",
+        "Test accuracy against arithmetic. "
+        + " ".join(
+            f"{name}: {words.percent(accuracy)} with {flop / 1e6:.1f} MFLOP."
+            for name, (flop, accuracy) in placed.items()
+        )
+        + " Shipped recipes: "
+        + ", ".join(
+            f"{one.name} {words.percent(one.accuracy)} with {one.flop_per_image / 1e6:.1f} MFLOP"
+            for one in known
+        )
+        + ".",
+    )
+
+
+def _robustness_chart(number: int, result: Result) -> Markup | None:
+    corruptions = (result.robustness or {}).get("corruptions")
+    if not corruptions:
+        return None
+    return inline_svg(
+        corruption_chart(corruptions["accuracy"]),
+        f"robustness-{number}",
+        f"Accuracy by corruption and severity. {words.robustness_sentence(result)}",
+    )
+
+
+def _projection_chart(number: int, result: Result) -> Markup | None:
+    if result.explanations is None:
+        return None
+    arrays, share = load_arrays(result.run), result.explanations["projected_variance"]
+    return inline_svg(
+        projection_chart(arrays["points"], arrays["point_labels"], result.predictions.class_names),
+        f"projection-{number}",
+        f"Features of {result.name} before its last layer, in the two main directions, which hold "
+        f"{words.percent(share)} of their variance. Each dot is a test image.",
+    )
 
 
 def _confusion_charts(number: int, result: Result) -> tuple[Markup, Markup]:
@@ -163,6 +246,10 @@ def _images(
     test, best = dataset.test, _ranked(results)[0]
     return {
         "mistakes": [pictures.mistakes(result, test, MISTAKES) for result in results],
+        "uncertain": [pictures.uncertain(result, test, EXAMPLES) for result in results],
+        "suspects": [pictures.label_suspects(result, test, EXAMPLES) for result in results],
+        "why": [pictures.reasons(result, test) for result in results],
+        "duplicates": pictures.duplicates(results, dataset, EXAMPLES),
         "samples": pictures.samples(results, test, SAMPLES),
         "pairs": [
             (pair, *pictures.only_right(pair.comparison, pair.first, pair.second, test, EXAMPLES))

@@ -1,6 +1,7 @@
 """Test images for the page, each with what the runs say it is."""
 
 import base64
+import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
+from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages, UInt8Array
 from thumbnet.evaluation.comparison import PairComparison
-from thumbnet.evaluation.mistakes import most_confident_mistakes
+from thumbnet.evaluation.mistakes import (
+    least_certain_right,
+    likely_label_errors,
+    most_confident_mistakes,
+)
 from thumbnet.figures.grids import sample_positions
+from thumbnet.interpretation.explain import load_arrays
 from thumbnet.report.result import Result
 
 LONGEST_SIDE = 64  # pixels; keeps the file small when images are not
@@ -53,6 +59,113 @@ def mistakes(result: Result, test: LabelledImages, count: int) -> list[Picture]:
     return _pictures([result], test, most_confident_mistakes(result.predictions, count))
 
 
+def uncertain(result: Result, test: LabelledImages, count: int) -> list[Picture]:
+    """The images on which the run is right with the lowest confidence."""
+    return _pictures([result], test, least_certain_right(result.predictions, count))
+
+
+def label_suspects(result: Result, test: LabelledImages, count: int) -> list[Picture]:
+    """The images whose label is probably wrong, the likeliest first."""
+    return _pictures([result], test, likely_label_errors(result.predictions)[:count])
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What an answer rests on.
+
+    Attributes:
+        kind: why the image was chosen.
+        label, predicted: classes.
+        confidence: calibrated.
+        pictures: address and description of the image and of each explanation.
+    """
+
+    image_id: int
+    kind: str
+    label: str
+    predicted: str
+    confidence: float
+    pictures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Why:
+    """The explanations of a run; `first_layer` is the address of one picture, or None."""
+
+    reasons: list[Reason]
+    first_layer: str | None
+
+
+def reasons(result: Result, test: LabelledImages) -> Why | None:
+    """What `thumbnet explain` found; None where it was not run."""
+    if result.explanations is None:
+        return None
+    arrays = load_arrays(result.run)
+    found = []
+    for number, row in enumerate(result.explanations["gallery"]):
+        about = f"test image {row['image']}"
+        shown = [(data_uri(test.images[row["image"]]), about.capitalize())]
+        if "grad_cam" in arrays:
+            shown.append((data_uri(arrays["grad_cam"][number]), f"Grad-CAM of {about}"))
+        attribution = data_uri(arrays["integrated_gradients"][number])
+        shown.append((attribution, f"Integrated gradients of {about}"))
+        found.append(
+            Reason(
+                row["image"],
+                row["kind"],
+                row["label"],
+                row["predicted"],
+                row["confidence"],
+                tuple(shown),
+            )
+        )
+    first = arrays.get("first_layer")
+    return Why(found, None if first is None else mosaic_uri(first))
+
+
+def mosaic_uri(images: UInt8Array, columns: int = 12) -> str:
+    """Small pictures side by side, with clear gaps, as one PNG within an address."""
+    count, height, width, _ = images.shape
+    columns = min(columns, count)
+    # A gap of two pixels is a gap only beside pictures of more than two.
+    scale = max(1, 16 // height)
+    large = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = height * scale, width * scale
+    sheet = np.zeros((-(-count // columns) * (height + 2), columns * (width + 2), 4), np.uint8)
+    for number, image in enumerate(large):
+        row, column = divmod(number, columns)
+        top, left = row * (height + 2), column * (width + 2)
+        sheet[top : top + height, left : left + width, :3] = image
+        sheet[top : top + height, left : left + width, 3] = 255
+    return _png_uri(Image.fromarray(sheet))
+
+
+def duplicates(
+    results: Sequence[Result], dataset: Dataset, count: int
+) -> list[tuple[dict[str, str], str, str]] | None:
+    """Pairs of near-duplicates, evenly from the most to the least alike; None where not sought.
+
+    Returns:
+        For each pair its row of `near_duplicates.csv`, and the addresses of the test and of the
+        training image.
+    """
+    audited = next((result for result in results if result.audit is not None), None)
+    if audited is None:
+        return None
+    path = audited.run.path / "near_duplicates.csv"
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
+    return [
+        (
+            rows[i],
+            data_uri(dataset.test.images[int(rows[i]["test_image"])]),
+            data_uri(dataset.train.images[int(rows[i]["train_image"])]),
+        )
+        for i in chosen
+    ]
+
+
 def samples(results: Sequence[Result], test: LabelledImages, count: int) -> list[Picture]:
     """Images drawn at random, the same ones every time."""
     return _pictures(results, test, sample_positions(len(results[0].predictions), count))
@@ -81,6 +194,10 @@ def data_uri(image: UInt8Array) -> str:
     """An image of shape (height, width, channels) as a PNG within an address."""
     picture = Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return _png_uri(picture)
+
+
+def _png_uri(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

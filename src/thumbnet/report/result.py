@@ -9,11 +9,16 @@ import numpy as np
 
 from thumbnet.data.dataset import Dataset, content_digest
 from thumbnet.errors import InputError
+from thumbnet.evaluation.calibration import (
+    at_temperature,
+    probability_scores,
+    rejection_table,
+)
 from thumbnet.evaluation.metrics import Evaluation, evaluate
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import SERIES
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run
+from thumbnet.run import Run, read_json_if_there
 
 _NEEDED = (
     "architecture",
@@ -40,6 +45,9 @@ class Result:
         slot: which colour is the run's.
         run, recipe, environment, metrics, history, predictions: as in the run directory.
         evaluation: of `predictions`.
+        calibrated: `predictions` at the run's temperature.
+        robustness, audit, explanations: what their subcommands found; None where they were not
+            run.
     """
 
     name: str
@@ -51,6 +59,33 @@ class Result:
     history: list[dict[str, float]]
     predictions: Predictions
     evaluation: Evaluation
+    calibrated: Predictions
+    robustness: dict[str, Any] | None
+    audit: dict[str, Any] | None
+    explanations: dict[str, Any] | None
+
+    @property
+    def temperature(self) -> float:
+        return self.run.temperature()
+
+    @property
+    def uncalibrated(self) -> str | None:
+        """Why the probabilities are as the model gives them; None where they are calibrated."""
+        calibration = self.metrics.get("calibration")
+        if calibration is None:
+            return "no temperature is recorded; thumbnet evaluate --recompute fits one"
+        reason: str | None = calibration.get("reason")
+        return reason
+
+    @property
+    def scores(self) -> list[tuple[str, float, float]]:
+        """What judges probabilities: its name, its value before calibration and after."""
+        before, after = probability_scores(self.predictions), probability_scores(self.calibrated)
+        return [(name.replace("_", " "), before[name], after[name]) for name in before]
+
+    @property
+    def rejection(self) -> list[dict[str, float | None]]:
+        return rejection_table(self.calibrated)
 
     @property
     def overconfidence(self) -> float:
@@ -108,6 +143,10 @@ def _read(run: Run, name: str, slot: int) -> Result:
         history=run.history(),
         predictions=predictions,
         evaluation=evaluate(predictions),
+        calibrated=at_temperature(predictions, run.temperature()),
+        robustness=read_json_if_there(run.robustness_path),
+        audit=read_json_if_there(run.audit_path),
+        explanations=read_json_if_there(run.explanations_path / "explanations.json"),
     )
 
 

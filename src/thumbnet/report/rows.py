@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from thumbnet.evaluation.calibration import expected_calibration_error
 from thumbnet.report import words
 from thumbnet.report.result import Result
 
@@ -38,6 +39,13 @@ def comparison_rows(results: Sequence[Result]) -> list[Row]:
         return [result.metrics.get(name) for result in results]
 
     intervals = tuple(Cell(words.interval(result), best=False) for result in results)
+    macro_intervals = tuple(Cell(words.macro_interval(result), best=False) for result in results)
+    calibrated = [
+        None
+        if result.uncalibrated
+        else expected_calibration_error(result.calibrated.confidence, result.calibrated.correct)
+        for result in results
+    ]
     top_k = f"Top-{results[0].evaluation.top_k} accuracy"
     held_out = "on images held out of training"
     ece = "expected; lower is better"
@@ -47,11 +55,14 @@ def comparison_rows(results: Sequence[Result]) -> list[Row]:
         _row(top_k, "true class among the first", _MORE, words.percent, test("top_k_accuracy")),
         _row("Validation accuracy", held_out, _MORE, words.percent, metric("validation_accuracy")),
         _row("Macro F1", "mean over classes", _MORE, _three, macro("f1")),
+        Row("95% interval", "of macro F1, bootstrap", macro_intervals),
         _row("Macro precision", "mean over classes", _MORE, _three, macro("precision")),
         _row("Macro recall", "mean over classes", _MORE, _three, macro("recall")),
         _row("Log loss", "in nats; lower is better", _LESS, _three, test("log_loss")),
         _row("Brier score", "0 to 2; lower is better", _LESS, _three, test("brier_score")),
         _row("Calibration error", ece, _LESS, _three, test("expected_calibration_error")),
+        _row("… calibrated", "by the temperature", _LESS, _three, calibrated),
+        _row("Arithmetic", "MFLOP of one image", _LESS, _mega, metric("flop_per_image")),
         _row("Parameters", "numbers in the model", _LESS, words.whole, metric("parameters")),
         _row("Model file", "size on disk", _LESS, words.file_size, metric("model_bytes")),
         _row("Training time", "in all epochs", _LESS, words.duration, metric("train_seconds")),
@@ -81,6 +92,10 @@ def _row(
 
 def _three(value: float) -> str:
     return f"{value:.3f}"
+
+
+def _mega(value: float) -> str:
+    return f"{value / 1e6:.1f}"
 
 
 def _milliseconds(value: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from thumbnet.evaluation.comparison import PairComparison
+from thumbnet.evaluation.intervals import Interval
 from thumbnet.report.result import Result
 
 SIGNIFICANT = 0.05
@@ -24,6 +25,46 @@ def interval(result: Result) -> str:
     """The 95% interval of the accuracy."""
     evaluation = result.evaluation
     return f"{100 * evaluation.accuracy_low:.1f}–{100 * evaluation.accuracy_high:.1f}%"
+
+
+def macro_interval(result: Result) -> str:
+    """The 95% interval of macro F1."""
+    macro = result.evaluation.macro_average
+    return f"{macro.f1_low:.3f}–{macro.f1_high:.3f}"
+
+
+def gain(value: float, interval: Interval) -> str:
+    """A difference in points with its interval."""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def temperature_sentence(result: Result) -> str:
+    """What calibration does, in words."""
+    if result.uncalibrated:
+        return f"Not calibrated: {result.uncalibrated}."
+    word = "lowers" if result.temperature > 1 else "raises"
+    images = result.metrics["calibration"]["validation_images"]
+    return (
+        f"A temperature of {result.temperature:.3f}, fitted on {images:,} validation images, "
+        f"{word} the confidence."
+    )
+
+
+def robustness_sentence(result: Result) -> str:
+    """How much of the accuracy is left on corrupted images; empty where it was not measured."""
+    corruptions = (result.robustness or {}).get("corruptions")
+    if not corruptions or result.robustness is None:
+        return ""
+    worst = min(corruptions["accuracy"], key=lambda name: corruptions["accuracy"][name][-1])
+    return (
+        f"{result.name} is right on {percent(result.robustness['clean_accuracy'])} of "
+        f"{result.robustness['images']:,} clean images and on "
+        f"{percent(corruptions['mean_accuracy'])} of their corrupted copies, a mean corruption "
+        f"error of {percent(corruptions['mean_corruption_error'])}; worst under "
+        f"{worst.replace('_', ' ')}, with {percent(corruptions['accuracy'][worst][-1])} at "
+        "severity 5."
+    )
 
 
 def p_value(p: float) -> str:

@@ -1,0 +1,127 @@
+"""`robustness`, `explain` and `audit`: what takes longer than the end of a training may."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from thumbnet.cli.options import (
+    DataOption,
+    JsonOption,
+    RunArgument,
+    SourceOption,
+    dataset_of,
+)
+from thumbnet.errors import InputError
+
+if TYPE_CHECKING:
+    from thumbnet.data.dataset import Dataset
+    from thumbnet.run import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommands to the command."""
+    app.command(epilog="Example: thumbnet robustness runs/demo/cnn")(robustness)
+    app.command(epilog="Example: thumbnet explain runs/demo/cnn cat.jpg --out why.png")(explain)
+    app.command(epilog="Example: thumbnet audit runs/demo/cnn")(audit)
+
+
+def robustness(
+    run: RunArgument,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="CIFAR-10-C.tar, its folder, or that of CIFAR-10.1: test on these files instead.",
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=0, help="Test images to take, drawn by seed; 0 for all.")
+    ] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the images and the noise.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Test on corrupted, moved and attacked images; the report then shows it."""
+    from thumbnet.cli.tables import print_robustness
+    from thumbnet.progress import choose_display
+    from thumbnet.robustness.benchmarks import read_benchmark
+    from thumbnet.robustness.measure import measure_benchmark, measure_robustness
+    from thumbnet.run import Run
+
+    display, opened = choose_display(), Run.open(run)
+    test = _images_of(opened, None, None).test
+    if data:
+        for path in data:
+            found = measure_benchmark(opened, read_benchmark(path, test.labels), display.message)
+    else:
+        found = measure_robustness(opened, test, images, seed, display.message)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_robustness(opened, found)
+
+
+def explain(
+    run: RunArgument,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGE…]",
+            help="PNG, JPEG or WebP files; without any, a gallery for the report.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Where the picture of the named files goes: .png, .svg or .pdf.")
+    ] = Path("explanation.png"),
+    data: DataOption = None,
+    source: SourceOption = None,
+) -> None:
+    """Show what answers rest on: Grad-CAM, integrated gradients, first layer, features."""
+    from thumbnet.interpretation.explain import explain_files, explain_run
+    from thumbnet.progress import choose_display
+    from thumbnet.run import Run
+
+    opened = Run.open(run)
+    if images:
+        typer.echo(f"Picture: {explain_files(opened, images, out)}")
+        return
+    test = _images_of(opened, data, source).test
+    explain_run(opened, test, choose_display().message)
+    typer.echo(f"Explanations: {opened.explanations_path}")
+
+
+def audit(
+    run: RunArgument,
+    data: DataOption = None,
+    source: SourceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for test images that are nearly among the training images."""
+    from thumbnet.audit import audit as audit_run
+    from thumbnet.cli.tables import describe_audit
+    from thumbnet.run import Run
+
+    opened = Run.open(run)
+    found = audit_run(opened, _images_of(opened, data, source))
+    typer.echo(json.dumps(found, indent=2) if as_json else describe_audit(opened, found))
+
+
+def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":
+    """The images that a run was made of.
+
+    Raises:
+        InputError: they are not at hand, or others are.
+    """
+    from thumbnet.progress import choose_display
+
+    run.metrics()  # an unfinished run is told so before anything is loaded
+    dataset = dataset_of(run, data, source, choose_display())
+    if dataset is None:
+        raise InputError(
+            f"the images that {run.path} was made of are not at hand; `thumbnet data fetch` brings "
+            "them into the cache"
+        )
+    if dataset.digests != run.environment().get("data", {}).get("digests"):
+        raise InputError(f"{run.path} was made of other images than those of {dataset.source}")
+    return dataset

@@ -1,0 +1,148 @@
+"""The charts that say how far a run can be trusted: results in, Matplotlib figure out."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from thumbnet.efficiency import KnownRecipe
+from thumbnet.evaluation.calibration import risk_coverage
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.figures.charts import legend, look
+from thumbnet.figures.style import HEAT, INK, MUTED, label, style
+
+
+@style()
+def risk_coverage_chart(predictions: Mapping[str, Predictions]) -> Figure:
+    """The share of wrong answers among the surest ones, over how many are answered.
+
+    Args:
+        predictions: for each run its calibrated predictions.
+    """
+    figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+    axes = figure.subplots()
+    handles: list[Line2D] = []
+    for slot, answers in enumerate(predictions.values()):
+        curve = risk_coverage(answers)
+        # Among a handful of answers the share jumps about and says nothing; a chart needs no
+        # more than some hundred points.
+        first = min(len(answers) // 50, len(answers) - 1)
+        shown = np.unique(np.linspace(first, len(answers) - 1, 200).astype(int))
+        shape = look(slot) | {"markevery": 25, "markersize": 3.5}
+        axes.plot(curve.coverage[shown], curve.risk[shown], **shape)
+        handles.append(Line2D([], [], **(look(slot) | {"markersize": 3.5})))
+    axes.set(xlim=(0, 1.02), xlabel="share of images answered", ylabel="wrong among them")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid()
+    legend(figure, handles, list(predictions))
+    return figure
+
+
+@style()
+def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Figure:
+    """A heat map of accuracy in percent: a row for each corruption, a column for each severity."""
+    values = 100 * np.array(list(accuracy.values()))
+    rows, columns = values.shape
+    figure = Figure(figsize=(4.4, 0.9 + 0.27 * rows), layout="constrained")
+    axes = figure.subplots()
+    axes.pcolormesh(
+        values,
+        cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
+        norm=PowerNorm(1, vmin=0, vmax=100),
+        rasterized=True,
+    )
+    for row, cells in enumerate(values):
+        for column, value in enumerate(cells):
+            axes.text(column + 0.5, row + 0.5, f"{value:.0f}", ha="center", va="center", color=INK)
+    axes.set_yticks(np.arange(rows) + 0.5, [label(name.replace("_", " ")) for name in accuracy])
+    axes.set_xticks(np.arange(columns) + 0.5, [str(number + 1) for number in range(columns)])
+    axes.set_ylim(rows, 0)
+    axes.set_xlabel("severity")
+    axes.tick_params(length=0)
+    return figure
+
+
+@style()
+def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[KnownRecipe]) -> Figure:
+    """Accuracy against the arithmetic of one prediction.
+
+    Args:
+        runs: for each run its FLOP for one image and its accuracy.
+        known: the recipes to place them among.
+    """
+    figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+    axes = figure.subplots()
+    handles: list[Line2D] = []
+    for slot, (flop, accuracy) in enumerate(runs.values()):
+        handles += axes.plot(
+            [flop], [accuracy], **(look(slot) | {"markersize": 7, "linestyle": "none"})
+        )
+    rings = [(recipe.flop_per_image, recipe.accuracy) for recipe in known]
+    handles += axes.plot(
+        *zip(*rings, strict=True),
+        linestyle="none",
+        marker="o",
+        markersize=13,
+        markerfacecolor="none",
+        markeredgecolor=MUTED,
+    )
+    for recipe in known:
+        axes.annotate(
+            recipe.name,
+            (recipe.flop_per_image, recipe.accuracy),
+            xytext=(11, -3),
+            textcoords="offset points",
+            color=MUTED,
+        )
+    axes.set_xscale("log")
+    axes.margins(0.25)
+    axes.set_xlabel("FLOP of one prediction")
+    axes.set_ylabel("test accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid()
+    legend(figure, handles, [*runs, "shipped recipes, mean over seeds"])
+    return figure
+
+
+@style()
+def projection_chart(
+    points: "np.typing.NDArray[np.float64]",
+    labels: "np.typing.NDArray[np.int64]",
+    names: Sequence[str],
+) -> Figure:
+    """Penultimate features in two dimensions, each class named at the middle of its images.
+
+    Args:
+        points: float64 array of shape (n, 2).
+        labels: int64 array of shape (n,).
+        names: of the classes.
+    """
+    figure = Figure(figsize=(5.0, 4.2), layout="constrained")
+    axes = figure.subplots()
+    shapes = [look(number) | {"linestyle": "none"} for number in range(len(names))]
+    for number, shape in enumerate(shapes):
+        own = points[labels == number]
+        axes.plot(own[:, 0], own[:, 1], **(shape | {"markersize": 2, "alpha": 0.45}))
+    for number, name in enumerate(names):
+        own = points[labels == number]
+        if len(own):
+            middle = np.median(own, axis=0)
+            axes.text(
+                middle[0],
+                middle[1],
+                label(name),
+                ha="center",
+                va="center",
+                color=INK,
+                weight="bold",
+            )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel("first main direction")
+    axes.set_ylabel("second")
+    return figure

@@ -1,0 +1,143 @@
+"""Which pixels an answer rests on: Grad-CAM and integrated gradients."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from thumbnet.data.dataset import Int64Array, UInt8Array
+from thumbnet.differentiable import DifferentiableModel
+from thumbnet.evaluation.predictions import Float32Array
+
+if TYPE_CHECKING:
+    import keras
+
+STEPS = 32
+BASELINE = 127.5  # mid-grey, which is no class's colour
+
+
+def last_convolution(model: "keras.Model") -> str | None:
+    """Name of the last layer whose output is still a picture; None where there is no such layer.
+
+    Only layers after a convolution count: a picture that was merely scaled is no feature map.
+    """
+    name, convolved = None, False
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        convolved = convolved or (kernel is not None and len(kernel.shape) == 4)
+        if convolved and len(layer.output.shape) == 4:
+            name = layer.name
+    return name
+
+
+def grad_cam(
+    model: "keras.Model", images: UInt8Array, labels: Int64Array
+) -> npt.NDArray[np.float64] | None:
+    """Where the last feature maps speak for a class.
+
+    The maps are summed with the mean gradient of log p(class) as weights, what is below zero is
+    dropped, and the rest is enlarged to the picture, bilinearly.
+
+    Source: Selvaraju et al., Grad-CAM, 2017 (arXiv 1610.02391).
+
+    Args:
+        model: from uint8 pixels to probabilities.
+        images: uint8 array of shape (n, height, width, channels).
+        labels: int64 array of shape (n,), the class of which to ask for each.
+
+    Returns:
+        float64 array of shape (n, height, width), 0 to 1 in each image; None for a model
+        without convolutions.
+    """
+    layer = last_convolution(model)
+    if layer is None:
+        return None
+    differentiable = DifferentiableModel(model, [layer])
+    features, gradient = differentiable.layer_gradient(images.astype(np.float32), labels)
+    weights = gradient.mean(axis=(1, 2), keepdims=True)
+    maps = np.maximum((features * weights).sum(axis=-1), 0)
+    zoom = (1, *(full / own for full, own in zip(images.shape[1:3], maps.shape[1:], strict=True)))
+    large = ndimage.zoom(maps.astype(np.float64), zoom, order=1, mode="nearest", grid_mode=True)
+    highest = large.max(axis=(1, 2), keepdims=True)
+    scaled: npt.NDArray[np.float64] = np.divide(
+        large, highest, out=np.zeros_like(large), where=highest > 0
+    )
+    return scaled
+
+
+def integrated_gradients(
+    model: "keras.Model", images: UInt8Array, labels: Int64Array
+) -> npt.NDArray[np.float64]:
+    """What each pixel adds to log p(class), on the way from a grey picture to the image.
+
+    The values of an image sum to log p(class | image) - log p(class | grey), up to the error of
+    `STEPS` steps of the midpoint rule.
+
+    Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, 2017 (arXiv 1703.01365).
+
+    Args:
+        model: from uint8 pixels to probabilities.
+        images: uint8 array of shape (n, height, width, channels).
+        labels: int64 array of shape (n,), the class of which to ask for each.
+
+    Returns:
+        float64 array of shape (n, height, width), the channels summed.
+    """
+    differentiable = DifferentiableModel(model)
+    from_grey = images.astype(np.float32) - BASELINE
+    total = np.zeros(images.shape, np.float64)
+    for step in range(STEPS):
+        share = (step + 0.5) / STEPS
+        along: Float32Array = (BASELINE + share * from_grey).astype(np.float32)
+        gradient, _ = differentiable.gradient(along, labels)
+        total -= gradient  # of the loss, which is -log p
+    attributions: npt.NDArray[np.float64] = (total * from_grey / STEPS).sum(axis=-1)
+    return attributions
+
+
+def first_layer_pictures(model: "keras.Model", count: int = 48) -> UInt8Array | None:
+    """What the units of the first layer look for, as pictures.
+
+    The kernel of the first convolution; or, for a fully connected model, the weights from the
+    (possibly shrunk) pixels to its first hidden layer, fixed linear layers before it multiplied
+    in. Each picture is scaled to the whole range, about a grey that stands for 0.
+
+    Args:
+        model: from uint8 pixels to probabilities.
+        count: of which units, those with the largest weights.
+
+    Returns:
+        uint8 array of shape (up to count, height, width, channels); None where the first layer
+        with weights is neither.
+    """
+    shape: tuple[int, ...] = tuple(model.input_shape[1:])
+    weights: Any = None
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None:
+            linear = type(layer).__name__ in ("InputLayer", "Normalization", "AveragePooling2D")
+            if linear:
+                shape = tuple(layer.output.shape[1:])
+            elif type(layer).__name__ != "Flatten":
+                break
+        elif len(kernel.shape) == 4 and weights is None:
+            return _as_pictures(np.moveaxis(np.asarray(kernel), -1, 0), count)
+        elif len(kernel.shape) == 2:
+            matrix = np.asarray(kernel)
+            weights = matrix if weights is None else weights @ matrix
+    if weights is None or len(weights) != np.prod(shape):
+        return None
+    return _as_pictures(weights.T.reshape(-1, *shape), count)
+
+
+def _as_pictures(weights: npt.NDArray[Any], count: int) -> UInt8Array | None:
+    if weights.shape[-1] not in (1, 3):
+        return None
+    order = np.argsort(-(weights**2).sum(axis=(1, 2, 3)), kind="stable")[:count]
+    chosen = weights[order]
+    largest = np.abs(chosen).max(axis=(1, 2, 3), keepdims=True)
+    pictures: UInt8Array = np.round(127.5 + 127.5 * chosen / np.maximum(largest, 1e-12)).astype(
+        np.uint8
+    )
+    return pictures

@@ -1,0 +1,230 @@
+"""Why a run answers as it does: explanations of single images, a gallery, filters, a projection."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thumbnet.atomic import replacing, write_json
+from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
+from thumbnet.data.images import read_image
+from thumbnet.differentiable import DifferentiableModel
+from thumbnet.engines import KerasEngine, open_engine
+from thumbnet.errors import InputError
+from thumbnet.evaluation.calibration import at_temperature, scale_probabilities
+from thumbnet.evaluation.mistakes import least_certain_right, most_confident_mistakes
+from thumbnet.figures import image_grid, save_figure
+from thumbnet.figures.trust import projection_chart
+from thumbnet.interpretation.attribution import (
+    first_layer_pictures,
+    grad_cam,
+    integrated_gradients,
+)
+from thumbnet.run import Run
+
+EACH = 4  # images of each kind in the gallery
+PROJECTED = 2_000
+_GREY, _FOR, _AGAINST = (128, 128, 128), (42, 111, 187), (207, 98, 18)
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What an answer to some images rests on.
+
+    Attributes:
+        images: uint8 array of shape (n, height, width, channels).
+        probabilities: calibrated, float32 array of shape (n, classes).
+        grad_cam: uint8 RGB pictures (n, height, width, 3), the image lit where it speaks for the
+            answer; None for a model without convolutions.
+        integrated_gradients: uint8 RGB pictures; blue speaks for the answer, orange against it.
+    """
+
+    images: UInt8Array
+    probabilities: npt.NDArray[np.float32]
+    grad_cam: UInt8Array | None
+    integrated_gradients: UInt8Array
+
+
+def explain_images(run: Run, engine: KerasEngine, images: UInt8Array) -> Explanation:
+    """Explain the most probable class of each image.
+
+    Raises:
+        JobError: Keras runs on a backend without gradients.
+    """
+    probabilities = scale_probabilities(engine.predict(images), run.temperature())
+    answers: Int64Array = probabilities.argmax(axis=1)
+    lit = grad_cam(engine.model, images, answers)
+    return Explanation(
+        images=images,
+        probabilities=probabilities,
+        grad_cam=None if lit is None else _lit(images, lit),
+        integrated_gradients=_signed(integrated_gradients(engine.model, images, answers)),
+    )
+
+
+def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
+    """Write one picture that explains the run's answers to picture files.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: a file is no image, or the run cannot be used.
+        JobError: Keras runs on a backend without gradients, or `out` cannot be written.
+    """
+    engine = open_engine(run)
+    images = np.stack([read_image(path, engine.image_shape) for path in paths])
+    names = [path.name for path in paths]
+    found = explain_images(run, engine, images)
+    save_figure(_grid(found, names, run.class_names()), out)
+    return out
+
+
+def explain_run(run: Run, test: LabelledImages, report: Report = print) -> dict[str, Any]:
+    """Explain some of a run's answers, its first layer, and how it sees the classes apart.
+
+    The gallery holds the surest mistakes, the least certain right answers, and images drawn at
+    random.
+
+    Returns:
+        What `explanations/explanations.json` then holds; the pictures lie beside it.
+
+    Raises:
+        InputError: the run cannot be used.
+        JobError: Keras runs on a backend without gradients, or a file cannot be written.
+    """
+    engine, folder = open_engine(run), run.explanations_path
+    predictions = at_temperature(run.predictions(), run.temperature())
+    chosen = {
+        "sure and wrong": most_confident_mistakes(predictions, EACH),
+        "right and least certain": least_certain_right(predictions, EACH),
+        "drawn at random": _draw(len(predictions), EACH),
+    }
+    positions = np.concatenate(list(chosen.values()))
+    report(f"{run.name}: explaining {len(positions)} test images")
+    ids = predictions.ids[positions]
+    found = explain_images(run, engine, test.images[ids])
+    names = predictions.class_names
+    kinds = [kind for kind, some in chosen.items() for _ in some]
+    rows = [
+        {
+            "image": int(image),
+            "kind": kind,
+            "label": names[test.labels[image]],
+            "predicted": names[int(own.argmax())],
+            "confidence": float(own.max()),
+        }
+        for image, kind, own in zip(ids, kinds, found.probabilities, strict=True)
+    ]
+    captions = [f"#{row['image']} {row['label']}" for row in rows]
+    save_figure(_grid(found, captions, names), folder / "gallery.png")
+    pictures = first_layer_pictures(engine.model)
+    arrays: dict[str, npt.NDArray[Any]] = {"integrated_gradients": found.integrated_gradients}
+    if found.grad_cam is not None:
+        arrays["grad_cam"] = found.grad_cam
+    if pictures is not None:
+        arrays["first_layer"] = pictures
+        captions = [""] * len(pictures)
+        save_figure(image_grid(pictures, captions, columns=12), folder / "first_layer.png")
+    report(f"{run.name}: projecting the features of {min(PROJECTED, len(test)):,} test images")
+    shown = test.take(_draw(len(test), PROJECTED))
+    points, share = project_features(engine, shown.images)
+    arrays |= {"points": points.astype(np.float32), "point_labels": shown.labels}
+    save_figure(projection_chart(points, shown.labels, names), folder / "projection.svg")
+    with replacing(folder / "explanations.npz") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    values = {
+        "gallery": rows,
+        "grad_cam": None if found.grad_cam is None else "of the last feature maps",
+        "grad_cam_reason": "the model has no convolution" if found.grad_cam is None else None,
+        "first_layer_reason": "the first layer is no picture" if pictures is None else None,
+        "projected_images": len(shown),
+        "projected_variance": share,
+    }
+    write_json(folder / "explanations.json", values)
+    return values
+
+
+def project_features(
+    engine: KerasEngine, images: UInt8Array
+) -> tuple[npt.NDArray[np.float64], float]:
+    """What goes into the last layer with weights, in its two main directions.
+
+    Returns:
+        float64 array of shape (n, 2), and the share of the variance that the two directions hold.
+    """
+    from sklearn.decomposition import PCA
+
+    last = [layer for layer in engine.model.layers if getattr(layer, "kernel", None) is not None][
+        -1
+    ]
+    before = engine.model.layers[engine.model.layers.index(last) - 1].name
+    model = DifferentiableModel(engine.model, [before])
+    features = np.concatenate(
+        [model.features(images[i : i + 500]) for i in range(0, len(images), 500)]
+    ).reshape(len(images), -1)
+    projection = PCA(2, random_state=0).fit(features)
+    points: npt.NDArray[np.float64] = projection.transform(features).astype(np.float64)
+    return points, float(projection.explained_variance_ratio_.sum())
+
+
+def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
+    """The pictures that `explain_run` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = run.explanations_path / "explanations.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
+        raise InputError(f"{path} cannot be read: {error}; run `thumbnet explain` again") from error
+
+
+def _draw(total: int, count: int) -> Int64Array:
+    chosen = np.random.default_rng(0).choice(total, min(count, total), replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def _grid(found: Explanation, titles: Sequence[str], names: Sequence[str]) -> Any:
+    images, captions = [], []
+    for number, title in enumerate(titles):
+        own = found.probabilities[number]
+        images.append(_color(found.images[number]))
+        captions.append(f"{title}\n{names[int(own.argmax())]} {own.max():.0%}")
+        if found.grad_cam is not None:
+            images.append(found.grad_cam[number])
+            captions.append("Grad-CAM\n")
+        images.append(found.integrated_gradients[number])
+        captions.append("integrated\ngradients")
+    return image_grid(np.stack(images), captions, columns=6)
+
+
+def _color(image: UInt8Array) -> UInt8Array:
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+
+
+def _lit(images: UInt8Array, heat: npt.NDArray[np.float64]) -> UInt8Array:
+    """The image in its colours where heat is high, dark grey where it is not."""
+    color = np.stack([_color(image) for image in images]).astype(np.float64)
+    grey = color.mean(axis=-1, keepdims=True) * 0.35
+    share = heat[..., None]
+    mixed: UInt8Array = np.round(share * color + (1 - share) * grey).astype(np.uint8)
+    return mixed
+
+
+def _signed(values: npt.NDArray[np.float64]) -> UInt8Array:
+    """Blue for what is above zero, orange for what is below, on grey."""
+    # The largest few pixels would leave the rest grey.
+    scale = np.quantile(np.abs(values), 0.99, axis=(1, 2), keepdims=True)
+    share = np.clip(values / np.maximum(scale, 1e-12), -1, 1)[..., None]
+    toward = np.where(share > 0, np.array(_FOR), np.array(_AGAINST))
+    values = np.array(_GREY) + np.sqrt(np.abs(share)) * (toward - np.array(_GREY))
+    mixed: UInt8Array = np.round(values).astype(np.uint8)
+    return mixed

@@ -1,0 +1,180 @@
+"""How a run does on pictures that are not quite those it was tested on."""
+
+from collections.abc import Callable, Iterable
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from thumbnet.atomic import write_json
+from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
+from thumbnet.differentiable import DifferentiableModel
+from thumbnet.engines import Engine, KerasEngine, open_engine
+from thumbnet.evaluation.intervals import wilson
+from thumbnet.figures import save_figure
+from thumbnet.figures.trust import corruption_chart
+from thumbnet.robustness.attacks import PGD_STEPS, fgsm_accuracy, pgd_accuracy
+from thumbnet.robustness.benchmarks import BenchmarkPart
+from thumbnet.robustness.corruptions import BENCHMARK, EXTRA, LEFT_OUT, SEVERITIES, corrupt
+from thumbnet.run import Run, read_json_if_there, write_table
+
+IMAGES = 1_000
+ATTACKED = 500
+RADII = (2, 8)  # out of 255; 8 is customary for CIFAR-10
+SHIFTS = (1, 2, 4)
+SOURCE = (
+    "constants for 32×32 images of make_cifar_c.py, github.com/hendrycks/robustness; own code, "
+    "hence CIFAR-10-C-style and not comparable to figures on CIFAR-10-C"
+)
+
+Report = Callable[[str], None]
+
+
+def measure_robustness(
+    run: Run, test: LabelledImages, images: int = IMAGES, seed: int = 0, report: Report = print
+) -> dict[str, Any]:
+    """Measure on corrupted, moved and attacked test images, and write what was found.
+
+    Args:
+        run: a finished run.
+        test: the images it was tested on.
+        images: how many of them to take, drawn at random; all where that is 0 or more than all.
+        seed: decides the images and the noise.
+        report: told what is being measured.
+
+    Returns:
+        What `robustness.json` then holds.
+
+    Raises:
+        InputError: the run cannot be used.
+        JobError: Keras runs on a backend without gradients, or a file cannot be written.
+    """
+    engine = open_engine(run)
+    chosen = test if not 0 < images < len(test) else test.take(_draw(len(test), images, seed))
+    attacked = chosen.take(np.arange(min(ATTACKED, len(chosen))))
+    report(f"{run.name}: corruptions of {len(chosen):,} test images")
+    accuracies = {
+        name: [
+            _accuracy(engine, corrupt(chosen.images, name, severity, seed), chosen.labels)
+            for severity in SEVERITIES
+        ]
+        for name in (*BENCHMARK, *EXTRA)
+    }
+    report(f"{run.name}: shifts, flips, and attacks on {len(attacked):,} images")
+    clean = _accuracy(engine, chosen.images, chosen.labels)
+    found = {
+        "images": len(chosen),
+        "seed": seed,
+        "clean_accuracy": clean,
+        "corruptions": {
+            "style": "CIFAR-10-C-style",
+            "source": SOURCE,
+            "left_out": LEFT_OUT,
+            "accuracy": accuracies,
+            **_averages({name: accuracies[name] for name in BENCHMARK}),
+        },
+        "changes": _changes(engine, chosen),
+        "attacks": _attacks(engine, attacked, seed),
+    }
+    return _write(run, found)
+
+
+def measure_benchmark(
+    run: Run, parts: Iterable[BenchmarkPart], report: Report = print
+) -> dict[str, Any]:
+    """Measure on published files, all images of them, and write what was found.
+
+    Raises:
+        InputError: the run cannot be used, or a file is not what was published.
+    """
+    engine = open_engine(run)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for part in parts:
+        report(f"{run.name}: {part.benchmark} {part.name} {part.severity or ''}".rstrip())
+        right = round(_accuracy(engine, part.images.images, part.images.labels) * len(part.images))
+        rows.setdefault(part.benchmark, []).append(
+            {
+                "name": part.name,
+                "severity": part.severity,
+                "checked": part.checked,
+                **_share(right, len(part.images)),
+            }
+        )
+    means = {name: fmean(row["accuracy"] for row in each) for name, each in rows.items()}
+    benchmarks = {
+        name: {
+            "mean_accuracy": means[name],
+            "mean_corruption_error": 1 - means[name] if name == "CIFAR-10-C" else None,
+            "rows": each,
+        }
+        for name, each in rows.items()
+    }
+    before = (read_json_if_there(run.robustness_path) or {}).get("benchmarks", {})
+    return _write(run, {"benchmarks": before | benchmarks})
+
+
+def _draw(total: int, count: int, seed: int) -> Int64Array:
+    return np.sort(np.random.default_rng(seed).choice(total, count, replace=False)).astype(np.int64)
+
+
+def _accuracy(engine: Engine, images: UInt8Array, labels: Int64Array) -> float:
+    return float((engine.predict(images).argmax(axis=1) == labels).mean())
+
+
+def _averages(accuracies: dict[str, list[float]]) -> dict[str, float]:
+    """Over corruptions and severities alike; the error is not divided by another model's."""
+    mean = fmean(fmean(row) for row in accuracies.values())
+    return {"mean_accuracy": mean, "mean_corruption_error": 1 - mean}
+
+
+def _changes(engine: Engine, part: LabelledImages) -> dict[str, float]:
+    """Accuracy on images moved (the border reflected, mean of four directions) or mirrored."""
+    images, labels = part.images, part.labels
+    changes = {"mirrored": _accuracy(engine, images[:, :, ::-1], labels)}
+    height, width = images.shape[1:3]
+    for pixels in SHIFTS:
+        padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+        padded = np.pad(images, padding, mode="reflect")
+        corners = ((0, pixels), (2 * pixels, pixels), (pixels, 0), (pixels, 2 * pixels))
+        changes[f"shifted by {pixels}"] = fmean(
+            _accuracy(engine, padded[:, top : top + height, left : left + width], labels)
+            for top, left in corners
+        )
+    return changes
+
+
+def _attacks(engine: KerasEngine, part: LabelledImages, seed: int) -> list[dict[str, Any]]:
+    model = DifferentiableModel(engine.model)
+    rows = []
+    for radius in RADII:
+        for name, accuracy in (
+            ("FGSM", fgsm_accuracy(model, part, radius)),
+            (f"PGD, {PGD_STEPS} steps", pgd_accuracy(model, part, radius, seed)),
+        ):
+            row = {"attack": name, "radius": f"{radius}/255"}
+            rows.append(row | _share(round(accuracy * len(part)), len(part)))
+    return rows
+
+
+def _share(right: int, images: int) -> dict[str, Any]:
+    interval = wilson(right, images)
+    return {
+        "images": images,
+        "accuracy": right / images if images else None,
+        "accuracy_low": interval.low if interval else None,
+        "accuracy_high": interval.high if interval else None,
+    }
+
+
+def _write(run: Run, found: dict[str, Any]) -> dict[str, Any]:
+    values = (read_json_if_there(run.robustness_path) or {}) | found
+    write_json(run.robustness_path, values)
+    if corruptions := values.get("corruptions"):
+        rows = [
+            {"corruption": name, "severity": severity, "accuracy": accuracy}
+            for name, row in corruptions["accuracy"].items()
+            for severity, accuracy in enumerate(row, start=1)
+        ]
+        write_table(run.path / "robustness.csv", rows)
+        save_figure(corruption_chart(corruptions["accuracy"]), run.figures_path / "robustness.svg")
+    return values
