@@ -292,6 +292,6 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_json_if_there(path: Path) -> Record | None:
+def read_json_if_there(path: Path) -> dict[str, Any] | None:
     """What a JSON file of a run holds; None where that step has not been taken."""
     return read_record(path, dict[str, Any]) if path.is_file() else None
