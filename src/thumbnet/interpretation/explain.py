@@ -225,6 +225,6 @@ def _signed(values: npt.NDArray[np.float64]) -> UInt8Array:
     scale = np.quantile(np.abs(values), 0.99, axis=(1, 2), keepdims=True)
     share = np.clip(values / np.maximum(scale, 1e-12), -1, 1)[..., None]
     toward = np.where(share > 0, np.array(_FOR), np.array(_AGAINST))
-    values = np.array(_GREY) + np.sqrt(np.abs(share)) * (toward - np.array(_GREY))
+    values = np.array(_GREY) + np.abs(share) * (toward - np.array(_GREY))
     mixed: UInt8Array = np.round(values).astype(np.uint8)
     return mixed
