@@ -55,7 +55,6 @@ def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Figure:
         values,
         cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
         norm=PowerNorm(1, vmin=0, vmax=100),
-        rasterized=True,
     )
     for row, cells in enumerate(values):
         for column, value in enumerate(cells):

@@ -85,7 +85,7 @@ def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def explain_run(run: Run, test: LabelledImages, report: Report = print) -> dict[str, Any]:
+def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any]:
     """Explain some of a run's answers, its first layer, and how it sees the classes apart.
 
     The gallery holds the surest mistakes, the least certain right answers, and images drawn at
