@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from thumbnet.atomic import write_text
+from thumbnet.errors import InputError
 from thumbnet.run import Run, read_json_if_there
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.j2"
@@ -32,15 +33,20 @@ def write_model_card(run: Run) -> Path:
     environment.filters |= {"json": json.dumps, "cell": _cell}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     recorded = run.environment()
-    text = template.render(
-        metrics=run.metrics(),
-        recipe=run.recipe(),
-        environment=recorded,
-        digests=(recorded.get("data") or {}).get("digests") or {},
-        robustness=read_json_if_there(run.robustness_path),
-        audit=read_json_if_there(run.audit_path),
-        run=run,
-    )
+    try:
+        text = template.render(
+            metrics=run.metrics(),
+            recipe=run.recipe(),
+            environment=recorded,
+            digests=(recorded.get("data") or {}).get("digests") or {},
+            robustness=read_json_if_there(run.robustness_path) or {},
+            audit=read_json_if_there(run.audit_path),
+        )
+    except jinja2.UndefinedError as error:
+        raise InputError(
+            f"{run.metrics_path} lacks a figure that the model card needs ({error.message}); add "
+            f"it with `thumbnet evaluate {run.path} --recompute`"
+        ) from error
     write_text(run.model_card_path, text)
     return run.model_card_path
 

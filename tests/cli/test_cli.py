@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,9 @@ SUBCOMMANDS = [
     ["compare"],
     ["report"],
     ["predict"],
+    ["robustness"],
+    ["explain"],
+    ["audit"],
     ["data", "info"],
     ["data", "show"],
     ["data", "check"],
@@ -93,6 +97,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "nosuch"], "nosuch is no directory"),
         (["predict", "nosuch", "a.png"], "nosuch is no directory"),
         (["recipes", "nosuch"], "no recipe nosuch"),
+        (["robustness", "nosuch"], "nosuch is no directory"),
+        (["explain", "nosuch"], "nosuch is no directory"),
+        (["audit", "nosuch"], "nosuch is no directory"),
+        (["train", "--resume", "x", "--seeds", "2"], "--resume goes on with a run"),
     ],
     ids=" ".join,
 )
@@ -206,6 +214,54 @@ def test_evaluate_as_table_json_and_csv(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["name"] for row in rows[:10]] == list(sample.class_names)
     assert float(rows[0]["recall"]) == metrics["classes"][0]["recall"]
+
+
+def test_evaluate_recomputes_the_same(
+    finished_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = finished_run.metrics_path.read_bytes()
+    assert thumbnet("evaluate", finished_run.path, "--recompute", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == json.loads(before)
+    assert "the same as before in all" in shown.err
+    assert finished_run.metrics_path.read_bytes() == before
+
+
+def test_several_seeds_are_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "seeds"
+    assert thumbnet("train", "ann", "--out", out, *FAST, "--seeds", 2, "--seed", 5) == 0
+    assert "deviation" in capsys.readouterr().out
+    summary = json.loads((out / "seeds.json").read_text(encoding="utf-8"))
+    assert summary["seeds"] == [5, 6]
+    values = [Run.open(out / name).metrics()["accuracy"] for name in ("seed-5", "seed-6")]
+    assert summary["figures"]["accuracy"]["values"] == values
+
+
+def test_trust_subcommands_write_into_the_run(
+    finished_run: Run, sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    assert thumbnet("robustness", run.path, "--images", 5, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 5
+    assert thumbnet("robustness", run.path, "--images", 5) == 0
+    assert "PGD" in capsys.readouterr().out
+    assert thumbnet("audit", run.path) == 0
+    assert "near-duplicate" in capsys.readouterr().out
+    assert thumbnet("explain", run.path) == 0
+    picture, why = tmp_path / "one.png", tmp_path / "why.png"
+    Image.fromarray(sample.test.images[0]).save(picture)
+    assert thumbnet("explain", run.path, picture, "--out", why) == 0
+    assert why.is_file()
+    assert thumbnet("predict", run.path, picture, "--reject-below", 1) == 0
+    assert "rejected" in capsys.readouterr().out
+    assert {path.name for path in run.path.iterdir()} >= {
+        "robustness.json",
+        "robustness.csv",
+        "audit.json",
+        "near_duplicates.csv",
+        "explanations",
+        "MODEL_CARD.md",
+    }
 
 
 def test_compare_as_table_and_json(finished_run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from thumbnet.atomic import write_json
+from thumbnet.audit import audit
 from thumbnet.data.dataset import Dataset
 from thumbnet.report.build import build_report
 from thumbnet.run import Run
@@ -21,6 +23,19 @@ BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
 
 WIDTHS = (400, 1400)
+ROBUSTNESS = {
+    "images": 10,
+    "seed": 0,
+    "clean_accuracy": 0.9,
+    "corruptions": {
+        "accuracy": {"a_rather_long_corruption": [0.9, 0.8, 0.7, 0.6, 0.5]},
+        "mean_accuracy": 0.7,
+        "mean_corruption_error": 0.3,
+        "left_out": {"frost": "needs photographs"},
+    },
+    "changes": {"mirrored": 0.8, "shifted by 1": 0.7},
+    "attacks": [{"attack": "PGD, 10 steps", "radius": "8/255", "images": 10, "accuracy": 0.1}],
+}
 
 # Looks at the report from outside, as its own policy admits no script but its own.
 LOOK = """
@@ -35,6 +50,11 @@ const look = (frame) => {
         || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
     }).map((text) => text.textContent);
   });
+  const wide = [...page.querySelectorAll("main *")].filter((element) =>
+    !element.closest(".scroll, .hidden, pre, .bar")
+    && box(element).right > root.clientWidth + 1).map((element) => element.outerHTML.slice(0, 80));
+  const nameless = [...page.querySelectorAll("img, svg[role=img]")].filter((picture) =>
+    !(picture.getAttribute("alt") || picture.getAttribute("aria-label"))).length;
   const ground = () => getComputedStyle(root).backgroundColor;
   const before = ground();
   page.getElementById("theme").click();
@@ -46,7 +66,7 @@ const look = (frame) => {
   const falling = column();
   f1.click();
   return {
-    width: root.clientWidth, content: root.scrollWidth, cut, before, after,
+    width: root.clientWidth, content: root.scrollWidth, cut, wide, nameless, before, after,
     falling, rising: column(), sort: f1.parentElement.getAttribute("aria-sort"),
   };
 };
@@ -65,7 +85,13 @@ def seen(
     """What a browser finds in a report, 400 and 1400 pixels wide, and what it logs."""
     folder = tmp_path_factory.mktemp("browser")
     names = ("ann", "a-run-with-a-rather-long-name", "cnn")
-    report = build_report([make_run(name) for name in names], folder / "report.html", small)
+    runs = [make_run(name) for name in names]
+    # Everything that a report can show, but for what needs a model.
+    write_json(runs[0].robustness_path, ROBUSTNESS)
+    write_json(runs[1].robustness_path, ROBUSTNESS)
+    for run in runs:
+        audit(run, small)
+    report = build_report(runs, folder / "report.html", small)
     source = html.escape(report.read_text(encoding="utf-8"))
     frames = [f'<iframe style="width:{w}px" srcdoc="{source}"></iframe>' for w in WIDTHS]
     page = folder / "page.html"
@@ -98,6 +124,14 @@ def _open(page: Path, folder: Path) -> tuple[list[dict[str, Any]], str]:
 def test_nothing_is_wider_than_the_screen(seen: tuple[list[dict[str, Any]], str]) -> None:
     for width, view in zip(WIDTHS, seen[0], strict=True):
         assert view["content"] <= view["width"] <= width
+
+
+def test_nothing_sticks_out_and_every_picture_has_words(
+    seen: tuple[list[dict[str, Any]], str],
+) -> None:
+    for view in seen[0]:
+        assert view["wide"] == []
+        assert view["nameless"] == 0
 
 
 def test_no_chart_cuts_off_its_text(seen: tuple[list[dict[str, Any]], str]) -> None:

@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import pytest
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError
 from thumbnet.evaluation.metrics import evaluate
+from thumbnet.progress import SilentDisplay
 from thumbnet.report.build import build_report
 from thumbnet.run import Run
 
@@ -68,14 +70,15 @@ def test_has_every_section_and_says_how_good_each_run_is(
 
     sections = {attributes.get("id") for attributes in page.all("section")}
     expected = {"figures", "learning", "confusion", "classes", "calibration", "mistakes", "method"}
+    expected |= {"why", "robustness", "cost"}
     assert expected <= sections
     assert ("differences" in sections) == (count > 1)
     for run in runs[:count]:
         accuracy = evaluate(run.predictions()).accuracy
         assert re.search(rf"{run.name} (is right )?on {100 * accuracy:.1f}%", page.words)
-    # Loss, accuracy, two matrices a run, F1 of classes, reliability.
+    # Loss, accuracy, two matrices a run, F1 of classes, reliability, risk and coverage.
     charts = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(charts) == 4 + 2 * count
+    assert len(charts) == 5 + 2 * count
     assert all(svg["aria-label"] for svg in charts)
 
 
@@ -131,7 +134,7 @@ def test_shows_no_image_where_there_is_no_dataset(two: list[Run]) -> None:
     page = report(two, None)
 
     assert not page.all("img")
-    assert page.words.count("The images are not shown") == 3
+    assert page.words.count("The images are not shown") == 4
 
 
 def test_shows_the_most_confident_mistake_first(page: Page, two: list[Run]) -> None:
@@ -176,3 +179,30 @@ def test_refuses_what_it_cannot_report_on(
     with pytest.raises(InputError, match="did not finish"):
         build_report([run], path, small)
     assert not path.exists()
+
+
+def test_what_was_not_measured_is_named_with_its_command(page: Page) -> None:
+    for command in ("robustness", "explain", "audit", "evaluate"):
+        assert f"thumbnet {command} " in page.words
+    assert "Not calibrated: no temperature is recorded" in page.words
+    assert "Not placed among the known recipes" in page.words
+
+
+def test_shows_all_that_was_measured(finished_run: Run, sample: Dataset, tmp_path: Path) -> None:
+    from thumbnet.audit import audit
+    from thumbnet.interpretation.explain import explain_run
+    from thumbnet.robustness.measure import measure_robustness
+
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    audit(run, sample)
+    explain_run(run, sample.test, SilentDisplay().message)
+    found = measure_robustness(run, sample.test, images=10, report=SilentDisplay().message)
+    page = report([run], sample)
+
+    assert "Not measured" not in page.words
+    assert "have not been sought" not in page.words
+    assert f"{100 * found['corruptions']['mean_accuracy']:.1f}% of their corrupted" in page.words
+    assert "No Grad-CAM: the model has no convolution." in page.words
+    assert f"temperature of {run.temperature():.3f}" in page.words
+    assert all(image["alt"] for image in page.all("img"))
+    assert len(page.text.encode()) < 5_000_000

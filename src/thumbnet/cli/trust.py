@@ -44,6 +44,7 @@ def robustness(
 ) -> None:
     """Test on corrupted, moved and attacked images; the report then shows it."""
     from thumbnet.cli.tables import print_robustness
+    from thumbnet.model_card import write_model_card
     from thumbnet.progress import choose_display
     from thumbnet.robustness.benchmarks import read_benchmark
     from thumbnet.robustness.measure import measure_benchmark, measure_robustness
@@ -55,7 +56,8 @@ def robustness(
         for path in data:
             found = measure_benchmark(opened, read_benchmark(path, test.labels), display.message)
     else:
-        found = measure_robustness(opened, test, images, seed, display.message)
+        found = measure_robustness(opened, test, display.message, images, seed)
+    write_model_card(opened)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -100,10 +102,12 @@ def audit(
     """Look for test images that are nearly among the training images."""
     from thumbnet.audit import audit as audit_run
     from thumbnet.cli.tables import describe_audit
+    from thumbnet.model_card import write_model_card
     from thumbnet.run import Run
 
     opened = Run.open(run)
     found = audit_run(opened, _images_of(opened, data, source))
+    write_model_card(opened)
     typer.echo(json.dumps(found, indent=2) if as_json else describe_audit(opened, found))
 
 

@@ -6,13 +6,14 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from thumbnet.efficiency import KnownRecipe
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.charts import legend, look
-from thumbnet.figures.style import HEAT, INK, MUTED, label, style
+from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, label, style
 
 
 @style()
@@ -54,7 +55,6 @@ def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Figure:
         values,
         cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
         norm=PowerNorm(1, vmin=0, vmax=100),
-        rasterized=True,
     )
     for row, cells in enumerate(values):
         for column, value in enumerate(cells):
@@ -101,11 +101,13 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
         )
     axes.set_xscale("log")
     axes.margins(0.25)
-    axes.set_xlabel("FLOP of one prediction")
+    # Powers of ten would be formulas, which the style takes for names.
+    axes.xaxis.set_major_formatter(lambda flop, _: f"{flop / 1e6:g}")
+    axes.set_xlabel("MFLOP of one prediction")
     axes.set_ylabel("test accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid()
-    legend(figure, handles, [*runs, "shipped recipes, mean over seeds"])
+    legend(figure, handles, [*runs, "shipped recipes"])
     return figure
 
 
@@ -128,19 +130,22 @@ def projection_chart(
     for number, shape in enumerate(shapes):
         own = points[labels == number]
         axes.plot(own[:, 0], own[:, 1], **(shape | {"markersize": 2, "alpha": 0.45}))
-    for number, name in enumerate(names):
-        own = points[labels == number]
-        if len(own):
-            middle = np.median(own, axis=0)
-            axes.text(
-                middle[0],
-                middle[1],
-                label(name),
-                ha="center",
-                va="center",
-                color=INK,
-                weight="bold",
-            )
+    present = [number for number in range(len(names)) if (labels == number).any()]
+    middles = {number: np.median(points[labels == number], axis=0) for number in present}
+    gap, lowest = 0.04 * np.ptp(points[:, 1]), -np.inf
+    for number in sorted(present, key=lambda number: float(middles[number][1])):
+        # Classes that lie together would have their names on top of each other.
+        lowest = max(middles[number][1], lowest + gap)
+        axes.text(
+            middles[number][0],
+            lowest,
+            label(names[number]),
+            ha="center",
+            va="center",
+            color=INK,
+            weight="bold",
+            path_effects=[withStroke(linewidth=3, foreground=PAPER)],
+        )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_xlabel("first main direction")

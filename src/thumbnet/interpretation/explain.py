@@ -85,7 +85,7 @@ def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def explain_run(run: Run, test: LabelledImages, report: Report = print) -> dict[str, Any]:
+def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any]:
     """Explain some of a run's answers, its first layer, and how it sees the classes apart.
 
     The gallery holds the surest mistakes, the least certain right answers, and images drawn at
@@ -225,6 +225,6 @@ def _signed(values: npt.NDArray[np.float64]) -> UInt8Array:
     scale = np.quantile(np.abs(values), 0.99, axis=(1, 2), keepdims=True)
     share = np.clip(values / np.maximum(scale, 1e-12), -1, 1)[..., None]
     toward = np.where(share > 0, np.array(_FOR), np.array(_AGAINST))
-    values = np.array(_GREY) + np.sqrt(np.abs(share)) * (toward - np.array(_GREY))
+    values = np.array(_GREY) + np.abs(share) * (toward - np.array(_GREY))
     mixed: UInt8Array = np.round(values).astype(np.uint8)
     return mixed

@@ -31,16 +31,16 @@ Report = Callable[[str], None]
 
 
 def measure_robustness(
-    run: Run, test: LabelledImages, images: int = IMAGES, seed: int = 0, report: Report = print
+    run: Run, test: LabelledImages, report: Report, images: int = IMAGES, seed: int = 0
 ) -> dict[str, Any]:
     """Measure on corrupted, moved and attacked test images, and write what was found.
 
     Args:
         run: a finished run.
         test: the images it was tested on.
+        report: told what is being measured.
         images: how many of them to take, drawn at random; all where that is 0 or more than all.
         seed: decides the images and the noise.
-        report: told what is being measured.
 
     Returns:
         What `robustness.json` then holds.
@@ -79,9 +79,7 @@ def measure_robustness(
     return _write(run, found)
 
 
-def measure_benchmark(
-    run: Run, parts: Iterable[BenchmarkPart], report: Report = print
-) -> dict[str, Any]:
+def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) -> dict[str, Any]:
     """Measure on published files, all images of them, and write what was found.
 
     Raises:
