@@ -66,7 +66,7 @@ def count_flop(model: "keras.Model") -> int:
 
     Counted are the multiplications and additions of every layer with a kernel (dense and
     convolutional), two for each weight and each place it is applied at. Biases, normalisation,
-    activations and pooling are left out; in the shipped recipes they are about a hundredth.
+    activations and pooling are left out.
     """
     return sum(
         2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])

@@ -188,9 +188,10 @@ def _describe_pair(pair: PairComparison) -> str:
         f"{pair.first} against {pair.second}: both right {pair.both_right:,}, both wrong "
         f"{pair.both_wrong:,}, only {pair.first} right {len(pair.only_first):,}, only "
         f"{pair.second} right {len(pair.only_second):,}: {verdict} (McNemar's test, {probability})"
-        f"; {pair.first} is {_gain(pair.accuracy_gain, pair.accuracy_gain_interval)} points ahead "
-        f"in accuracy and {_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)} in macro F1 "
-        "(paired bootstrap)"
+        f"; {pair.first} less {pair.second}: "
+        f"{_gain(pair.accuracy_gain, pair.accuracy_gain_interval)} points of accuracy, "
+        f"{_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)} of macro F1 (paired bootstrap, "
+        "95%)"
     )
 
 

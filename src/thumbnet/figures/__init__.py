@@ -2,13 +2,18 @@
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation.metrics import evaluate
+from thumbnet.evaluation.mistakes import (
+    least_certain_right,
+    likely_label_errors,
+    most_confident_mistakes,
+)
 from thumbnet.figures.charts import (
     class_f1_chart,
     confusion_chart,
     learning_curve,
     reliability_chart,
 )
-from thumbnet.figures.grids import image_grid, mistakes_grid, samples_grid
+from thumbnet.figures.grids import image_grid, mistakes_grid, predicted_grid, samples_grid
 from thumbnet.figures.style import save_figure
 from thumbnet.run import Run
 
@@ -23,6 +28,8 @@ __all__ = [
     "save_figure",
     "write_figures",
 ]
+
+GRID = 24
 
 
 def write_figures(run: Run, dataset: Dataset | None) -> None:
@@ -49,7 +56,13 @@ def write_figures(run: Run, dataset: Dataset | None) -> None:
             figures[f"learning_{metric}.svg"] = learning_curve({run.name: history}, metric)
     if dataset is not None:
         figures["samples.png"] = samples_grid(predictions, dataset.test)
-        if mistakes := mistakes_grid(predictions, dataset.test):
-            figures["mistakes.png"] = mistakes
+        chosen = {
+            "mistakes.png": most_confident_mistakes(predictions, GRID),
+            "uncertain.png": least_certain_right(predictions, GRID),
+            "label_suspects.png": likely_label_errors(predictions)[:GRID],
+        }
+        for name, positions in chosen.items():
+            if len(positions):
+                figures[name] = predicted_grid(predictions, dataset.test, positions)
     for name, figure in figures.items():
         save_figure(figure, run.figures_path / name)

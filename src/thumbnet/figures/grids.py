@@ -60,12 +60,12 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
 def mistakes_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure | None:
     """The wrong predictions with the highest confidence; None where everything is right."""
     positions = most_confident_mistakes(predictions, count)
-    return _predicted_grid(predictions, test, positions) if len(positions) else None
+    return predicted_grid(predictions, test, positions) if len(positions) else None
 
 
 def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure:
     """Test images drawn at random, the same ones every time, with what was predicted."""
-    return _predicted_grid(predictions, test, sample_positions(len(predictions), count))
+    return predicted_grid(predictions, test, sample_positions(len(predictions), count))
 
 
 def sample_positions(images: int, count: int) -> Int64Array:
@@ -74,9 +74,8 @@ def sample_positions(images: int, count: int) -> Int64Array:
     return np.sort(chosen).astype(np.int64)
 
 
-def _predicted_grid(
-    predictions: Predictions, test: LabelledImages, positions: Int64Array
-) -> Figure:
+def predicted_grid(predictions: Predictions, test: LabelledImages, positions: Int64Array) -> Figure:
+    """Test images at `positions` of the predictions, with what was predicted."""
     names, predicted = predictions.class_names, predictions.predicted
     captions = [
         f"{'✓' if predictions.correct[i] else '✗'} {names[predicted[i]]} "
