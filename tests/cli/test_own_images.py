@@ -16,6 +16,7 @@ from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.load import load
 from thumbnet.data.stored import StoredImages
 from thumbnet.errors import JobError
+from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
 from thumbnet.run import Run
@@ -83,7 +84,7 @@ def test_own_pictures_all_the_way(
     files = sorted((pets / "test").glob("*/*"))
     assert thumbnet("predict", out, *files, "--json") == 0
     answers = json.loads(capsys.readouterr().out)
-    predictions = run.predictions()
+    predictions = at_temperature(run.predictions(), run.temperature())
     for index, answer in enumerate(answers):
         name = NAMES[int(predictions.labels[index])]
         assert Path(answer["path"]).parent.name == name
