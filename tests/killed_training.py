@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from thumbnet import training
+from thumbnet import loop
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.sources import load_cifar10
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
 from thumbnet.run import Run
 from thumbnet.runtime import prepare_keras
+from thumbnet.training import resume, train
 
 RECIPE = {
     "name": "killed",
@@ -73,13 +74,13 @@ def _sit(out: Path, dataset: Dataset, prepare: Callable[[], None]) -> int:
     process = os.fork()
     if process:
         return process
-    training.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
+    loop.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
     prepare()
     try:
         if Run.is_free(out):
-            training.train(Recipe.check(RECIPE, "test"), dataset, out, SilentDisplay())
+            train(Recipe.check(RECIPE, "test"), dataset, out, SilentDisplay())
         else:
-            training.resume(out, dataset, SilentDisplay())
+            resume(out, dataset, SilentDisplay())
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)

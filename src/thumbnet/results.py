@@ -29,7 +29,7 @@ from thumbnet.runtime import prepare_keras
 if TYPE_CHECKING:
     import keras
 
-    from thumbnet.training import TrainingState
+    from thumbnet.loop import TrainingState
 
 LISTED_UNCERTAIN = 100
 

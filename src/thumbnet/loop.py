@@ -1,0 +1,229 @@
+"""The training loop: epochs and steps, checkpoints on the way, and what ends it."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from thumbnet.batches import Batches
+from thumbnet.checkpoints import Weights, restore_checkpoint, save_checkpoint, weights_of
+from thumbnet.data.dataset import LabelledImages
+from thumbnet.engines import PREDICTION_BATCH
+from thumbnet.errors import InputError, JobError
+from thumbnet.interruption import Interruption
+from thumbnet.optimizers import learning_rate_share
+from thumbnet.progress import Display
+from thumbnet.recipe import Recipe
+from thumbnet.run import Run
+
+if TYPE_CHECKING:
+    import keras
+
+# A checkpoint is due at the end of every epoch, and within a long one as often as this: what a
+# killed run loses. Writing one takes some hundredths of a second.
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint holds beside the weights and the optimizer's variables.
+
+    Attributes:
+        step: steps taken.
+        seconds: training time so far, over all sittings.
+        sums: of each metric over the steps of the epoch that is under way.
+        history: one row for each finished epoch.
+        best_accuracy: the highest validation accuracy so far.
+        best_epoch: the epoch that reached it, counted from 1.
+        stopped: why the run is over; empty while it is not.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, int | float]] = field(default_factory=list)
+    best_accuracy: float = 0.0
+    best_epoch: int = 0
+    stopped: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What stays the same while a run is trained; `state` and `best_weights` are what changes.
+
+    `best_weights` are those of the best epoch, where early stopping will want them back.
+    """
+
+    run: Run
+    recipe: Recipe
+    model: "keras.Model"
+    batches: Batches
+    validation: LabelledImages
+    one_hot: npt.NDArray[np.float32]
+    state: TrainingState
+    best_weights: Weights
+    display: Display
+    started: float
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def learning_rate(self) -> float:
+        """The learning rate of the next step.
+
+        With a time budget the schedule follows whichever is further on, the steps or the clock:
+        a run that is cut off at a high learning rate would lose several points of accuracy.
+        """
+        progress = self.state.step / (self.batches.steps_per_epoch * self.recipe.epochs)
+        if budget := self.recipe.stopping.budget_seconds:
+            progress = max(progress, min(1.0, self.seconds() / budget))
+        peak = self.recipe.optimizer.learning_rate
+        return peak * learning_rate_share(self.recipe.schedule, progress)
+
+
+def restore_state(run: Run, model: "keras.Model") -> tuple[TrainingState, Weights]:
+    """Set the model to the run's last sound checkpoint.
+
+    Returns:
+        The training state, and the weights of the best epoch; those of a run that has not begun
+        where there is no checkpoint.
+
+    Raises:
+        InputError: there are checkpoints, and none is sound.
+    """
+    restored = restore_checkpoint(run.checkpoints_path, model)
+    if restored is None:
+        return TrainingState(), {}
+    values, best_weights = restored
+    try:
+        return TypeAdapter(TrainingState).validate_python(values), best_weights
+    except ValidationError as error:
+        raise InputError(f"{run.checkpoints_path} holds no training state: {error}") from error
+
+
+def run_epochs(job: Job) -> None:
+    """Train until something ends it.
+
+    Raises:
+        JobError: it was interrupted, the loss or a weight is no number, or a file cannot be
+            written. The checkpoints that are there are kept.
+    """
+    state, steps_per_epoch = job.state, job.batches.steps_per_epoch
+    with Interruption() as interruption, job.display.training(job.recipe, steps_per_epoch):
+        while not state.stopped:
+            _train_epoch(job, interruption)
+            if not interruption.requested or state.step % steps_per_epoch == 0:
+                _end_epoch(job)
+            _save(job)
+            if interruption.requested and not state.stopped:
+                raise JobError(f"interrupted after {state.step} steps")
+
+
+def _save(job: Job) -> None:
+    state = job.state
+    state.seconds = job.seconds()
+    save_checkpoint(
+        job.run.checkpoints_path, job.model, state.step, asdict(state), job.best_weights
+    )
+
+
+def _train_epoch(job: Job, interruption: Interruption) -> None:
+    """Take the steps that are left of the epoch, until they or the patience of the user end."""
+    state, model = job.state, job.model
+    epoch, first_step = divmod(state.step, job.batches.steps_per_epoch)
+    saved = time.monotonic()
+    for images, labels in job.batches.epoch(epoch, first_step):
+        rate = job.learning_rate()
+        model.optimizer.learning_rate = rate
+        values = model.train_on_batch(
+            images,
+            job.one_hot[labels],
+            sample_weight=job.batches.weights(labels),
+            return_dict=True,
+        )
+        _require_finite(values, job)
+        for name, value in values.items():
+            state.sums[name] = state.sums.get(name, 0.0) + float(value)
+        state.step += 1
+        job.display.step(state.step, values, rate, len(images))
+        if interruption.requested or _budget_is_spent(job):
+            return
+        within_epoch = state.step % job.batches.steps_per_epoch > 0
+        if within_epoch and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            _save(job)
+            saved = time.monotonic()
+
+
+def _end_epoch(job: Job) -> None:
+    """Measure the validation images, add a row to the history, and see whether the run is over."""
+    state, recipe = job.state, job.recipe
+    steps_per_epoch = job.batches.steps_per_epoch
+    epoch = math.ceil(state.step / steps_per_epoch)
+    steps = state.step - (epoch - 1) * steps_per_epoch
+    seconds_before = state.history[-1]["seconds"] if state.history else 0.0
+    row: dict[str, int | float] = {"epoch": epoch, "step": state.step}
+    row["learning_rate"] = float(job.model.optimizer.learning_rate)
+    row |= {name: total / steps for name, total in state.sums.items()}
+    row["images_per_second"] = steps * job.batches.size / (job.seconds() - seconds_before)
+    row |= {f"validation_{name}": value for name, value in _validate(job).items()}
+    row["seconds"] = job.seconds()
+    state.history.append(row)
+    state.sums = {}
+    job.run.write_history(state.history)
+    job.display.epoch(row)
+
+    accuracy = row.get("validation_accuracy", 0.0)
+    if accuracy > state.best_accuracy:
+        state.best_accuracy, state.best_epoch = accuracy, epoch
+        if recipe.stopping.patience:
+            job.best_weights.update(weights_of(job.model))
+    state.stopped = _reason_to_stop(job, epoch, accuracy)
+
+
+def _validate(job: Job) -> dict[str, float]:
+    """The mean of each metric over the validation images; empty where there are none."""
+    totals: dict[str, float] = {}
+    for start in range(0, len(job.validation), PREDICTION_BATCH):
+        images = job.validation.images[start : start + PREDICTION_BATCH]
+        labels = job.one_hot[job.validation.labels[start : start + PREDICTION_BATCH]]
+        for name, value in job.model.test_on_batch(images, labels, return_dict=True).items():
+            totals[name] = totals.get(name, 0.0) + float(value) * len(images)
+    return {name: total / len(job.validation) for name, total in totals.items()}
+
+
+def _reason_to_stop(job: Job, epoch: int, accuracy: float) -> str:
+    """Why the run is over after this epoch, in words; empty if it is not."""
+    stopping, state = job.recipe.stopping, job.state
+    if stopping.until_accuracy and accuracy >= stopping.until_accuracy:
+        return (
+            f"reached the desired validation accuracy of {stopping.until_accuracy:.1%} in epoch "
+            f"{epoch}, with {accuracy:.1%}"
+        )
+    if _budget_is_spent(job):
+        return f"spent the time budget of {stopping.budget_seconds:g} s in epoch {epoch}"
+    if stopping.patience and epoch - state.best_epoch >= stopping.patience:
+        return (
+            f"stopped early in epoch {epoch}: no better validation accuracy than "
+            f"{state.best_accuracy:.1%}, of epoch {state.best_epoch}, in {stopping.patience} epochs"
+        )
+    if epoch >= job.recipe.epochs:
+        return f"finished all {epoch} epochs"
+    return ""
+
+
+def _budget_is_spent(job: Job) -> bool:
+    budget = job.recipe.stopping.budget_seconds
+    return bool(budget) and job.seconds() >= budget
+
+
+def _require_finite(values: Mapping[str, float], job: Job) -> None:
+    if not math.isfinite(values["loss"]):
+        raise JobError(
+            f"the loss became {values['loss']} in step {job.state.step + 1}; lower "
+            f"optimizer.learning_rate (now {job.recipe.optimizer.learning_rate:g}) with --set"
+        )
