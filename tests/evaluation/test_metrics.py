@@ -98,9 +98,11 @@ def test_ties_do_not_count_as_found() -> None:
     assert evaluate(even).top_k_accuracy == 0  # top 3 of 4
 
 
-def test_a_class_without_images_counts_as_zero() -> None:
+def test_a_class_without_images_has_no_scores_and_counts_as_zero() -> None:
     evaluation = evaluate(make([[0.9, 0.1, 0.0]], [0]))
-    assert evaluation.classes[2].support == 0
+    without = evaluation.to_dict()["classes"][2]
+    assert without["support"] == 0
+    assert [without[name] for name in ("precision", "recall", "f1", "f1_low")] == [None] * 4
     assert evaluation.macro_average.recall == pytest.approx(1 / 3)
 
 

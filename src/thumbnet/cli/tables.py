@@ -46,7 +46,10 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
     )
     classes = _table("class", "precision", "recall", "F1", "95% interval of F1", "images")
     for row in class_rows(evaluation):
-        figures = [f"{row[name]:.4f}" for name in ("precision", "recall", "f1")]
+        figures = [
+            "none" if row[name] is None else f"{row[name]:.4f}"
+            for name in ("precision", "recall", "f1")
+        ]
         interval = "–" if row["f1_low"] is None else f"{row['f1_low']:.3f} to {row['f1_high']:.3f}"
         classes.add_row(_literal(row["name"]), *figures, interval, f"{row['support']:,}")
     console.print(classes)
@@ -57,7 +60,7 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
 def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """A row for each class, then the macro and the weighted average."""
     rows = (*evaluation.classes, evaluation.macro_average, evaluation.weighted_average)
-    return [asdict(row) for row in rows]
+    return [row.to_dict() for row in rows]
 
 
 def print_comparison(runs: Sequence[Run]) -> None:

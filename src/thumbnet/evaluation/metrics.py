@@ -32,6 +32,13 @@ class ClassScores:
     f1_low: float | None = None
     f1_high: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None for what cannot be known without an image of the class."""
+        values = asdict(self)
+        if self.support == 0:
+            values |= {"precision": None, "recall": None, "f1": None}
+        return values
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -69,15 +76,15 @@ class Evaluation:
         """Plain values for JSON."""
         values = asdict(self)
         values["confusion"] = self.confusion.tolist()
-        values["classes"] = [asdict(scores) for scores in self.classes]
+        values["classes"] = [scores.to_dict() for scores in self.classes]
         return values
 
 
 def evaluate(predictions: Predictions) -> Evaluation:
     """Compute every metric of one set of predictions.
 
-    Precision and F1 of a class that is never predicted count as 0, as in scikit-learn's
-    classification report.
+    Precision and F1 of a class that is never predicted, and all scores of one without images,
+    count as 0 in the averages, as in scikit-learn's classification report.
 
     Raises:
         InputError: there is no prediction.

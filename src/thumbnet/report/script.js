@@ -22,7 +22,8 @@ for (const head of document.querySelectorAll("table.sortable th[data-column]")) 
   button.addEventListener("click", () => {
     const body = head.closest("table").tBodies[0];
     const text = (row) => row.cells[column].textContent.trim();
-    const number = (row) => Number(text(row).replaceAll(",", ""));
+    // The first number of a cell: "63.2%", "p < 0.001", "+21.0 (20.1 to 22.1)"; none comes last.
+    const number = (row) => Number(text(row).replaceAll(",", "").replace("−", "-").match(/-?\d+\.?\d*/)?.[0] ?? -Infinity);
     // Numbers begin with the highest, names with A.
     const start = head.classList.contains("number") ? "descending" : "ascending";
     const turned = start === "ascending" ? "descending" : "ascending";

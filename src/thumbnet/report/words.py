@@ -134,7 +134,8 @@ def top_confusions(result: Result, count: int) -> list[tuple[str, str, int, int]
 
 def class_sentence(result: Result) -> str:
     """Which classes the run knows best and least."""
-    ranked = sorted(result.evaluation.classes, key=lambda scores: -scores.f1)
+    known = [scores for scores in result.evaluation.classes if scores.support]
+    ranked = sorted(known, key=lambda scores: -scores.f1)
     best, worst = ranked[0], ranked[-1]
     return (
         f"Best at {best.name} (F1 {best.f1:.3f}), worst at {worst.name} ({worst.f1:.3f}); the mean "
