@@ -34,11 +34,16 @@ def test_recomputing_gives_the_same_files(copied: Run) -> None:
 
 def test_recomputing_mends_a_figure_that_was_tampered_with(copied: Run) -> None:
     right = copied.metrics()
-    copied.write_metrics(right | {"accuracy": 0.99, "calibration": {"temperature": -1}})
-    with pytest.raises(InputError, match="the temperature is -1"):
-        copied.temperature()
+    copied.write_metrics(right | {"accuracy": 0.99})
     assert recompute(copied) == right
     assert copied.metrics() == right
+
+
+def test_a_temperature_that_cannot_be_is_refused(copied: Run) -> None:
+    calibration = copied.metrics()["calibration"] | {"temperature": -1}
+    copied.write_metrics(copied.metrics() | {"calibration": calibration})
+    with pytest.raises(InputError, match=r"calibration.temperature: Input should be greater than"):
+        copied.temperature()
 
 
 def test_without_a_validation_split_nothing_is_calibrated(

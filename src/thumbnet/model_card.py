@@ -11,7 +11,7 @@ import jinja2
 
 from thumbnet.atomic import write_text
 from thumbnet.errors import InputError
-from thumbnet.run import Run, read_json_if_there
+from thumbnet.run import Run
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.j2"
 
@@ -39,8 +39,8 @@ def write_model_card(run: Run) -> Path:
             recipe=run.recipe(),
             environment=recorded,
             digests=(recorded.get("data") or {}).get("digests") or {},
-            robustness=read_json_if_there(run.robustness_path) or {},
-            audit=read_json_if_there(run.audit_path),
+            robustness=run.robustness() or {},
+            audit=run.audit(),
         )
     except jinja2.UndefinedError as error:
         raise InputError(

@@ -69,6 +69,38 @@ class EnvironmentRecord(TypedDict, total=False):
 
 
 @_checked
+class ScoresRecord(TypedDict):
+    """What judges probabilities."""
+
+    log_loss: Amount
+    expected_calibration_error: Share
+    brier_score: Amount
+
+
+@_checked
+class RejectionRecord(TypedDict):
+    """What is left unanswered, and how often the rest is right."""
+
+    rejected: Share
+    threshold: Share | None
+    accuracy: Share | None
+
+
+@_checked
+class CalibrationRecord(TypedDict):
+    """How the temperature was fitted, and what it does."""
+
+    temperature: Annotated[float, Field(gt=0)]
+    validation_images: Count
+    reason: Text | None
+    bins: Count
+    before: ScoresRecord
+    after: ScoresRecord | None
+    risk_coverage_area: Share
+    rejection: list[RejectionRecord]
+
+
+@_checked
 class MetricsRecord(TypedDict, total=False):
     """`metrics.json`: every figure of the evaluation and the training."""
 
@@ -89,6 +121,11 @@ class MetricsRecord(TypedDict, total=False):
     top_k_accuracy: Share
     log_loss: Amount
     expected_calibration_error: Share
+    brier_score: Amount
+    calibration: CalibrationRecord
+    label_suspects: Count
+    flop_per_image: Count
+    memory_bytes: Count
     macro_precision: Share
     macro_recall: Share
     macro_f1: Share
@@ -105,6 +142,79 @@ class MetricsRecord(TypedDict, total=False):
     model_sha256: Text
     images_per_second: Amount
     latency_ms: Amount
+
+
+@_checked
+class CorruptionsRecord(TypedDict):
+    """Accuracy under each corruption, at each severity."""
+
+    left_out: dict[Text, Text]
+    accuracy: dict[Text, Annotated[list[Share], Field(min_length=5, max_length=5)]]
+    mean_accuracy: Share
+
+
+@_checked
+class AttackRecord(TypedDict):
+    """Accuracy under one attack."""
+
+    attack: Text
+    radius: Text
+    images: Count
+    accuracy: Share
+
+
+@_checked
+class BenchmarkRecord(TypedDict):
+    """Accuracy on published files."""
+
+    mean_accuracy: Share
+    rows: Annotated[list[dict[Text, Any]], Field(min_length=1)]
+
+
+@_checked
+class RobustnessRecord(TypedDict, total=False):
+    """`robustness.json`: what `thumbnet robustness` measured."""
+
+    images: Count
+    seed: Count
+    clean_accuracy: Share
+    corruptions: CorruptionsRecord
+    changes: dict[Text, Share]
+    attacks: list[AttackRecord]
+    benchmarks: dict[Text, BenchmarkRecord]
+
+
+@_checked
+class AuditRecord(TypedDict):
+    """`audit.json`: what `thumbnet audit` found."""
+
+    test_images: Count
+    near_duplicates: Count
+    identical: Count
+    accuracy: Share | None
+    accuracy_without: Share | None
+
+
+@_checked
+class GalleryRecord(TypedDict):
+    """One explained test image."""
+
+    image: Count
+    kind: Text
+    label: Text
+    predicted: Text
+    confidence: Share
+
+
+@_checked
+class ExplanationsRecord(TypedDict):
+    """`explanations.json`: what the pictures of `thumbnet explain` show."""
+
+    gallery: list[GalleryRecord]
+    grad_cam_reason: Text | None
+    first_layer_reason: Text | None
+    projected_images: Count
+    projected_variance: Share
 
 
 class Record(dict[str, Any]):

@@ -31,9 +31,12 @@ from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.recipe import Recipe
 from thumbnet.records import (
+    AuditRecord,
     EnvironmentRecord,
+    ExplanationsRecord,
     MetricsRecord,
     Record,
+    RobustnessRecord,
     read_bounded_text,
     read_record,
 )
@@ -247,19 +250,25 @@ class Run:
             return None
         return Predictions.load(self.validation_predictions_path)
 
+    def robustness(self) -> dict[str, Any] | None:
+        """What `thumbnet robustness` found; None where it was not run."""
+        return _read_if_there(self.robustness_path, RobustnessRecord)
+
+    def audit(self) -> dict[str, Any] | None:
+        """What `thumbnet audit` found; None where it was not run."""
+        return _read_if_there(self.audit_path, AuditRecord)
+
+    def explanations(self) -> dict[str, Any] | None:
+        """What `thumbnet explain` found; None where it was not run."""
+        return _read_if_there(self.explanations_path / "explanations.json", ExplanationsRecord)
+
     def temperature(self) -> float:
         """What to divide logits by to get calibrated probabilities; 1 where none was fitted.
 
         Raises:
             InputError: the run has not finished, or the file is damaged.
         """
-        calibration = self.metrics().get("calibration") or {}
-        temperature = calibration.get("temperature", 1.0) if isinstance(calibration, dict) else None
-        if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-            raise InputError(
-                f"{self.metrics_path} is damaged: the temperature is {temperature!r}; write it "
-                f"anew with `thumbnet evaluate {self.path} --recompute`"
-            )
+        temperature = self.metrics().get("calibration", {}).get("temperature", 1.0)
         return float(temperature)
 
     def history(self) -> list[dict[str, float]]:
@@ -292,6 +301,5 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_json_if_there(path: Path) -> dict[str, Any] | None:
-    """What a JSON file of a run holds; None where that step has not been taken."""
-    return read_record(path, dict[str, Any]) if path.is_file() else None
+def _read_if_there(path: Path, schema: Any) -> dict[str, Any] | None:
+    return read_record(path, schema) if path.is_file() else None

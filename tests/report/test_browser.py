@@ -59,8 +59,9 @@ const look = (frame) => {
   const before = ground();
   page.getElementById("theme").click();
   const after = ground();
-  const f1 = [...page.querySelectorAll(".sortable th button")].find((b) => b.textContent === "F1");
-  const rows = () => [...page.querySelectorAll(".sortable tbody tr")];
+  const classes = page.querySelector(".sortable");
+  const f1 = [...classes.querySelectorAll("th button")].find((b) => b.textContent === "F1");
+  const rows = () => [...classes.querySelectorAll("tbody tr")];
   const column = () => rows().map((row) => Number(row.cells[4].textContent));
   f1.click();
   const falling = column();

@@ -23,6 +23,7 @@ from thumbnet.interpretation.attribution import (
     grad_cam,
     integrated_gradients,
 )
+from thumbnet.npz import read_npz
 from thumbnet.run import Run
 
 EACH = 4  # images of each kind in the gallery
@@ -181,10 +182,15 @@ def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
     """
     path = run.explanations_path / "explanations.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
-        raise InputError(f"{path} cannot be read: {error}; run `thumbnet explain` again") from error
+        arrays = read_npz(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; run `thumbnet explain {run.path}` again") from error
+    if missing := {"integrated_gradients", "points", "point_labels"} - arrays.keys():
+        raise InputError(
+            f"{path} is damaged: it holds no {', '.join(sorted(missing))}; run "
+            f"`thumbnet explain {run.path}` again"
+        )
+    return arrays
 
 
 def _draw(total: int, count: int) -> Int64Array:

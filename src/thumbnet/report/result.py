@@ -18,7 +18,7 @@ from thumbnet.evaluation.metrics import Evaluation, evaluate
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import SERIES
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run, read_json_if_there
+from thumbnet.run import Run
 
 _NEEDED = (
     "architecture",
@@ -144,9 +144,9 @@ def _read(run: Run, name: str, slot: int) -> Result:
         predictions=predictions,
         evaluation=evaluate(predictions),
         calibrated=at_temperature(predictions, run.temperature()),
-        robustness=read_json_if_there(run.robustness_path),
-        audit=read_json_if_there(run.audit_path),
-        explanations=read_json_if_there(run.explanations_path / "explanations.json"),
+        robustness=run.robustness(),
+        audit=run.audit(),
+        explanations=run.explanations(),
     )
 
 

@@ -16,7 +16,7 @@ from thumbnet.figures.trust import corruption_chart
 from thumbnet.robustness.attacks import PGD_STEPS, fgsm_accuracy, pgd_accuracy
 from thumbnet.robustness.benchmarks import BenchmarkPart
 from thumbnet.robustness.corruptions import BENCHMARK, EXTRA, LEFT_OUT, SEVERITIES, corrupt
-from thumbnet.run import Run, read_json_if_there, write_table
+from thumbnet.run import Run, write_table
 
 IMAGES = 1_000
 ATTACKED = 500
@@ -107,7 +107,7 @@ def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) 
         }
         for name, each in rows.items()
     }
-    before = (read_json_if_there(run.robustness_path) or {}).get("benchmarks", {})
+    before = (run.robustness() or {}).get("benchmarks", {})
     return _write(run, {"benchmarks": before | benchmarks})
 
 
@@ -165,7 +165,7 @@ def _share(right: int, images: int) -> dict[str, Any]:
 
 
 def _write(run: Run, found: dict[str, Any]) -> dict[str, Any]:
-    values = (read_json_if_there(run.robustness_path) or {}) | found
+    values = (run.robustness() or {}) | found
     write_json(run.robustness_path, values)
     if corruptions := values.get("corruptions"):
         rows = [
