@@ -174,12 +174,18 @@ _COMPARED: dict[str, Callable[[dict[str, Any]], str]] = {
     "macro F1": lambda m: f"{m['macro_f1']:.4f}",
     "log loss": lambda m: f"{m['log_loss']:.4f}",
     "calibration error": lambda m: f"{m['expected_calibration_error']:.4f}",
+    "… calibrated": lambda m: _calibrated_error(m),
     "parameters": lambda m: f"{m['parameters']:,}",
     "model file": lambda m: f"{m['model_bytes'] / 1e6:.1f} MB",
     "training": lambda m: f"{m['train_seconds']:.0f} s",
     "prediction": lambda m: f"{m['images_per_second']:,.0f} images/s",
     "one image": lambda m: f"{m['latency_ms']:.1f} ms",
 }
+
+
+def _calibrated_error(metrics: dict[str, Any]) -> str:
+    after = metrics["calibration"]["after"]
+    return "none" if after is None else f"{after['expected_calibration_error']:.4f}"
 
 
 def _describe_pair(pair: PairComparison) -> str:
