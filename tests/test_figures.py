@@ -15,13 +15,14 @@ from thumbnet.data.dataset import Dataset, UInt8Array
 from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.calibration import expected_calibration_error
 from thumbnet.evaluation.metrics import evaluate
+from thumbnet.evaluation.mistakes import most_confident_mistakes
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures import (
     class_f1_chart,
     confusion_chart,
     image_grid,
     learning_curve,
-    mistakes_grid,
+    predicted_grid,
     reliability_chart,
     samples_grid,
     save_figure,
@@ -151,15 +152,12 @@ def test_image_grid_refuses_what_makes_no_grid(sample: Dataset) -> None:
 
 def test_grids_show_the_images_that_were_predicted(small: Dataset) -> None:
     predictions = predictions_of(images=len(small.test))
-    mistakes = mistakes_grid(predictions, small.test, count=3)
+    mistakes = predicted_grid(predictions, small.test, most_confident_mistakes(predictions, 3))
     samples = samples_grid(predictions, small.test, count=4)
 
-    assert mistakes is not None
     surest = int((predictions.confidence * ~predictions.correct).argmax())
     assert np.array_equal(drawn_images(mistakes)[0], small.test.images[surest])
     assert len(drawn_images(samples)) == 4
-    right = Predictions(np.eye(2, dtype=np.float32), np.arange(2), np.arange(2), ("a", "b"))
-    assert mistakes_grid(right, small.test) is None
 
 
 @given(st.text(max_size=60))

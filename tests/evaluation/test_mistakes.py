@@ -1,6 +1,7 @@
 import numpy as np
 
 from thumbnet.evaluation.mistakes import (
+    confused_examples,
     confused_pairs,
     image_rows,
     least_certain_right,
@@ -49,3 +50,16 @@ def test_rows_name_images_by_their_ids() -> None:
         "images": 1,
         "share_of_class": 1 / 3,
     }
+
+
+def test_examples_come_pair_by_pair_the_surest_first() -> None:
+    answers = Predictions(
+        np.array([[0.2, 0.7, 0.1], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9], [0.9, 0.1, 0.0]], "f4"),
+        np.zeros(4, np.int64),
+        np.arange(4),
+        ("a", "b", "c"),
+    )
+    assert confused_examples(answers, 10).tolist() == [1, 0, 2]
+    assert confused_examples(answers, 10, per_pair=1).tolist() == [1, 2]
+    assert confused_examples(answers, 2).tolist() == [1, 0]
+    assert confused_examples(ANSWERS, 0).tolist() == []

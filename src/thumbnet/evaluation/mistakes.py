@@ -67,6 +67,26 @@ def confused_pairs(predictions: Predictions) -> list[dict[str, Any]]:
     ]
 
 
+def confused_examples(predictions: Predictions, count: int, per_pair: int = 6) -> Int64Array:
+    """Positions of images of the most confused pairs: of each pair its surest ones, pair by pair.
+
+    Args:
+        predictions: of images.
+        count: how many images at most.
+        per_pair: how many of one pair at most.
+    """
+    predicted, names = predictions.predicted, predictions.class_names
+    wrong = most_confident_mistakes(predictions, len(predictions))
+    chosen: list[int] = []
+    for pair in confused_pairs(predictions):
+        true, other = names.index(pair["true"]), names.index(pair["predicted"])
+        of_pair = wrong[(predictions.labels[wrong] == true) & (predicted[wrong] == other)]
+        chosen += of_pair[:per_pair].tolist()
+        if len(chosen) >= count:
+            break
+    return np.array(chosen[:count], np.int64)
+
+
 def image_rows(predictions: Predictions, positions: Int64Array) -> list[dict[str, Any]]:
     """What was said of some images, as rows of a table; `image` is the id in the data set."""
     names, predicted = predictions.class_names, predictions.predicted

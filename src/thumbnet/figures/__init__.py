@@ -3,6 +3,7 @@
 from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.mistakes import (
+    confused_examples,
     least_certain_right,
     likely_label_errors,
     most_confident_mistakes,
@@ -13,7 +14,7 @@ from thumbnet.figures.charts import (
     learning_curve,
     reliability_chart,
 )
-from thumbnet.figures.grids import image_grid, mistakes_grid, predicted_grid, samples_grid
+from thumbnet.figures.grids import image_grid, predicted_grid, samples_grid
 from thumbnet.figures.style import save_figure
 from thumbnet.run import Run
 
@@ -22,7 +23,7 @@ __all__ = [
     "confusion_chart",
     "image_grid",
     "learning_curve",
-    "mistakes_grid",
+    "predicted_grid",
     "reliability_chart",
     "samples_grid",
     "save_figure",
@@ -58,6 +59,7 @@ def write_figures(run: Run, dataset: Dataset | None) -> None:
         figures["samples.png"] = samples_grid(predictions, dataset.test)
         chosen = {
             "mistakes.png": most_confident_mistakes(predictions, GRID),
+            "confused_pairs.png": confused_examples(predictions, GRID),
             "uncertain.png": least_certain_right(predictions, GRID),
             "label_suspects.png": likely_label_errors(predictions)[:GRID],
         }

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.errors import InputError
-from thumbnet.evaluation.mistakes import most_confident_mistakes
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import DPI, label, style
 
@@ -55,12 +54,6 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
         axes.text(left + 0.5, top + tall + 0.05, shown, ha="center", va="top", fontsize=8)
     axes.set(xlim=(0, columns * cell_width), ylim=(rows * cell_height, 0))
     return figure
-
-
-def mistakes_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure | None:
-    """The wrong predictions with the highest confidence; None where everything is right."""
-    positions = most_confident_mistakes(predictions, count)
-    return predicted_grid(predictions, test, positions) if len(positions) else None
 
 
 def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure:

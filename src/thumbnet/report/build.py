@@ -246,6 +246,7 @@ def _images(
     test, best = dataset.test, _ranked(results)[0]
     return {
         "mistakes": [pictures.mistakes(result, test, MISTAKES) for result in results],
+        "confused": [pictures.confused(result, test, 2 * EXAMPLES) for result in results],
         "uncertain": [pictures.uncertain(result, test, EXAMPLES) for result in results],
         "suspects": [pictures.label_suspects(result, test, EXAMPLES) for result in results],
         "why": [pictures.reasons(result, test) for result in results],

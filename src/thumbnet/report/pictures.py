@@ -10,14 +10,17 @@ import numpy as np
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages, UInt8Array
+from thumbnet.errors import InputError
 from thumbnet.evaluation.comparison import PairComparison
 from thumbnet.evaluation.mistakes import (
+    confused_examples,
     least_certain_right,
     likely_label_errors,
     most_confident_mistakes,
 )
 from thumbnet.figures.grids import sample_positions
 from thumbnet.interpretation.explain import load_arrays
+from thumbnet.records import read_bounded_text
 from thumbnet.report.result import Result
 
 LONGEST_SIDE = 64  # pixels; keeps the file small when images are not
@@ -57,6 +60,11 @@ class Picture:
 def mistakes(result: Result, test: LabelledImages, count: int) -> list[Picture]:
     """The images on which the run is wrong with the highest confidence."""
     return _pictures([result], test, most_confident_mistakes(result.predictions, count))
+
+
+def confused(result: Result, test: LabelledImages, count: int) -> list[Picture]:
+    """The surest images of the most confused pairs of classes, pair by pair."""
+    return _pictures([result], test, confused_examples(result.predictions, count))
 
 
 def uncertain(result: Result, test: LabelledImages, count: int) -> list[Picture]:
@@ -153,17 +161,21 @@ def duplicates(
     if audited is None:
         return None
     path = audited.run.path / "near_duplicates.csv"
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
-    return [
-        (
-            rows[i],
-            data_uri(dataset.test.images[int(rows[i]["test_image"])]),
-            data_uri(dataset.train.images[int(rows[i]["train_image"])]),
-        )
-        for i in chosen
-    ]
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_bounded_text(path))))
+        chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
+        return [
+            (
+                rows[i],
+                data_uri(dataset.test.images[int(rows[i]["test_image"])]),
+                data_uri(dataset.train.images[int(rows[i]["train_image"])]),
+            )
+            for i in chosen
+        ]
+    except (OSError, csv.Error, KeyError, IndexError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is missing or damaged; run `thumbnet audit {audited.run.path}` again"
+        ) from error
 
 
 def samples(results: Sequence[Result], test: LabelledImages, count: int) -> list[Picture]:
