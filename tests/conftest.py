@@ -1,5 +1,6 @@
 """Fixtures that several test files share: real images, a trained run, runs made of numbers."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from thumbnet.recipe import Recipe
 from thumbnet.run import Run
 
 MakeRun = Callable[..., Run]
+
+# A job that a script starts in the background ignores Ctrl-C, and so would the processes that
+# tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

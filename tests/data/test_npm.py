@@ -99,7 +99,9 @@ def test_an_npm_that_drips_is_ended(
 
 
 def test_ctrl_c_ends_npm_too(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_npm_on_path(f'echo $$ > "{tmp_path}/pid"; sleep 60', tmp_path / "bin", monkeypatch)
+    # It says who it is when the caller has begun to wait for it.
+    script = f'sleep 0.5; echo $$ > "{tmp_path}/pid"; sleep 60'
+    put_npm_on_path(script, tmp_path / "bin", monkeypatch)
 
     def interrupt() -> None:
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_bytes():
