@@ -204,11 +204,14 @@ def test_write_figures(tmp_path: Path, small: Dataset) -> None:
     write_figures(run, small)
     assert {path.name for path in run.figures_path.iterdir()} == {
         "class_f1.svg",
+        "confused_pairs.png",
         "confusion.svg",
         "confusion_normalised.svg",
+        "label_suspects.png",
         "learning_accuracy.svg",
         "learning_loss.svg",
         "mistakes.png",
         "reliability.svg",
         "samples.png",
+        "uncertain.png",
     }

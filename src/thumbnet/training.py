@@ -130,8 +130,8 @@ def resume(
         if settings:
             recipe = recipe.override(settings)
             run.change_recipe(recipe, settings)
-        remove_leftovers(run.path)
-        remove_leftovers(run.checkpoints_path)
+        for directory in (run.path, run.checkpoints_path, run.figures_path):
+            remove_leftovers(directory)
         return _train(run, recipe, dataset, _prepare(recipe, dataset, display), display)
 
 
