@@ -16,7 +16,7 @@ demo: setup ## Train an ANN and a CNN on CIFAR-10, compare them, write a report 
 	$(BIN)/thumbnet run
 
 test: setup ## Run the tests, with coverage.
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: setup ## Lint, format and type checks.
 	$(BIN)/ruff check
