@@ -1,21 +1,39 @@
 """What recipes reach, over several seeds: a table of validation and test figures.
 
     .venv/bin/python benchmarks/recipes.py ann cnn --seeds 0 1 2
+    .venv/bin/python benchmarks/recipes.py fast --seeds 0 1 2 --validation 0 --keep runs/speed
     .venv/bin/python benchmarks/recipes.py cnn --try benchmarks/cnn_variants.toml
 
 With `--try`, one row for each table of overrides in the file; such rows are for choosing, and
-show the validation split alone.
+show the validation split alone. With `--keep`, the runs stay there, and one that is there
+already is finished rather than made again.
+
+The cost is in sgemm-TFLOP: seconds of training times the rate at which the machine multiplied
+large matrices just before. `of sgemm` is the arithmetic of the training as a share of that.
 """
 
 import argparse
 import statistics
 import tempfile
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from thumbnet import Recipe, load_cifar10, train
+from thumbnet import Recipe, load_cifar10, resume, train
+from thumbnet.run import Run
 from thumbnet.runtime import describe_environment
+
+FIGURES: list[tuple[str, Callable[[dict[str, Any]], float | None]]] = [
+    ("validation accuracy", lambda run: run["validation_accuracy"]),
+    ("seconds", lambda run: run["train_seconds"]),
+    ("sgemm-TFLOP", lambda run: run["sgemm_tflop"]),
+    ("of sgemm", lambda run: run["train_flops"] / 1e12 / run["sgemm_tflop"]),
+    ("test accuracy", lambda run: run["accuracy"]),
+    ("with test-time augmentation", lambda run: run.get("accuracy_tta")),
+    ("macro F1", lambda run: run["macro_f1"]),
+    ("log loss", lambda run: run["log_loss"]),
+]
 
 
 def main() -> None:
@@ -23,24 +41,26 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--try", dest="variants", type=Path, help="TOML tables of overrides")
+    parser.add_argument("--validation", type=float, help="share held out; 0 for none")
+    parser.add_argument("--keep", type=Path, help="directory for the runs")
     arguments = parser.parse_args()
     dataset = load_cifar10()
     here = describe_environment()
     print(f"{dataset.source}; {here['processor']}, {here['threads']} threads; {here['versions']}")
     print(f"commit {here['git_revision']}\n")
 
-    columns = ["recipe", "seeds", "validation accuracy"]
-    if not arguments.variants:
-        columns += ["seconds", "test accuracy", "macro F1", "log loss"]
-    print("| " + " | ".join(columns) + " |")
-    print("|" + " --- |" * len(columns))
+    figures = FIGURES if not arguments.variants else FIGURES[:1]
+    print("| recipe | seeds | trained on | " + " | ".join(title for title, _ in figures) + " |")
+    print("|" + " --- |" * (3 + len(figures)))
+    overrides = {} if arguments.validation is None else {"validation": arguments.validation}
     for name, recipe in _recipes(arguments.recipes, arguments.variants):
-        runs = [_measure(recipe.override({"seed": seed}), dataset) for seed in arguments.seeds]
-        keys = ["validation_accuracy"]
-        if not arguments.variants:
-            keys += ["train_seconds", "accuracy", "macro_f1", "log_loss"]
-        cells = [_mean_and_deviation([run[key] for run in runs]) for key in keys]
-        print(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |", flush=True)
+        runs = [
+            _measure(recipe.override(overrides | {"seed": seed}), dataset, arguments.keep)
+            for seed in arguments.seeds
+        ]
+        cells = [_mean_and_deviation([value(run) for run in runs]) for _, value in figures]
+        images = f"{runs[0]['train_images']:,}"
+        print(f"| {name} | {len(runs)} | {images} | " + " | ".join(cells) + " |", flush=True)
 
 
 def _recipes(names: list[str], variants: Path | None) -> list[tuple[str, Recipe]]:
@@ -55,18 +75,22 @@ def _recipes(names: list[str], variants: Path | None) -> list[tuple[str, Recipe]
     ]
 
 
-def _measure(recipe: Recipe, dataset: Any) -> dict[str, Any]:
+def _measure(recipe: Recipe, dataset: Any, keep: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
-        return train(recipe, dataset, Path(directory) / "run").metrics()
+        path = (keep or Path(directory)) / f"{recipe.name}-{recipe.seed}"
+        run = train(recipe, dataset, path) if Run.is_free(path) else resume(path, dataset)
+        return run.metrics()
 
 
-def _mean_and_deviation(values: list[float]) -> str:
-    mean = statistics.mean(values)
-    figure = f"{mean:.1f}" if mean > 10 else f"{mean:.4f}"
-    if len(values) == 1:
-        return figure
-    deviation = statistics.stdev(values)
-    return f"{figure} ± {deviation:.1f}" if mean > 10 else f"{figure} ± {deviation:.4f}"
+def _mean_and_deviation(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "–"
+    mean = statistics.mean(known)
+    digits = 1 if mean > 10 else 4
+    if len(known) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {statistics.stdev(known):.{digits}f}"
 
 
 if __name__ == "__main__":

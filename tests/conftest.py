@@ -1,7 +1,7 @@
 """Fixtures that several test files share: real images, a trained run, runs made of numbers."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,14 @@ def _cache_of_its_own(
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("THUMBNET_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_measuring_of_the_machine() -> Iterator[None]:
+    """Each training measures the machine for seconds, which no test but its own is about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thumbnet.training.sgemm_gflops", lambda: 100.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_cutout_changes_one_square_of_its_size(small: Dataset) -> None:
 
 def test_what_does_not_fill_a_batch_sits_out(small: Dataset) -> None:
     batches = Batches(small.train, 150, PLAIN, seed=0)
-    assert batches.steps_per_epoch == 2
+    assert batches.steps(0) == 2
     assert [len(labels) for _, labels in batches.epoch(0)] == [150, 150]
 
 
@@ -109,12 +109,15 @@ def test_the_images_themselves_are_not_changed(small: Dataset, augmentation: Aug
     flip=st.sampled_from(["none", "random", "alternating"]),
     shift=st.integers(0, 3),
     cutout=st.sampled_from([0, 5]),
+    scale=st.sampled_from([1.0, 0.75]),
     epoch=st.integers(0, 2),
 )
 def test_images_in_a_file_make_the_same_batches(
-    small: Dataset, flip: str, shift: int, cutout: int, epoch: int
+    small: Dataset, flip: str, shift: int, cutout: int, scale: float, epoch: int
 ) -> None:
-    augmentation = Augmentation.model_validate({"flip": flip, "shift": shift, "cutout": cutout})
+    augmentation = Augmentation.model_validate(
+        {"flip": flip, "shift": shift, "cutout": cutout, "scales": [scale]}
+    )
     rows = np.random.default_rng(0).permutation(len(small.train))
     images = cast("UInt8Array", StoredImages(small.train.images, rows))
     stored = LabelledImages(images, small.train.labels[rows])
@@ -126,6 +129,54 @@ def test_images_in_a_file_make_the_same_batches(
     ):
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "scales", "sizes"),
+    [
+        (4, (0.5, 0.75, 1.0, 1.0), [16, 24, 32, 32]),
+        (6, (0.5, 1.0), [16, 16, 16, 32, 32, 32]),
+        (3, (0.5, 0.6, 0.7, 0.8, 1.0), [16, 19, 26]),
+        (2, (1.0,), [32, 32]),
+    ],
+)
+def test_images_grow_over_the_epochs(
+    small: Dataset, epochs: int, scales: tuple[float, ...], sizes: list[int]
+) -> None:
+    augmentation = Augmentation(scales=scales, shift=2, cutout=4)
+    batches = Batches(small.train, 100, augmentation, seed=0, epochs=epochs)
+    for epoch, size in enumerate(sizes):
+        assert batches.image_size(epoch) == (size, size)
+        images, _ = next(batches.epoch(epoch))
+        assert images.shape == (100, size, size, 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(revisit=st.floats(0.2, 1), epochs=st.integers(1, 5), batch_size=st.integers(20, 150))
+def test_steps_and_positions_agree(
+    small: Dataset, revisit: float, epochs: int, batch_size: int
+) -> None:
+    batches = Batches(small.train, batch_size, PLAIN, 0, epochs=epochs, revisit=revisit)
+    expected = [(epoch, step) for epoch in range(epochs) for step in range(batches.steps(epoch))]
+    assert [batches.position(step) for step in range(batches.total_steps)] == expected
+    assert batches.position(batches.total_steps) == (epochs, 0)
+
+
+def test_later_epochs_revisit_the_hardest_images(small: Dataset) -> None:
+    batches = Batches(small.train, 50, PLAIN, seed=0, epochs=3, revisit=0.5)
+    losses = np.random.default_rng(0).random(400).astype(np.float32)
+    first, second, third = (batches.order(epoch, losses) for epoch in range(3))
+    assert sorted(first) == list(range(400))
+    hardest = set(np.argsort(losses)[200:].tolist())
+    assert set(second.tolist()) == set(third.tolist()) == hardest
+    assert second.tolist() != third.tolist()
+    assert [
+        len(list(batches.epoch(epoch, order=order)))
+        for epoch, order in enumerate((first, second, third))
+    ] == [8, 4, 4]
+    images, labels = next(batches.epoch(1, order=second))
+    np.testing.assert_array_equal(labels, small.train.labels[second[:50]])
+    np.testing.assert_array_equal(images, np.asarray(small.train.images)[second[:50]])
 
 
 @pytest.fixture
@@ -140,7 +191,7 @@ def unbalanced(small: Dataset) -> LabelledImages:
 
 def test_sampling_shows_every_class_equally_often(unbalanced: LabelledImages) -> None:
     batches = Batches(unbalanced, 13, PLAIN, seed=2, balance="sampling")
-    assert batches.steps_per_epoch == 4
+    assert batches.steps(0) == 4
     for epoch in (0, 1):
         drawn = list(batches.epoch(epoch))
         labels = np.concatenate([labels for _, labels in drawn])

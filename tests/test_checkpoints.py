@@ -25,7 +25,7 @@ def make_model(width: int = 3, value: float = 1.0) -> Any:
 def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a checkpoint of step 2, of a model whose values are all 2."""
     directory = tmp_path_factory.mktemp("checkpoints")
-    save_checkpoint(directory, make_model(value=2.0), 2, {"step": 2}, {})
+    save_checkpoint(directory, make_model(value=2.0), 2, {"step": 2}, {}, {})
     return (directory / "step-000000002.npz").read_bytes()
 
 
@@ -42,7 +42,7 @@ def values(model: Any) -> set[float]:
 def test_a_checkpoint_restores_all_of_it(tmp_path: Path, model: Any) -> None:
     other = make_model(value=3.0)
     best = weights_of(other)
-    save_checkpoint(tmp_path, make_model(value=2.0), 7, {"step": 7, "note": "ä"}, best)
+    save_checkpoint(tmp_path, make_model(value=2.0), 7, {"step": 7, "note": "ä"}, best, {})
     restored = restore_checkpoint(tmp_path, model)
     assert restored is not None
     assert restored[0] == {"step": 7, "note": "ä"}
@@ -57,7 +57,7 @@ def test_no_checkpoint_is_no_error(tmp_path: Path, model: Any) -> None:
 
 def test_the_last_two_are_kept(tmp_path: Path, model: Any) -> None:
     for step in (1, 20, 300):
-        save_checkpoint(tmp_path, model, step, {}, {})
+        save_checkpoint(tmp_path, model, step, {}, {}, {})
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "step-000000020.npz",
         "step-000000300.npz",
@@ -70,7 +70,7 @@ def test_damage_anywhere_is_seen_and_the_one_before_used(
     tmp_path_factory: pytest.TempPathFactory, written: bytes, model: Any, data: st.DataObject
 ) -> None:
     directory = tmp_path_factory.mktemp("damaged")
-    save_checkpoint(directory, make_like(model, 1.0), 1, {"step": 1}, {})
+    save_checkpoint(directory, make_like(model, 1.0), 1, {"step": 1}, {}, {})
     content = bytearray(written)
     position = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
@@ -102,7 +102,7 @@ def test_if_all_are_damaged_they_are_named(tmp_path: Path, model: Any) -> None:
 def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(
     tmp_path: Path, model: Any
 ) -> None:
-    save_checkpoint(tmp_path, make_model(width=4), 1, {}, {})
+    save_checkpoint(tmp_path, make_model(width=4), 1, {}, {}, {})
     make_like(model, 5.0)
     with pytest.raises(InputError, match=r"belongs to another model: model_0 has shape \(2, 4\)"):
         restore_checkpoint(tmp_path, model)
@@ -110,8 +110,8 @@ def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(
 
 
 def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, model: Any) -> None:
-    save_checkpoint(tmp_path, make_like(model, 1.0), 1, {"step": 1}, {})
+    save_checkpoint(tmp_path, make_like(model, 1.0), 1, {"step": 1}, {}, {})
     model.variables[0].assign(np.full((2, 3), np.nan))
     with pytest.raises(JobError, match=r"NaN or infinite by step 2; lower optimizer.learning_rate"):
-        save_checkpoint(tmp_path, model, 2, {"step": 2}, {})
+        save_checkpoint(tmp_path, model, 2, {"step": 2}, {}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.npz"]

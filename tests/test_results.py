@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.efficiency import count_flop, known_recipes, measure_model
+from thumbnet.efficiency import count_flop, count_training_flop, known_recipes, measure_model
 from thumbnet.errors import InputError
 from thumbnet.model_card import write_model_card
 from thumbnet.progress import SilentDisplay
@@ -100,6 +100,32 @@ def test_flop_are_counted_by_hand() -> None:
     assert count_flop(model) == 2 * (8 * 8 * 3 * 3 * 3 * 4) + 2 * (4 * 4 * 4 * 10)
     # The convolution holds most: its input and its output.
     assert measure_model(model)["memory_bytes"] == 4 * (model.count_params() + 8 * 8 * (3 + 4))
+
+
+def test_training_flop_are_counted_by_hand() -> None:
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(4, 2, trainable=False),
+            layers.Conv2D(8, 3, padding="same"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(8, 3, padding="same"),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(10),
+        ]
+    )
+    for side in (9, 17):
+        inner = side - 1
+        fixed = 2 * inner**2 * 2 * 2 * 3 * 4
+        first = 2 * inner**2 * 3 * 3 * 4 * 8
+        second = 2 * (inner // 2) ** 2 * 3 * 3 * 8 * 8
+        logits = 2 * 8 * 10
+        # Nothing before the first trained layer needs a gradient.
+        expected = fixed + 2 * first + 3 * second + 3 * logits
+        assert count_training_flop(model, (side, side, 3)) == expected
 
 
 def test_the_known_recipes_are_shipped_ones() -> None:

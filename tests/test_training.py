@@ -27,6 +27,9 @@ NAMES_THAT_SCRIPTS_RELY_ON = {
     "test_images",
     "train_images",
     "train_seconds",
+    "train_flops",
+    "sgemm_gflops",
+    "sgemm_tflop",
     "parameters",
     "recipe",
     "data_source",
@@ -308,3 +311,67 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path) -> None:
     )  # fmt: skip
     assert resumed.returncode == 0, resumed.stderr
     assert Run.open(out).metrics()["steps"] > state["step"]
+
+
+@pytest.fixture
+def growing() -> Recipe:
+    """A recipe whose images grow, and whose test images are seen six times."""
+    return Recipe.check(
+        {
+            "name": "growing",
+            "epochs": 2,
+            "batch_size": 100,
+            "validation": 0.0,
+            "test_time_views": 6,
+            "revisit": 0.75,
+            "model": {"architecture": "cnn", "widths": [4, 8]},
+            "augmentation": {"flip": "alternating", "shift": 2, "scales": [0.5, 1.0]},
+        },
+        "test",
+    )
+
+
+def test_smaller_images_cost_less(growing: Recipe, small: Dataset, tmp_path: Path) -> None:
+    growing = growing.override({"revisit": 1.0})
+    whole = growing.override({"augmentation.scales": [1.0], "test_time_views": 1})
+    metrics = {
+        recipe.augmentation.scales: train(
+            recipe, small, tmp_path / f"{len(recipe.augmentation.scales)}", SilentDisplay()
+        ).metrics()
+        for recipe in (growing, whole)
+    }
+    shrunk, full = metrics[(0.5, 1.0)], metrics[(1.0,)]
+    # Half of the images at half the side: a little over a quarter of their cost, without a border.
+    assert 0.6 < shrunk["train_flops"] / full["train_flops"] < 0.63
+    assert shrunk["train_images"] == 400
+    assert shrunk["sgemm_tflop"] == shrunk["train_seconds"] * shrunk["sgemm_gflops"] / 1000
+    assert 0 <= shrunk["accuracy_tta"] <= 1
+    assert "accuracy_tta" not in full
+
+
+def test_a_run_goes_on_with_the_sizes_and_images_it_would_have_seen(
+    growing: Recipe, small: Dataset, tmp_path: Path
+) -> None:
+    growing = growing.override({"deterministic": True, "epochs": 4})
+    alone = train(growing, small, tmp_path / "alone", SilentDisplay())
+    with pytest.raises(JobError, match="interrupted after 8 steps"):  # of 4 and three times 3
+        train(growing, small, tmp_path / "stopped", Interrupting(8))
+    resumed = resume(tmp_path / "stopped", small, SilentDisplay())
+    np.testing.assert_array_equal(
+        alone.predictions().probabilities, resumed.predictions().probabilities
+    )
+
+
+@pytest.mark.parametrize(("architecture", "scale"), [("ann", 0.75), ("cnn", 0.125)])
+def test_sizes_that_the_model_cannot_take_are_refused(
+    growing: Recipe, small: Dataset, tmp_path: Path, architecture: str, scale: float
+) -> None:
+    recipe = growing.override(
+        {
+            "model": {"architecture": architecture, "widths": [8, 8]},
+            "augmentation.scales": [scale, 1.0],
+        }
+    )
+    with pytest.raises(InputError, match=rf"pixels, which this {architecture} cannot take"):
+        train(recipe, small, tmp_path / "run", SilentDisplay())
+    assert not (tmp_path / "run").exists()

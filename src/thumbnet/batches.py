@@ -7,13 +7,14 @@ fed the same.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array, channel_histogram
+from thumbnet.data.resizing import resize
 from thumbnet.data.stored import StoredImages
 from thumbnet.recipe import Augmentation, Balance
 
@@ -36,26 +37,70 @@ class Batches:
     augmentation: Augmentation
     seed: int
     balance: Balance = "none"
+    epochs: int = 1
+    revisit: float = 1.0
+    _frames: dict[tuple[int, int, int], UInt8Array] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def size(self) -> int:
         """Images in each batch: the batch size, or all there are where that is fewer."""
         return min(self.batch_size, len(self.data))
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.data) // self.size
+    def steps(self, epoch: int) -> int:
+        """How many steps an epoch has."""
+        visited = len(self.data) * (self.revisit if epoch else 1.0)
+        return max(1, int(visited) // self.size)
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[UInt8Array, Int64Array]]:
+    @property
+    def total_steps(self) -> int:
+        """How many steps all epochs have."""
+        return self.steps(0) + (self.epochs - 1) * self.steps(1)
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch that a step of the whole run belongs to, and which of its steps it is."""
+        if step < self.steps(0):
+            return 0, step
+        epoch, within = divmod(step - self.steps(0), self.steps(1))
+        return epoch + 1, within
+
+    def order(self, epoch: int, losses: Float32Array | None = None) -> Int64Array:
+        """Which images an epoch visits, and when.
+
+        Args:
+            epoch: counted from 0.
+            losses: float32 of shape (n,), the loss of each image when it was last seen; by them
+                the images of an epoch are chosen, where `revisit` is below 1.
+
+        Returns:
+            int64 indices of shape (visited images,).
+        """
+        random = np.random.default_rng([self.seed, _SHUFFLE, epoch])
+        if self.balance == "sampling":
+            return self._balanced_order(random)
+        if self.revisit == 1 or epoch == 0 or losses is None:
+            return random.permutation(len(self.data))
+        hardest = np.argsort(-losses, kind="stable")[: int(len(self.data) * self.revisit)]
+        return random.permutation(hardest)
+
+    def epoch(
+        self, epoch: int, first_step: int = 0, order: Int64Array | None = None
+    ) -> Iterator[tuple[UInt8Array, Int64Array]]:
         """The batches of one epoch from `first_step` on, the next one made while one is used.
+
+        Args:
+            epoch: counted from 0.
+            first_step: of the epoch.
+            order: what `order` gave for this epoch; by default without any losses.
 
         Yields:
             uint8 images of shape (batch, height, width, channels) and int64 labels (batch,).
         """
-        order = self._order(epoch)
+        order = self.order(epoch) if order is None else order
         with ThreadPoolExecutor(max_workers=1) as background:
             pending = None
-            for step in range(first_step, self.steps_per_epoch):
+            for step in range(first_step, self.steps(epoch)):
                 following = background.submit(self._batch, epoch, step, order)
                 if pending is not None:
                     yield pending.result()
@@ -66,22 +111,28 @@ class Batches:
     def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Int64Array]:
         chosen = order[step * self.size : (step + 1) * self.size]
         random = np.random.default_rng([self.seed, _AUGMENT, epoch, step])
-        images = self._shifted(chosen, random)
+        images = self._shifted(epoch, chosen, random)
         flipped = self._flipped(epoch, chosen, random)
         images[flipped] = images[flipped, :, ::-1]
-        if self.augmentation.cutout:
-            _cut_out(images, self.augmentation.cutout, self._mean_color, random)
+        if cutout := round(self.augmentation.cutout * self._scale(epoch)):
+            _cut_out(images, cutout, self._mean_color, random)
         return images, self.data.labels[chosen]
+
+    def image_size(self, epoch: int) -> tuple[int, int]:
+        """Height and width of the images of an epoch."""
+        height, width = self.data.images.shape[1:3]
+        scale = self._scale(epoch)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _scale(self, epoch: int) -> float:
+        scales = self.augmentation.scales
+        return scales[min(epoch, self.epochs - 1) * len(scales) // self.epochs]
 
     def weights(self, labels: Int64Array) -> Float32Array | None:
         """What each image of a batch counts in the loss; None where all count the same."""
         return self._class_weights[labels] if self.balance == "class_weights" else None
 
-    def _order(self, epoch: int) -> Int64Array:
-        """Which images the epoch visits, and when: int64 of shape (n,)."""
-        random = np.random.default_rng([self.seed, _SHUFFLE, epoch])
-        if self.balance != "sampling":
-            return random.permutation(len(self.data))
+    def _balanced_order(self, random: np.random.Generator) -> Int64Array:
         classes = np.unique(self.data.labels)
         share = -(-len(self.data) // len(classes))
         members = [random.permutation(np.flatnonzero(self.data.labels == c)) for c in classes]
@@ -118,17 +169,18 @@ class Batches:
         color: UInt8Array = np.round(mean).astype(np.uint8)
         return color
 
-    def _shifted(self, chosen: Int64Array, random: np.random.Generator) -> UInt8Array:
-        margin = self.augmentation.shift
+    def _shifted(self, epoch: int, chosen: Int64Array, random: np.random.Generator) -> UInt8Array:
+        size = self.image_size(epoch)
+        margin = round(self.augmentation.shift * self._scale(epoch))
         if isinstance(self.data.images, StoredImages):
-            images = _pad(self.data.images[chosen], margin)
-            return _shift(images, np.arange(len(chosen)), margin, random)
-        return _shift(self._padded, chosen, margin, random)
-
-    @cached_property
-    def _padded(self) -> UInt8Array:
-        # Padded once and cropped at every step: reflecting each batch anew costs ten times that.
-        return _pad(np.asarray(self.data.images), self.augmentation.shift)
+            frames = _pad(resize(self.data.images[chosen], size), margin)
+            return _shift(frames, np.arange(len(chosen)), margin, random)
+        key = (*size, margin)
+        if key not in self._frames:
+            # Made once and cropped at every step: doing it batch by batch costs ten times that.
+            self._frames.clear()
+            self._frames[key] = _pad(resize(np.asarray(self.data.images), size), margin)
+        return _shift(self._frames[key], chosen, margin, random)
 
 
 def _pad(images: UInt8Array, margin: int) -> UInt8Array:

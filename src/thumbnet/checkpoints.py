@@ -35,6 +35,7 @@ def save_checkpoint(
     step: int,
     state: Mapping[str, Any],
     best: Weights,
+    losses: Weights,
 ) -> None:
     """Write the checkpoint of `step` and remove all but the last two.
 
@@ -44,6 +45,7 @@ def save_checkpoint(
         step: steps taken.
         state: the training state, plain values.
         best: the weights of the best epoch so far, from `weights_of`; empty where not wanted.
+        losses: of the training images, by name; empty where not wanted.
 
     Raises:
         JobError: a weight is no longer finite, or the file cannot be written. The checkpoints
@@ -56,6 +58,7 @@ def save_checkpoint(
                 f"a weight became NaN or infinite by step {step}; lower optimizer.learning_rate"
             )
     arrays |= {f"best_{name}": array for name, array in best.items()}
+    arrays |= {f"losses_{name}": array for name, array in losses.items()}
     arrays["state"] = np.array(json.dumps(state))
     with replacing(directory / f"step-{step:09d}.npz") as file:
         np.savez(file, digest=np.array(_digest(arrays)), **arrays)  # type: ignore[arg-type]
@@ -65,12 +68,12 @@ def save_checkpoint(
 
 def restore_checkpoint(
     directory: Path, model: "keras.Model"
-) -> tuple[dict[str, Any], Weights] | None:
+) -> tuple[dict[str, Any], Weights, Weights] | None:
     """Set `model` and its optimizer to the newest checkpoint that is sound.
 
     Returns:
-        The training state and the best weights that were saved with it; None where there is no
-        checkpoint.
+        The training state, the best weights and the losses that were saved with it; None where
+        there is no checkpoint.
 
     Raises:
         InputError: there are checkpoints, and none is sound.
@@ -97,7 +100,7 @@ def set_weights(model: "keras.Model", weights: Weights) -> None:
         variable.assign(weights[f"model_{i}"])
 
 
-def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights]:
+def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights, Weights]:
     """Nothing is set before all of it was read and fits."""
     variables = _variables(model)
     expected_bytes = sum(np.asarray(variable).nbytes for variable in variables.values())
@@ -124,8 +127,15 @@ def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights]
         raise InputError(f"{path} holds no training state: it is no JSON object")
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    best = {name.removeprefix("best_"): arrays[name] for name in best_names}
-    return state, best
+    best, losses = (
+        {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        for prefix in ("best_", "losses_")
+    )
+    return state, best, losses
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

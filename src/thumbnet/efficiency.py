@@ -68,11 +68,37 @@ def count_flop(model: "keras.Model") -> int:
     convolutional), two for each weight and each place it is applied at. Biases, normalisation,
     activations and pooling are left out.
     """
-    return sum(
-        2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
-        for layer in _layers(model)
-        if getattr(layer, "kernel", None) is not None
-    )
+    return sum(map(_kernel_flop, _layers(model)))
+
+
+def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> int:
+    """Floating point operations that one image costs in training, at one size.
+
+    Each layer with a kernel counts as in `count_flop`: once for the forward pass, once for the
+    gradient of its kernel where that is trained, and once for the gradient of its input where a
+    layer before it is trained.
+
+    Args:
+        model: as it is trained; its layers in the order of the pass.
+        image_shape: height, width and channels.
+    """
+    import keras
+
+    uncompiled = keras.Model(model.input, model.output)
+    sized = keras.models.clone_model(uncompiled, keras.Input(image_shape, dtype="uint8"))
+    flop, trained_before = 0, False
+    for ours, layer in zip(_layers(model), _layers(sized), strict=True):
+        trained = bool(ours.trainable_weights)
+        flop += _kernel_flop(layer) * (1 + trained + trained_before)
+        trained_before |= trained
+    return flop
+
+
+def _kernel_flop(layer: Any) -> int:
+    if getattr(layer, "kernel", None) is None:
+        return 0
+    flop: int = 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+    return flop
 
 
 def _layers(model: "keras.Model") -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
+from thumbnet import image_losses
 from thumbnet.batches import Batches
 from thumbnet.checkpoints import Weights, restore_checkpoint, save_checkpoint, weights_of
 from thumbnet.data.dataset import LabelledImages
@@ -56,7 +57,9 @@ class TrainingState:
 class Job:
     """What stays the same while a run is trained; `state` and `best_weights` are what changes.
 
-    `best_weights` are those of the best epoch, where early stopping will want them back.
+    `best_weights` are those of the best epoch, where early stopping will want them back. `losses`
+    are of the training images, where the recipe revisits the hardest: "latest", and "ranked" as
+    they were when the epoch began; empty where it does not.
     """
 
     run: Run
@@ -67,11 +70,14 @@ class Job:
     one_hot: npt.NDArray[np.float32]
     state: TrainingState
     best_weights: Weights
+    losses: Weights
     display: Display
-    started: float
+    seconds_before: float
+    started: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
-        return time.monotonic() - self.started
+        """Training time so far, over all sittings."""
+        return self.seconds_before + time.monotonic() - self.started
 
     def learning_rate(self) -> float:
         """The learning rate of the next step.
@@ -79,29 +85,29 @@ class Job:
         With a time budget the schedule follows whichever is further on, the steps or the clock:
         a run that is cut off at a high learning rate would lose several points of accuracy.
         """
-        progress = self.state.step / (self.batches.steps_per_epoch * self.recipe.epochs)
+        progress = self.state.step / self.batches.total_steps
         if budget := self.recipe.stopping.budget_seconds:
             progress = max(progress, min(1.0, self.seconds() / budget))
         peak = self.recipe.optimizer.learning_rate
         return peak * learning_rate_share(self.recipe.schedule, progress)
 
 
-def restore_state(run: Run, model: "keras.Model") -> tuple[TrainingState, Weights]:
+def restore_state(run: Run, model: "keras.Model") -> tuple[TrainingState, Weights, Weights]:
     """Set the model to the run's last sound checkpoint.
 
     Returns:
-        The training state, and the weights of the best epoch; those of a run that has not begun
-        where there is no checkpoint.
+        The training state, the weights of the best epoch, and the losses of the images; those of
+        a run that has not begun where there is no checkpoint.
 
     Raises:
         InputError: there are checkpoints, and none is sound.
     """
     restored = restore_checkpoint(run.checkpoints_path, model)
     if restored is None:
-        return TrainingState(), {}
-    values, best_weights = restored
+        return TrainingState(), {}, {}
+    values, best_weights, losses = restored
     try:
-        return TypeAdapter(TrainingState).validate_python(values), best_weights
+        return TypeAdapter(TrainingState).validate_python(values), best_weights, losses
     except ValidationError as error:
         raise InputError(f"{run.checkpoints_path} holds no training state: {error}") from error
 
@@ -113,11 +119,12 @@ def run_epochs(job: Job) -> None:
         JobError: it was interrupted, the loss or a weight is no number, or a file cannot be
             written. The checkpoints that are there are kept.
     """
-    state, steps_per_epoch = job.state, job.batches.steps_per_epoch
-    with Interruption() as interruption, job.display.training(job.recipe, steps_per_epoch):
+    state, batches = job.state, job.batches
+    with Interruption() as interruption, job.display.training(job.recipe, batches):
         while not state.stopped:
             _train_epoch(job, interruption)
-            if not interruption.requested or state.step % steps_per_epoch == 0:
+            _, taken = batches.position(state.step)
+            if not interruption.requested or taken == 0:
                 _end_epoch(job)
             _save(job)
             if interruption.requested and not state.stopped:
@@ -128,33 +135,43 @@ def _save(job: Job) -> None:
     state = job.state
     state.seconds = job.seconds()
     save_checkpoint(
-        job.run.checkpoints_path, job.model, state.step, asdict(state), job.best_weights
+        job.run.checkpoints_path,
+        job.model,
+        state.step,
+        asdict(state),
+        job.best_weights,
+        job.losses,
     )
 
 
 def _train_epoch(job: Job, interruption: Interruption) -> None:
     """Take the steps that are left of the epoch, until they or the patience of the user end."""
-    state, model = job.state, job.model
-    epoch, first_step = divmod(state.step, job.batches.steps_per_epoch)
+    state, model, batches = job.state, job.model, job.batches
+    epoch, first_step = batches.position(state.step)
+    order = batches.order(epoch, job.losses.get("ranked"))
     saved = time.monotonic()
-    for images, labels in job.batches.epoch(epoch, first_step):
+    for images, labels in batches.epoch(epoch, first_step, order):
         rate = job.learning_rate()
         model.optimizer.learning_rate = rate
         values = model.train_on_batch(
             images,
             job.one_hot[labels],
-            sample_weight=job.batches.weights(labels),
+            sample_weight=batches.weights(labels),
             return_dict=True,
         )
         _require_finite(values, job)
+        if losses := job.losses:
+            _, within = batches.position(state.step)
+            seen = order[within * batches.size : (within + 1) * batches.size]
+            losses["latest"][seen] = values.pop(image_losses.NAME)[: len(seen)]
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + float(value)
         state.step += 1
         job.display.step(state.step, values, rate, len(images))
         if interruption.requested or _budget_is_spent(job):
             return
-        within_epoch = state.step % job.batches.steps_per_epoch > 0
-        if within_epoch and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+        _, taken = batches.position(state.step)
+        if taken and time.monotonic() - saved >= CHECKPOINT_SECONDS:
             _save(job)
             saved = time.monotonic()
 
@@ -162,9 +179,8 @@ def _train_epoch(job: Job, interruption: Interruption) -> None:
 def _end_epoch(job: Job) -> None:
     """Measure the validation images, add a row to the history, and see whether the run is over."""
     state, recipe = job.state, job.recipe
-    steps_per_epoch = job.batches.steps_per_epoch
-    epoch = math.ceil(state.step / steps_per_epoch)
-    steps = state.step - (epoch - 1) * steps_per_epoch
+    last, within = job.batches.position(state.step - 1)
+    epoch, steps = last + 1, within + 1
     seconds_before = state.history[-1]["seconds"] if state.history else 0.0
     row: dict[str, int | float] = {"epoch": epoch, "step": state.step}
     row["learning_rate"] = float(job.model.optimizer.learning_rate)
@@ -174,6 +190,8 @@ def _end_epoch(job: Job) -> None:
     row["seconds"] = job.seconds()
     state.history.append(row)
     state.sums = {}
+    if job.losses:
+        job.losses["ranked"] = job.losses["latest"].copy()
     job.run.write_history(state.history)
     job.display.epoch(row)
 
@@ -191,7 +209,9 @@ def _validate(job: Job) -> dict[str, float]:
     for start in range(0, len(job.validation), PREDICTION_BATCH):
         images = job.validation.images[start : start + PREDICTION_BATCH]
         labels = job.one_hot[job.validation.labels[start : start + PREDICTION_BATCH]]
-        for name, value in job.model.test_on_batch(images, labels, return_dict=True).items():
+        values = job.model.test_on_batch(images, labels, return_dict=True)
+        values.pop(image_losses.NAME, None)
+        for name, value in values.items():
             totals[name] = totals.get(name, 0.0) + float(value) * len(images)
     return {name: total / len(job.validation) for name, total in totals.items()}
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from thumbnet.batches import Batches
 from thumbnet.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Display(Protocol):
     def message(self, text: str) -> None:
         """Say one thing, once."""
 
-    def training(self, recipe: Recipe, steps_per_epoch: int) -> "AbstractContextManager[None]":
+    def training(self, recipe: Recipe, batches: Batches) -> "AbstractContextManager[None]":
         """Enclose the steps of one run."""
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
@@ -45,7 +46,7 @@ class SilentDisplay:
     def message(self, text: str) -> None: ...
 
     @contextmanager
-    def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
         yield
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None: ...
@@ -66,7 +67,7 @@ class PlainDisplay(SilentDisplay):
         print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
         self._epochs = recipe.epochs
         yield
 
@@ -87,7 +88,7 @@ class LiveDisplay(SilentDisplay):
         from rich.console import Console
 
         self._console = Console(stderr=True)
-        self._steps = self._epochs = 0
+        self._epochs = 0
         self._started = 0.0
         self._first_step: int | None = None
         self._draw_anew()
@@ -109,13 +110,13 @@ class LiveDisplay(SilentDisplay):
         self._console.print(text, markup=False, highlight=False)
 
     @contextmanager
-    def training(self, recipe: Recipe, steps_per_epoch: int) -> Iterator[None]:
-        self._steps, self._epochs = steps_per_epoch, recipe.epochs
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+        self._batches, self._epochs = batches, recipe.epochs
         self._first_step = None
         self._draw_anew()
         self._bar.update(
             self._task,
-            total=steps_per_epoch * recipe.epochs,
+            total=batches.total_steps,
             description=recipe.name,
             detail="first step: compiling",
             visible=True,
@@ -129,12 +130,13 @@ class LiveDisplay(SilentDisplay):
             self._first_step, self._started = step, now
         taken = step - self._first_step
         speed = taken / (now - self._started) if taken else 0.0
-        epoch, step_in_epoch = divmod(step - 1, self._steps)
-        where = [f"epoch {epoch + 1}/{self._epochs}", f"step {step_in_epoch + 1}/{self._steps}"]
+        epoch, within = self._batches.position(step - 1)
+        steps = self._batches.steps(epoch)
+        where = [f"epoch {epoch + 1}/{self._epochs}", f"step {within + 1}/{steps}"]
         figures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()]
         figures.append(f"learning rate {rate:.2g}")
         if speed:
-            left = (self._steps * self._epochs - step) / speed
+            left = (self._batches.total_steps - step) / speed
             where += [f"{speed * images:,.0f} images/s", f"{_minutes(left)} left"]
         # Two lines, so that nothing is cut off on a terminal of 80 columns.
         self._bar.update(

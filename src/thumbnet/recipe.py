@@ -20,6 +20,7 @@ from thumbnet.records import read_bounded_text
 from thumbnet.section import Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Scale = Annotated[float, Field(ge=0.125, le=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
 Balance = Literal["none", "class_weights", "sampling"]
 
@@ -61,12 +62,16 @@ class Augmentation(Section):
     """What is done to training images, in pixels.
 
     `alternating` flips each image at random in the first epoch and then in every other one, so
-    that each epoch pair shows both views (Jordan 2024, arXiv 2404.00498).
+    that each epoch pair shows both views (Jordan 2024, arXiv 2404.00498). `scales` are shares of
+    the images' height and width, gone through one after another over the epochs: the first
+    epochs cost less on smaller images (progressive resizing; Howard 2018, DAWNBench). `shift` and
+    `cutout` are those of the full size, and shrink with it.
     """
 
     flip: Literal["none", "random", "alternating"] = "none"
     shift: Annotated[int, Field(ge=0, le=16)] = 0
     cutout: Annotated[int, Field(ge=0, le=32)] = 0
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1_000)] = (1.0,)
 
 
 class Stopping(Section):
@@ -86,8 +91,13 @@ class Recipe(Section):
     """All that decides a run; see the shipped ones in `thumbnet/recipes`.
 
     `balance` is for classes of different sizes: `class_weights` lets an image count the more in
-    the loss the rarer its class, `sampling` shows every class equally often. `deterministic` asks
-    the backend for operations that give the same bits every time.
+    the loss the rarer its class, `sampling` shows every class equally often. `revisit` is the
+    share of the images that the epochs after the first visit: those that had the highest loss
+    when they were last seen (after Katharopoulos and Fleuret 2018, arXiv 1803.00942, who weigh
+    what they draw). `deterministic` asks
+    the backend for operations that give the same bits every time. `test_time_views` is how many
+    views of each test image `accuracy_tta` is taken over: the image, its mirror, and both shifted
+    in two directions.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
@@ -98,7 +108,9 @@ class Recipe(Section):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
     validation: Share = 0.1
     balance: Balance = "none"
+    revisit: Annotated[float, Field(gt=0, le=1)] = 1.0
     metrics: tuple[Metric, ...] = ("accuracy",)
+    test_time_views: Literal[1, 2, 6] = 1
     model: SerializeAsAny[ModelParameters]
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
@@ -113,6 +125,11 @@ class Recipe(Section):
             raise ValueError(
                 f"stopping.{watched[0]} watches the validation accuracy; set validation above 0 "
                 'and keep "accuracy" among the metrics'
+            )
+        if self.revisit < 1 and self.balance == "sampling":
+            raise ValueError(
+                'revisit and balance = "sampling" both choose the images of an epoch; set revisit '
+                "to 1 or balance to another value"
             )
         return self
 

@@ -134,6 +134,11 @@ class MetricsRecord(TypedDict, total=False):
     weighted_f1: Share
     validation_accuracy: Share | None
     train_seconds: Amount
+    train_flops: Count
+    sgemm_gflops: Amount
+    sgemm_tflop: Amount
+    accuracy_tta: Share
+    test_time_views: Count
     epochs_run: Count
     steps: Count
     stop_reason: Text

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,26 +23,18 @@ from thumbnet.evaluation.mistakes import (
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures import write_figures
 from thumbnet.model_card import write_model_card
-from thumbnet.recipe import Recipe
+from thumbnet.models import finished_model
 from thumbnet.run import Run, write_table
-from thumbnet.runtime import prepare_keras
+from thumbnet.views import predict_views
 
 if TYPE_CHECKING:
-    import keras
-
-    from thumbnet.loop import TrainingState
+    from thumbnet.loop import Job
 
 LISTED_UNCERTAIN = 100
 
 
 def write_results(
-    run: Run,
-    recipe: Recipe,
-    model: "keras.Model",
-    dataset: Dataset,
-    validation: LabelledImages,
-    held_out: Int64Array,
-    state: "TrainingState",
+    job: "Job", dataset: Dataset, held_out: Int64Array, cost: Mapping[str, float]
 ) -> None:
     """Save the model, let it predict, evaluate that, and write all of it down.
 
@@ -49,22 +42,22 @@ def write_results(
     memory, so that the figures are those of what was saved.
 
     Args:
-        run: where to write; `metrics.json`, which marks the run as finished, comes last but for
-            the model card.
-        recipe: how the model was trained.
-        model: from uint8 pixels to logits.
+        job: the training that is over. Of its run's files `metrics.json`, which marks the run as
+            finished, comes last but for the model card.
         dataset: whose test images are read here, and nowhere else.
-        validation: the images that model selection looked at.
-        held_out: int64 indices of those among the training images, or in the validation part of
-            a data set that has one.
-        state: how training went.
+        held_out: int64 indices of the validation images among the training images, or in the
+            validation part of a data set that has one.
+        cost: what training took, for `metrics.json`.
     """
-    _save_model(run, model)
+    run, recipe, state = job.run, job.recipe, job.state
+    model = finished_model(job.model, dataset.test.images.shape[1:])
+    with replacing_path(run.model_path) as path:
+        model.save(path)
     engine = KerasEngine(run.model_path)
     predictions = _predict(engine, dataset.test, np.arange(len(dataset.test)), dataset)
     predictions.save(run.predictions_path)
     if len(held_out):
-        _predict(engine, validation, held_out, dataset).save(run.validation_predictions_path)
+        _predict(engine, job.validation, held_out, dataset).save(run.validation_predictions_path)
     measured = {
         "run": run.name,
         "recipe": recipe.name,
@@ -79,10 +72,14 @@ def write_results(
         "train_seconds": state.seconds,
         "epochs_run": len(state.history),
         "steps": state.step,
+        **cost,
         "stop_reason": state.stopped,
         "model_sha256": file_digest(run.model_path),
         **_measure_speed(engine, dataset.test),
     }
+    if recipe.test_time_views > 1:
+        measured["test_time_views"] = recipe.test_time_views
+        measured["accuracy_tta"] = _accuracy_of_views(engine, dataset.test, recipe.test_time_views)
     write_figures(run, dataset)
     _write_evaluation(run, measured | measure_model(model))
     write_model_card(run)
@@ -153,13 +150,6 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     return values
 
 
-def _save_model(run: Run, model: "keras.Model") -> None:
-    keras = prepare_keras()
-    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
-    with replacing_path(run.model_path) as path:
-        keras.Model(model.input, probabilities, name=model.name).save(path)
-
-
 def _predict(
     engine: Engine, part: LabelledImages, ids: Int64Array, dataset: Dataset
 ) -> Predictions:
@@ -168,6 +158,15 @@ def _predict(
         for start in range(0, len(part), PREDICTION_BATCH)
     ]
     return Predictions(np.concatenate(answers), part.labels, ids, dataset.class_names)
+
+
+def _accuracy_of_views(engine: Engine, part: LabelledImages, views: int) -> float:
+    right = 0
+    for start in range(0, len(part), PREDICTION_BATCH):
+        batch = slice(start, start + PREDICTION_BATCH)
+        answers = predict_views(engine, part.images[batch], views).argmax(axis=1)
+        right += int((answers == part.labels[batch]).sum())
+    return right / len(part)
 
 
 def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict[str, Any]]:

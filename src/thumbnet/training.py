@@ -1,6 +1,5 @@
 """From a recipe and a dataset to a run: what is made ready, trained, and left behind."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +10,14 @@ import numpy as np
 
 from thumbnet.atomic import remove_leftovers
 from thumbnet.batches import Batches
+from thumbnet.bench.machine import sgemm_gflops
 from thumbnet.checkpoints import set_weights
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split
+from thumbnet.efficiency import count_training_flop
+from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError, JobError
+from thumbnet.image_losses import image_losses
 from thumbnet.loop import Job, restore_state, run_epochs
 from thumbnet.model_card import write_model_card
 from thumbnet.models import build_model
@@ -159,21 +162,47 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
     else:
         indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
         training, validation = dataset.train.take(indices), dataset.train.take(held_out)
-    return _Prepared(
-        model=_compiled_model(recipe, training, len(dataset.class_names)),
-        batches=Batches(
-            training, recipe.batch_size, recipe.augmentation, recipe.seed, recipe.balance
-        ),
-        validation=validation,
-        held_out=held_out,
+    batches = Batches(
+        training,
+        recipe.batch_size,
+        recipe.augmentation,
+        recipe.seed,
+        recipe.balance,
+        recipe.epochs,
+        recipe.revisit,
     )
+    model = _compiled_model(recipe, training, len(dataset.class_names))
+    _require_sizes(model, batches, recipe)
+    return _Prepared(model, batches, validation, held_out)
+
+
+def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> None:
+    """Refuse images of a size that the model cannot take.
+
+    Raises:
+        InputError: naming the size and the model.
+    """
+    channels = batches.data.images.shape[-1]
+    for height, width in sorted({batches.image_size(epoch) for epoch in range(recipe.epochs)}):
+        try:
+            model.compute_output_shape((1, height, width, channels))
+        except ValueError as error:
+            raise InputError(
+                f"augmentation.scales makes images of {height}×{width} pixels, which this "
+                f"{recipe.model.architecture} cannot take; leave small scales out"
+            ) from error
 
 
 def _train(
     run: Run, recipe: Recipe, dataset: Dataset, prepared: _Prepared, display: Display
 ) -> Run:
     model = prepared.model
-    state, best_weights = restore_state(run, model)
+    state, best_weights, losses = restore_state(run, model)
+    if recipe.revisit < 1 and not losses:
+        # An image that was never seen is among the hardest.
+        unseen = np.full(len(prepared.batches.data), np.inf, np.float32)
+        losses = {"latest": unseen, "ranked": unseen.copy()}
+    ceiling = sgemm_gflops()
     job = Job(
         run=run,
         recipe=recipe,
@@ -183,16 +212,36 @@ def _train(
         one_hot=np.eye(len(dataset.class_names), dtype=np.float32),
         state=state,
         best_weights=best_weights,
+        losses=losses,
         display=display,
-        started=time.monotonic() - state.seconds,
+        seconds_before=state.seconds,
     )
     with _kept_for_later(run):
         run_epochs(job)
         if best_weights:
             set_weights(model, best_weights)
         display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-        write_results(run, recipe, model, dataset, prepared.validation, prepared.held_out, state)
+        cost = {
+            "train_flops": _training_flop(job),
+            "sgemm_gflops": ceiling,
+            "sgemm_tflop": state.seconds * ceiling / 1000,
+        }
+        write_results(job, dataset, prepared.held_out, cost)
     return run
+
+
+def _training_flop(job: Job) -> int:
+    """Floating point operations of all steps that were taken."""
+    batches, channels = job.batches, job.batches.data.images.shape[-1]
+    steps_of_size: dict[tuple[int, int], int] = {}
+    for step in range(job.state.step):
+        epoch, _ = batches.position(step)
+        size = batches.image_size(epoch)
+        steps_of_size[size] = steps_of_size.get(size, 0) + 1
+    return batches.size * sum(
+        steps * count_training_flop(job.model, (*size, channels))
+        for size, steps in steps_of_size.items()
+    )
 
 
 @contextmanager
@@ -220,6 +269,8 @@ def _compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) 
         metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
     if "top_5_accuracy" in recipe.metrics:
         metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top_5_accuracy"))
+    if recipe.revisit < 1:
+        metrics.append(image_losses(max(recipe.batch_size, PREDICTION_BATCH)))
     model.compile(
         optimizer=build_optimizer(recipe.optimizer),
         loss=keras.losses.CategoricalCrossentropy(

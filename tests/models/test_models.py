@@ -1,13 +1,16 @@
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from thumbnet.data.dataset import Dataset, Images
 from thumbnet.data.stored import StoredImages
 from thumbnet.errors import InputError
-from thumbnet.models import architectures, build_model, parameters_class
+from thumbnet.model_file import require_safe_model
+from thumbnet.models import architectures, build_model, finished_model, parameters_class
 from thumbnet.models._layers import whitening_filters
 from thumbnet.recipe import Recipe
 from thumbnet.runtime import prepare_keras
@@ -165,10 +168,66 @@ def test_images_too_small_for_the_blocks_are_refused() -> None:
         build("cnn", images, widths=[8, 8, 8])
 
 
-def test_a_saved_model_names_nothing_of_thumbnet(small: Dataset, tmp_path: Path) -> None:
-    """So that Keras alone can open it."""
-    for architecture in architectures():
-        path = tmp_path / f"{architecture}.keras"
-        build(architecture, small.train.images).save(path)
-        with zipfile.ZipFile(path) as archive:
-            assert b"thumbnet" not in archive.read("config.json")
+def test_fused_normalisation_trains_as_that_of_keras() -> None:
+    keras = prepare_keras()
+    from thumbnet.models._normalization import FusedBatchNormalization
+
+    random = np.random.default_rng(0)
+    pixels = random.normal(2, 3, size=(16, 5, 5, 4)).astype(np.float32)
+    targets = random.normal(size=(16, 5, 5, 4)).astype(np.float32)
+    results: list[Any] = []
+    for layer in (FusedBatchNormalization(momentum=0.6, name="norm"), None):
+        layer = layer or results[0][0].plain()
+        model = keras.Sequential([keras.Input((5, 5, 4)), keras.layers.Conv2D(4, 1), layer])
+        keras.utils.set_random_seed(1)
+        model.layers[0].set_weights([random_kernel(4), np.zeros(4, np.float32)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        losses = [float(model.train_on_batch(pixels, targets)) for _ in range(3)]
+        results.append((layer, losses, [np.asarray(weight) for weight in model.get_weights()]))
+    (_, losses, weights), (_, their_losses, their_weights) = results
+    np.testing.assert_allclose(losses, their_losses, rtol=1e-5)
+    for ours, theirs in zip(weights, their_weights, strict=True):
+        # The fused operation gives the running variance by one image less, Keras by n.
+        np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=1e-5)
+
+
+def random_kernel(channels: int) -> npt.NDArray[np.float32]:
+    random = np.random.default_rng(2)
+    return random.normal(size=(1, 1, channels, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize("architecture", architectures())
+def test_what_is_kept_is_made_of_the_layers_of_keras_alone(
+    architecture: str, small: Dataset, tmp_path: Path
+) -> None:
+    keras = prepare_keras()
+    model = build(architecture, small.train.images, dropout=0.3)
+    for weights in model.weights:
+        weights.assign(weights + 0.01)
+    finished = finished_model(model, small.train.images.shape[1:])
+    images = np.asarray(small.test.images[:8])
+    expected = np.asarray(keras.ops.softmax(model(images)))
+    np.testing.assert_allclose(np.asarray(finished(images)), expected, rtol=1e-5)
+    assert finished.input_shape == (None, 32, 32, 3)
+    finished.save(tmp_path / "model.keras")
+    require_safe_model(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert b"thumbnet" not in archive.read("config.json")
+
+
+def test_a_residual_block_adds_what_its_first_convolution_gave(small: Dataset) -> None:
+    plain, residual = (
+        build("cnn", small.train.images, convolutions=3, residual=flag) for flag in (False, True)
+    )
+    residual.set_weights(plain.get_weights())
+    images = np.asarray(small.test.images[:4])
+    assert residual.count_params() == plain.count_params()
+    assert not np.allclose(np.asarray(residual(images)), np.asarray(plain(images)))
+
+
+def test_a_cnn_takes_images_of_another_size(small: Dataset) -> None:
+    from thumbnet.data.resizing import resize
+
+    model = build("cnn", small.train.images)
+    images = resize(np.asarray(small.test.images[:4]), (20, 24))
+    assert np.asarray(model(images)).shape == (4, 10)

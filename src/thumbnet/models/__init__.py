@@ -60,5 +60,33 @@ def build_model(
     return model
 
 
+def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Model":
+    """The trained model in the form that is kept, with the same weights.
+
+    Args:
+        model: from uint8 images, perhaps of any size, to logits.
+        image_shape: height, width and channels of the images it will see.
+
+    Returns:
+        A model from uint8 images of shape (n, *image_shape) to probabilities of shape
+        (n, classes), made of Keras's own layers alone, so that it can be opened without Thumbnet.
+    """
+    from thumbnet.runtime import prepare_keras
+
+    keras = prepare_keras()
+
+    def plain(layer: Any) -> Any:
+        if hasattr(layer, "plain"):
+            return layer.plain()
+        return layer.__class__.from_config(layer.get_config())
+
+    pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
+    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
+    with_probabilities = keras.Model(model.input, probabilities, name=model.name)
+    finished = keras.models.clone_model(with_probabilities, pixels, clone_function=plain)
+    finished.set_weights(model.get_weights())
+    return finished
+
+
 def _module(architecture: str) -> Any:
     return import_module(f"{__name__}.{architecture}")

@@ -4,7 +4,7 @@ Source: Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404
 whitening stem, the blocks and the identity start.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,16 +26,20 @@ WHITENING_IMAGES = 5_000
 class Parameters(ModelParameters):
     """The `[model]` table of a `cnn`.
 
-    A stem of fixed filters that whiten patches of `patch` pixels; then one block for each of
+    A stem of fixed filters that whiten patches of `patch` pixels: the first `filters` in the order
+    of what they explain, or all with 0, and their negatives; then one block for each of
     `widths`, which holds `convolutions` of 3×3 pixels and halves the picture after the first;
-    then the largest value of each channel, and the logits.
+    then the largest value of each channel, and the logits. A `residual` block adds what its first
+    convolution gave to what its last one gives.
     """
 
     architecture: Literal["cnn"]
     patch: Annotated[int, Field(ge=1, le=8)] = 2
+    filters: Annotated[int, Field(ge=0, le=192)] = 0
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=6)] = (32, 64, 128)
     convolutions: Annotated[int, Field(ge=1, le=8)] = 2
     activation: Literal["relu", "gelu", "silu"] = "silu"
+    residual: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -56,11 +60,14 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
             f"blocks, which need {smallest}; give model.widths fewer values, or the images a "
             "larger size with --image-size"
         )
-    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    # Of any size, so that training may begin with smaller images.
+    pixels = keras.Input((None, None, shape[-1]), dtype="uint8", name="pixels")
     standardised = standardise(train_images)
     x = standardised(pixels)
     whitening = _whitening(
-        np.asarray(standardised(first_images(train_images, WHITENING_IMAGES))), parameters.patch
+        np.asarray(standardised(first_images(train_images, WHITENING_IMAGES))),
+        parameters.patch,
+        parameters.filters,
     )
     stem = layers.Conv2D(
         whitening.shape[-1], parameters.patch, use_bias=False, trainable=False, name="whiten"
@@ -69,18 +76,7 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     stem.set_weights([whitening])
     x = layers.Activation(parameters.activation, name="whiten_activation")(x)
     for block, width in enumerate(parameters.widths, start=1):
-        for number in range(1, parameters.convolutions + 1):
-            name = f"block_{block}_{number}"
-            convolution = layers.Conv2D(
-                width, 3, padding="same", use_bias=False, name=f"{name}_convolution"
-            )
-            x = convolution(x)
-            convolution.set_weights([_start_as_identity(*convolution.get_weights())])
-            if number == 1:
-                x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-            # The running statistics must keep up with a training of a few hundred steps.
-            x = layers.BatchNormalization(momentum=0.6, scale=False, name=f"{name}_norm")(x)
-            x = layers.Activation(parameters.activation, name=f"{name}_activation")(x)
+        x = _block(x, f"block_{block}", width, parameters)
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     if parameters.dropout:
         x = layers.Dropout(parameters.dropout, name="dropout")(x)
@@ -88,20 +84,46 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     return keras.Model(pixels, logits, name="cnn")
 
 
-def _whitening(images: Float32Array, patch: int) -> Float32Array:
+def _block(x: Any, name: str, width: int, parameters: Parameters) -> Any:
+    """Convolutions, each normalised and activated; the picture is halved after the first."""
+    from keras import layers
+
+    from thumbnet.models._normalization import FusedBatchNormalization
+
+    first = None
+    for number in range(1, parameters.convolutions + 1):
+        unit = f"{name}_{number}"
+        convolution = layers.Conv2D(
+            width, 3, padding="same", use_bias=False, name=f"{unit}_convolution"
+        )
+        x = convolution(x)
+        convolution.set_weights([_start_as_identity(*convolution.get_weights())])
+        if number == 1:
+            x = layers.MaxPooling2D(2, name=f"{unit}_pool")(x)
+        # The running statistics must keep up with a training of a few hundred steps.
+        x = FusedBatchNormalization(momentum=0.6, name=f"{unit}_norm")(x)
+        if parameters.residual and first is not None and number == parameters.convolutions:
+            x = layers.Add(name=f"{name}_sum")([x, first])
+        x = layers.Activation(parameters.activation, name=f"{unit}_activation")(x)
+        first = x if first is None else first
+    return x
+
+
+def _whitening(images: Float32Array, patch: int, count: int) -> Float32Array:
     """Filters that make the pixels of a patch uncorrelated, and the negatives of those filters.
 
     Args:
         images: standardised, of shape (n, height, width, channels).
         patch: side of a patch in pixels.
+        count: of filters, in the order of the variance they explain; 0 for all of them.
 
     Returns:
-        Kernel of shape (patch, patch, channels, 2·patch²·channels).
+        Kernel of shape (patch, patch, channels, 2·count).
     """
     channels = images.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(1, 2))
     patches = np.moveaxis(windows, 3, -1).reshape(-1, patch * patch * channels)
-    filters = whitening_filters(patches, count=patches.shape[1], floor=5e-4)
+    filters = whitening_filters(patches, count=count or patches.shape[1], floor=5e-4)
     kernel = filters.reshape(patch, patch, channels, -1)
     return np.concatenate([kernel, -kernel], axis=-1)
 

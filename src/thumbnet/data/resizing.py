@@ -1,0 +1,46 @@
+"""Making many small images smaller at once."""
+
+import numpy as np
+import numpy.typing as npt
+
+from thumbnet.data.stored import UInt8Array
+
+# So many images at a time that their floating-point copies stay within some tens of megabytes.
+CHUNK = 1_000
+
+
+def resize(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    """Images at another size, by antialiased linear interpolation.
+
+    Pillow gives the same pixels but for rounding; as products of matrices it takes a tenth of the
+    time for images of 32×32 pixels.
+
+    Args:
+        images: uint8 array of shape (n, height, width, channels).
+        size: the new height and width.
+
+    Returns:
+        uint8 array of shape (n, *size, channels); `images` itself where that is their size.
+    """
+    count, height, width, channels = images.shape
+    if size == (height, width):
+        return images
+    rows = _weights(height, size[0])
+    columns = np.kron(_weights(width, size[1]), np.eye(channels, dtype=np.float32))
+    resized = np.empty((count, *size, channels), np.uint8)
+    for start in range(0, count, CHUNK):
+        chunk = images[start : start + CHUNK].reshape(-1, height, width * channels)
+        lines = (rows @ chunk.astype(np.float32)).reshape(-1, width * channels)
+        pixels = np.clip(np.round(lines @ columns.T), 0, 255)
+        resized[start : start + CHUNK] = pixels.reshape(-1, *size, channels)
+    return resized
+
+
+def _weights(old: int, new: int) -> npt.NDArray[np.float32]:
+    """What each of `old` pixels in a line contributes to each of `new`: shape (new, old)."""
+    scale = old / new
+    centres = (np.arange(new) + 0.5) * scale - 0.5
+    distances = np.abs(np.arange(old) - centres[:, None]) / max(scale, 1.0)
+    weights = np.maximum(0, 1 - distances)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights.astype(np.float32)

@@ -1,0 +1,37 @@
+"""The loss of each image of a batch, which the training step otherwise averages away."""
+
+from typing import TYPE_CHECKING, Any
+
+from thumbnet.runtime import prepare_keras
+
+if TYPE_CHECKING:
+    import keras
+
+NAME = "image_losses"
+
+
+def image_losses(size: int) -> "keras.metrics.Metric":
+    """A metric whose result is no mean: the cross-entropy of each image of the last batch.
+
+    Args:
+        size: of the largest batch; the values after those of a smaller one mean nothing.
+
+    Returns:
+        A metric over one-hot labels and logits, both of shape (n, classes), with a result of
+        shape (size,), float32.
+    """
+    keras = prepare_keras()
+
+    class ImageLosses(keras.metrics.Metric):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__(name=NAME)
+            self._losses = self.add_variable((size,), "zeros", name="losses")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            losses = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+            self._losses.assign(keras.ops.slice_update(self._losses, (0,), losses))
+
+        def result(self) -> Any:
+            return keras.ops.convert_to_tensor(self._losses)
+
+    return ImageLosses()
