@@ -129,7 +129,7 @@ def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights,
         variable.assign(arrays[name])
     best, losses = (
         {
-            name.removeprefix(prefix): array
+            name.removeprefix(prefix): array.copy()
             for name, array in arrays.items()
             if name.startswith(prefix)
         }

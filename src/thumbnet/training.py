@@ -11,7 +11,7 @@ import numpy as np
 from thumbnet.atomic import remove_leftovers
 from thumbnet.batches import Batches
 from thumbnet.bench.machine import sgemm_gflops
-from thumbnet.checkpoints import set_weights
+from thumbnet.checkpoints import Weights, set_weights
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split
 from thumbnet.efficiency import count_training_flop
@@ -197,11 +197,8 @@ def _train(
     run: Run, recipe: Recipe, dataset: Dataset, prepared: _Prepared, display: Display
 ) -> Run:
     model = prepared.model
-    state, best_weights, losses = restore_state(run, model)
-    if recipe.revisit < 1 and not losses:
-        # An image that was never seen is among the hardest.
-        unseen = np.full(len(prepared.batches.data), np.inf, np.float32)
-        losses = {"latest": unseen, "ranked": unseen.copy()}
+    state, best_weights, restored = restore_state(run, model)
+    losses = _image_losses(recipe, len(prepared.batches.data), restored)
     ceiling = sgemm_gflops()
     job = Job(
         run=run,
@@ -228,6 +225,21 @@ def _train(
         }
         write_results(job, dataset, prepared.held_out, cost)
     return run
+
+
+def _image_losses(recipe: Recipe, images: int, restored: Weights) -> Weights:
+    """What `Job.losses` begins with: what a checkpoint held, or every image among the hardest.
+
+    Raises:
+        InputError: the checkpoint held losses of other images.
+    """
+    if recipe.revisit == 1:
+        return {}
+    unseen = np.full(images, np.inf, np.float32)
+    losses = {"latest": unseen, "ranked": unseen.copy()} | restored
+    if any(array.shape != (images,) or array.dtype != np.float32 for array in losses.values()):
+        raise InputError("the checkpoint holds losses of other images; begin anew with --overwrite")
+    return losses
 
 
 def _training_flop(job: Job) -> int:
