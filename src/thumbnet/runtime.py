@@ -39,6 +39,11 @@ def prepare_keras() -> Any:
     return keras
 
 
+def backend() -> str:
+    """What Keras computes with: "tensorflow", "jax" or "torch"."""
+    return os.environ["KERAS_BACKEND"]
+
+
 def make_deterministic() -> None:
     """Have every operation give the same bits for the same input, from now on in this process.
 
@@ -46,7 +51,7 @@ def make_deterministic() -> None:
     takes `XLA_FLAGS=--xla_gpu_deterministic_ops=true`, set before it starts.
     """
     prepare_keras()
-    if os.environ["KERAS_BACKEND"] == "tensorflow":
+    if backend() == "tensorflow":
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
@@ -85,7 +90,7 @@ def describe_environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": len(os.sched_getaffinity(0)),
-        "backend": os.environ["KERAS_BACKEND"],
+        "backend": backend(),
         "onednn": _onednn(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "git_revision": _git_revision(),
@@ -93,7 +98,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _onednn() -> str:
-    if os.environ["KERAS_BACKEND"] != "tensorflow":
+    if backend() != "tensorflow":
         return "not used by this backend"
     if os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":
         return "off: TF_ENABLE_ONEDNN_OPTS=0 is set"
