@@ -1,4 +1,4 @@
-"""Exports: the same answers in every runtime, checked before they count and when they are opened."""
+"""Exports: the same answers in every runtime, checked when they are made and when opened."""
 
 import json
 import os
@@ -314,8 +314,10 @@ def test_predict_with_an_export_imports_no_tensorflow(
     )
     for name in ("onnx", "openvino", "litert"):
         done = subprocess.run(
-            [sys.executable, "-c", script, "predict", str(exported.path), str(path)]
-            + ["--engine", name],
+            [
+                *(sys.executable, "-c", script),
+                *("predict", str(exported.path), str(path), "--engine", name),
+            ],
             capture_output=True,
             text=True,
             check=True,

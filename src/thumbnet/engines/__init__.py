@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thumbnet.data.stored import UInt8Array
+import numpy as np
+
 from thumbnet.engines import litert, onnx, openvino, savedmodel
 from thumbnet.engines.contract import PREDICTION_BATCH as PREDICTION_BATCH
 from thumbnet.engines.contract import Answer
@@ -33,14 +34,14 @@ class Format(NamedTuple):
         model: the file in that folder that is opened; empty where `target` is it.
         package: what has to be importable to open it.
         extra: the extra of this package that brings that.
-        open: from the model's path to image shape, number of classes, and what answers.
+        open: from the model's path to the shape of its images, and what answers them.
     """
 
     target: str
     model: str
     package: str
     extra: str
-    open: Callable[[Path], tuple[tuple[int, int, int], int, Answer]]
+    open: Callable[[Path], tuple[tuple[int, int, int], Answer]]
 
 
 # The fastest first, as measured on AVX2 (docs/deployment.md).
@@ -99,7 +100,8 @@ def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedE
     require_runtime(name)
     model = path / kind.model
     try:
-        image_shape, classes, answer = kind.open(model)
+        image_shape, answer = kind.open(model)
+        classes = answer(np.zeros((1, *image_shape), np.uint8)).shape[-1]
     except Exception as error:  # each runtime raises kinds of its own
         raise InputError(f"{model} cannot be opened by {kind.package}: {error}") from error
     if classes != len(class_names):

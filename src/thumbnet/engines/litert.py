@@ -8,7 +8,7 @@ from thumbnet.engines.contract import Answer
 from thumbnet.evaluation.predictions import Float32Array
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
     """See `thumbnet.engines.Format.open`."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -28,4 +28,4 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
         found: Float32Array = interpreter.get_tensor(probabilities["index"])
         return found
 
-    return (height, width, channels), int(probabilities["shape"][-1]), answer
+    return (height, width, channels), answer

@@ -8,7 +8,7 @@ from thumbnet.engines.contract import Answer
 from thumbnet.evaluation.predictions import Float32Array
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
     """See `thumbnet.engines.Format.open`."""
     import onnxruntime
 
@@ -23,4 +23,4 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
         result: Float32Array = found
         return result
 
-    return (height, width, channels), probabilities.shape[-1], answer
+    return (height, width, channels), answer

@@ -8,7 +8,7 @@ from thumbnet.engines.contract import Answer
 from thumbnet.evaluation.predictions import Float32Array
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
     """See `thumbnet.engines.Format.open`."""
     import openvino
 
@@ -20,7 +20,6 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
     }
     model = openvino.Core().compile_model(path, "CPU", settings)
     height, width, channels = [size.get_length() for size in model.input(0).partial_shape][1:]
-    classes = model.output(0).partial_shape[1].get_length()
     request = model.create_infer_request()
 
     def answer(batch: UInt8Array) -> Float32Array:
@@ -28,4 +27,4 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
         probabilities: Float32Array = request.infer({0: batch})[0].copy()
         return probabilities
 
-    return (height, width, channels), classes, answer
+    return (height, width, channels), answer

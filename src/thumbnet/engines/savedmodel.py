@@ -24,7 +24,7 @@ StopGradient StridedSlice StringJoin Sub Sum Tanh VarHandleOp VarIsInitializedOp
 _CHECKPOINT_OPERATIONS = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2"})
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
     """See `thumbnet.engines.Format.open`.
 
     Raises:
@@ -37,13 +37,13 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], int, Answer]:
     model = tensorflow.saved_model.load(str(path))
     signature = model.signatures["serving_default"]
     (images,) = signature.structured_input_signature[1].values()
-    ((name, probabilities),) = signature.structured_outputs.items()
+    (name,) = signature.structured_outputs
     _, height, width, channels = images.shape
 
     def answer(batch: UInt8Array) -> Float32Array:
         return np.asarray(signature(**{images.name: tensorflow.constant(batch)})[name])
 
-    return (height, width, channels), probabilities.shape[-1], answer
+    return (height, width, channels), answer
 
 
 def _require_known_operations(path: Path) -> None:
