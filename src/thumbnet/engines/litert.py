@@ -6,13 +6,15 @@ from pathlib import Path
 from thumbnet.data.stored import UInt8Array
 from thumbnet.engines.contract import Answer
 from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.runtime import without_notices
 
 
 def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
     """See `thumbnet.engines.Format.open`."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
+    with without_notices():
+        interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
     (images,), (probabilities,) = interpreter.get_input_details(), interpreter.get_output_details()
     _, height, width, channels = map(int, images["shape"])
     allocated: tuple[int, ...] = ()
