@@ -48,5 +48,5 @@ def test_an_engine_that_fails_by_itself_is_named(
     exported: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "_FIRST_ANSWER", "raise SystemExit('no such thing')")
-    with pytest.raises(JobError, match="engine keras did not answer .* no such thing"):
+    with pytest.raises(JobError, match=r"engine keras did not answer .* no such thing"):
         measure_inference(exported, ignore)

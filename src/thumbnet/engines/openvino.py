@@ -19,7 +19,8 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
         "INFERENCE_PRECISION_HINT": "f32",
     }
     model = openvino.Core().compile_model(path, "CPU", settings)
-    height, width, channels = [size.get_length() for size in model.input(0).partial_shape][1:]
+    _, *sizes = model.input(0).partial_shape  # the first is that of a batch, and may be any
+    height, width, channels = (size.get_length() for size in sizes)
     request = model.create_infer_request()
 
     def answer(batch: UInt8Array) -> Float32Array:
