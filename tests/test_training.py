@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.engines import open_engine
+from thumbnet.engines import KerasEngine, open_engine
 from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.progress import SilentDisplay
@@ -97,7 +97,7 @@ def test_metrics_are_those_of_the_saved_predictions(finished_run: Run, sample: D
 
 
 def test_the_model_file_gives_the_saved_predictions(finished_run: Run, sample: Dataset) -> None:
-    probabilities = open_engine(finished_run).predict(sample.test.images)
+    probabilities = KerasEngine(finished_run.model_path).predict(sample.test.images)
     saved = finished_run.predictions()
     np.testing.assert_allclose(probabilities, saved.probabilities, atol=1e-6)
     np.testing.assert_array_equal(saved.labels, sample.test.labels)

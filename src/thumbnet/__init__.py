@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from thumbnet.data.dataset import LabelledImages as LabelledImages
     from thumbnet.data.load import load as load
     from thumbnet.data.sources import load_cifar10 as load_cifar10
+    from thumbnet.engines import open_engine as open_engine
     from thumbnet.errors import InputError as InputError
     from thumbnet.errors import JobError as JobError
     from thumbnet.errors import ThumbnetError as ThumbnetError
     from thumbnet.evaluation.comparison import compare_pair as compare_pair
     from thumbnet.evaluation.metrics import evaluate as evaluate
     from thumbnet.evaluation.predictions import Predictions as Predictions
+    from thumbnet.export import export_run as export_run
     from thumbnet.prediction import predict as predict
     from thumbnet.recipe import Recipe as Recipe
     from thumbnet.report.build import build_report as build_report
@@ -41,8 +43,10 @@ _HOMES = {
     "build_report": "report.build",
     "compare_pair": "evaluation.comparison",
     "evaluate": "evaluation.metrics",
+    "export_run": "export",
     "load": "data.load",
     "load_cifar10": "data.sources",
+    "open_engine": "engines",
     "predict": "prediction",
     "resume": "training",
     "train": "training",

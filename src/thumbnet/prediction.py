@@ -10,7 +10,6 @@ import numpy as np
 from thumbnet.data.images import read_image
 from thumbnet.engines import open_engine
 from thumbnet.errors import InputError
-from thumbnet.evaluation.calibration import scale_probabilities
 from thumbnet.run import Run
 
 
@@ -57,12 +56,15 @@ class FilePrediction:
         }
 
 
-def predict(run: Run | str | Path, paths: Sequence[str | Path]) -> list[FilePrediction]:
+def predict(
+    run: Run | str | Path, paths: Sequence[str | Path], engine_name: str | None = None
+) -> list[FilePrediction]:
     """Classify picture files: PNG, JPEG or WebP of any size and mode.
 
     Args:
         run: a finished run.
         paths: the files.
+        engine_name: see `thumbnet.engines.open_engine`.
 
     Returns:
         One answer for each path, in order; a file that cannot be read gets an error instead of
@@ -72,7 +74,7 @@ def predict(run: Run | str | Path, paths: Sequence[str | Path]) -> list[FilePred
         InputError: the run cannot be used.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    engine, names = open_engine(run), run.class_names()
+    engine = open_engine(run, engine_name)
     images, answers = [], [FilePrediction(str(path)) for path in paths]
     readable = []
     for position, path in enumerate(paths):
@@ -82,9 +84,9 @@ def predict(run: Run | str | Path, paths: Sequence[str | Path]) -> list[FilePred
         except InputError as error:
             answers[position] = FilePrediction(str(path), error=str(error))
     if images:
-        calibrated = scale_probabilities(engine.predict(np.stack(images)), run.temperature())
-        for position, row in zip(readable, calibrated, strict=True):
+        probabilities = engine.predict(np.stack(images))
+        for position, row in zip(readable, probabilities, strict=True):
             order = np.argsort(-row, kind="stable")
-            ranked = {names[index]: float(row[index]) for index in order}
+            ranked = {engine.class_names[index]: float(row[index]) for index in order}
             answers[position] = FilePrediction(str(paths[position]), ranked)
     return answers

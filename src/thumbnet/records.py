@@ -6,7 +6,7 @@ the terminal, is refused before anything is done with it.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -147,6 +147,31 @@ class MetricsRecord(TypedDict, total=False):
     model_sha256: Text
     images_per_second: Amount
     latency_ms: Amount
+
+
+@_checked
+class ExportRecord(TypedDict):
+    """One export, and how it compares with Keras."""
+
+    format: Literal["onnx", "openvino", "litert", "savedmodel"]
+    quantized: Literal["int8"] | None
+    files: Annotated[dict[Text, Text], Field(min_length=1)]
+    bytes: Count
+    source_sha256: Text
+    images: Count
+    images_from: Text
+    max_difference: Share
+    agreement: Share
+    accuracy: Share | None
+    keras_accuracy: Share | None
+    tolerance: dict[Text, Share]
+    images_per_second: Amount
+    latency_ms: Amount
+
+
+EXPORT_NAME = r"^(onnx|openvino|litert|savedmodel)(-int8)?$"
+ExportsRecord = dict[Annotated[str, Field(pattern=EXPORT_NAME)], ExportRecord]
+"""`exports.json`: the exports by name; one that was quantised ends in "-int8"."""
 
 
 @_checked

@@ -1,7 +1,5 @@
 """What a finished training leaves in its run directory, beside the history."""
 
-import statistics
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +7,8 @@ import numpy as np
 
 from thumbnet.atomic import replacing_path
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
-from thumbnet.efficiency import measure_model
-from thumbnet.engines import PREDICTION_BATCH, Engine, KerasEngine, file_digest, open_engine
+from thumbnet.efficiency import measure_model, measure_speed
+from thumbnet.engines import PREDICTION_BATCH, Engine, KerasEngine, file_digest, open_keras_engine
 from thumbnet.evaluation.calibration import describe_calibration
 from thumbnet.evaluation.metrics import Evaluation, evaluate
 from thumbnet.evaluation.mistakes import (
@@ -75,7 +73,7 @@ def write_results(
         **cost,
         "stop_reason": state.stopped,
         "model_sha256": file_digest(run.model_path),
-        **_measure_speed(engine, dataset.test),
+        **measure_speed(engine, dataset.test.images),
     }
     if recipe.test_time_views > 1:
         measured["test_time_views"] = recipe.test_time_views
@@ -99,7 +97,7 @@ def recompute(run: Run) -> dict[str, Any]:
         InputError: the run has not finished, its model is not the one it wrote, or a file of it
             is damaged.
     """
-    engine = open_engine(run)
+    engine = open_keras_engine(run)
     return _write_evaluation(run, run.metrics() | measure_model(engine.model))
 
 
@@ -174,18 +172,3 @@ def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict
         {"true": true} | dict(zip(names, row, strict=True))
         for true, row in zip(names, evaluation.confusion.tolist(), strict=True)
     ]
-
-
-def _measure_speed(engine: Engine, part: LabelledImages) -> dict[str, float]:
-    """Prediction speed in batches of up to 500 images, and the time for one image."""
-    batch, one = part.images[:PREDICTION_BATCH], part.images[:1]
-    engine.predict(one)  # the first call of each shape compiles
-    batch_seconds = statistics.median(_seconds(engine, batch) for _ in range(5))
-    one_seconds = statistics.median(_seconds(engine, one) for _ in range(25))
-    return {"images_per_second": len(batch) / batch_seconds, "latency_ms": 1000 * one_seconds}
-
-
-def _seconds(engine: Engine, images: Any) -> float:
-    started = time.perf_counter()
-    engine.predict(images)
-    return time.perf_counter() - started

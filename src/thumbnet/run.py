@@ -13,6 +13,7 @@
   classes go wrong.
 - `MODEL_CARD.md`: the run in the Hugging Face card format.
 - `robustness.json`, `explanations/`, `near_duplicates.csv`: by their own subcommands.
+- `exports/`: the model for other runtimes, by `thumbnet export`.
 - `figures/`: pictures of all that.
 - `report.html`: written by `thumbnet report`.
 """
@@ -34,6 +35,7 @@ from thumbnet.records import (
     AuditRecord,
     EnvironmentRecord,
     ExplanationsRecord,
+    ExportsRecord,
     MetricsRecord,
     Record,
     RobustnessRecord,
@@ -201,6 +203,14 @@ class Run:
         return self.path / "explanations"
 
     @property
+    def exports_path(self) -> Path:
+        return self.path / "exports"
+
+    @property
+    def exports_record_path(self) -> Path:
+        return self.exports_path / "exports.json"
+
+    @property
     def finished(self) -> bool:
         """Whether training ended and its results were written."""
         return self.metrics_path.is_file()
@@ -261,6 +271,10 @@ class Run:
     def explanations(self) -> dict[str, Any] | None:
         """What `thumbnet explain` found; None where it was not run."""
         return _read_if_there(self.explanations_path / "explanations.json", ExplanationsRecord)
+
+    def exports(self) -> dict[str, Any]:
+        """What `thumbnet export` wrote, by name; empty where it was not run."""
+        return _read_if_there(self.exports_record_path, ExportsRecord) or {}
 
     def temperature(self) -> float:
         """What to divide logits by to get calibrated probabilities; 1 where none was fitted.

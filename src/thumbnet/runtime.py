@@ -38,7 +38,7 @@ def prepare_keras() -> Any:
     Everything that needs Keras asks here, in the function that needs it: importing TensorFlow
     takes several seconds, and `thumbnet --help` should not.
     """
-    with _without_notices():
+    with without_notices():
         import keras
 
     return keras
@@ -66,8 +66,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def _without_notices() -> Iterator[None]:
-    """Keep what TensorFlow's C++ side prints while it loads from the user's screen.
+def without_notices() -> Iterator[None]:
+    """Keep what the C++ side of TensorFlow or LiteRT prints while it loads from the user's screen.
 
     Those lines come before its log level is read, and go past `sys.stderr`.
     """

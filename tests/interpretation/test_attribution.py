@@ -5,7 +5,7 @@ import pytest
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.differentiable import DifferentiableModel
-from thumbnet.engines import open_engine
+from thumbnet.engines import open_keras_engine
 from thumbnet.interpretation.attribution import (
     first_layer_pictures,
     grad_cam,
@@ -27,7 +27,7 @@ def with_softmax(small: Dataset, architecture: str, **parameters: object) -> Any
 
 
 def test_gradients_are_those_of_finite_differences(finished_run: Run, sample: Dataset) -> None:
-    model = DifferentiableModel(open_engine(finished_run).model)
+    model = DifferentiableModel(open_keras_engine(finished_run).model)
     pixels, label = sample.test.images[:1].astype(np.float32), sample.test.labels[:1]
     gradient, probabilities = model.gradient(pixels, label)
     saved = finished_run.predictions().probabilities[:1]
@@ -42,7 +42,7 @@ def test_gradients_are_those_of_finite_differences(finished_run: Run, sample: Da
 
 
 def test_integrated_gradients_add_up(finished_run: Run, sample: Dataset) -> None:
-    model = open_engine(finished_run).model
+    model = open_keras_engine(finished_run).model
     images, labels = sample.test.images[:5], sample.test.labels[:5]
     attributions = integrated_gradients(model, images, labels)
     grey = np.full(images.shape, 127.5, np.float32)
@@ -69,7 +69,7 @@ def test_grad_cam_lights_pictures_of_a_network_with_convolutions(small: Dataset)
 
 
 def test_there_is_no_grad_cam_without_convolutions(finished_run: Run, sample: Dataset) -> None:
-    model = open_engine(finished_run).model
+    model = open_keras_engine(finished_run).model
     assert grad_cam(model, sample.test.images[:1], sample.test.labels[:1]) is None
 
 
@@ -86,7 +86,7 @@ def test_fixed_layers_are_multiplied_into_the_first_ones_pictures(small: Dataset
 
 
 def test_attacks_hurt_and_stay_within_their_radius(finished_run: Run, sample: Dataset) -> None:
-    model = DifferentiableModel(open_engine(finished_run).model)
+    model = DifferentiableModel(open_keras_engine(finished_run).model)
     part = sample.test.take(range(60))
     clean = finished_run.predictions().correct[:60].mean()
     assert fgsm_accuracy(model, part, 0) == pytest.approx(clean)

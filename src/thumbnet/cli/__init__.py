@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thumbnet.cli import data, results, training, trust
+from thumbnet.cli import bench, data, export, results, training, trust
 from thumbnet.errors import ThumbnetError
 
 app = typer.Typer(
@@ -20,7 +20,9 @@ app = typer.Typer(
 training.register(app)
 results.register(app)
 trust.register(app)
+export.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

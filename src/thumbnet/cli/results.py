@@ -119,13 +119,20 @@ def predict(
             min=0, max=1, metavar="P", help="Give no answer where its probability is below this."
         ),
     ] = 0.0,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="keras, or an export such as onnx or litert-int8. By default, the fastest that is "
+            "exported, not quantised, and installed."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what pictures show. A file that is no image is named; the others are answered."""
-    from thumbnet.cli.tables import print_predictions
+    from thumbnet.cli.answers import print_predictions
     from thumbnet.prediction import predict as predict_files
 
-    answers = predict_files(run, images)
+    answers = predict_files(run, images, engine)
     if as_json:
         typer.echo(json.dumps([answer.to_dict(top, reject_below) for answer in answers], indent=2))
     else:

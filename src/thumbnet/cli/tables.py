@@ -8,17 +8,15 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from thumbnet.cli.console import new_table, standard_output
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.evaluation.intervals import Interval
 from thumbnet.evaluation.metrics import Evaluation
-from thumbnet.prediction import FilePrediction
 from thumbnet.run import Run
 
 
@@ -26,14 +24,14 @@ def print_summary(run: Run) -> None:
     """The figures of one finished run, in a few lines."""
     metrics = run.metrics()
     print_comparison([run])
-    _console().print(
+    standard_output().print(
         f"{run.name} {metrics['stop_reason']}; it is in {run.path}", markup=False, highlight=False
     )
 
 
 def print_evaluation(run: Run, evaluation: Evaluation) -> None:
     """All figures of one evaluation: the classes, the averages, the confusion matrix."""
-    console = _console()
+    console = standard_output()
     console.print(
         f"{run.name}: {evaluation.accuracy:.2%} of {evaluation.images:,} test images are right "
         f"(95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
@@ -44,7 +42,7 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
         markup=False,
         highlight=False,
     )
-    classes = _table("class", "precision", "recall", "F1", "95% interval of F1", "images")
+    classes = new_table("class", "precision", "recall", "F1", "95% interval of F1", "images")
     for row in class_rows(evaluation):
         figures = [
             "none" if row[name] is None else f"{row[name]:.4f}"
@@ -65,11 +63,11 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def print_comparison(runs: Sequence[Run]) -> None:
     """Runs side by side, and McNemar's test for each pair."""
-    table = _table("", *(_literal(run.name) for run in runs))
+    table = new_table("", *(_literal(run.name) for run in runs))
     all_metrics = [run.metrics() for run in runs]
     for label, describe in _COMPARED.items():
         table.add_row(label, *map(describe, all_metrics))
-    console = _console()
+    console = standard_output()
     console.print(table)
     for pair in compare_all(runs):
         console.print(_describe_pair(pair), markup=False, highlight=False)
@@ -97,35 +95,18 @@ def comparison_values(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def print_predictions(
-    answers: Sequence[FilePrediction], top: int, reject_below: float = 0.0
-) -> None:
-    """The most probable classes of each file; "rejected" where the first is too improbable."""
-    table = _table("image", "class", "probability", "then")
-    for answer in answers:
-        if answer.error:
-            continue
-        (name, probability), *others = list(answer.probabilities.items())[:top]
-        if probability < reject_below:
-            name = f"rejected ({name})"
-        rest = ", ".join(f"{other} {share:.1%}" for other, share in others)
-        table.add_row(_literal(answer.path), _literal(name), f"{probability:.1%}", _literal(rest))
-    if table.row_count:
-        _console().print(table)
-
-
 def print_data_info(info: DatasetInfo) -> None:
     """A dataset in numbers: the counts of each class, then the pixels, then the digests."""
     height, width, channels = info.image_shape
     parts = {"training": info.train, "validation": info.validation, "test": info.test}
     there = {f"{name} images": part for name, part in parts.items() if part}
-    counts = _table("class", *there)
+    counts = new_table("class", *there)
     for name in info.train.counts:
         counts.add_row(_literal(name), *(f"{part.counts[name]:,}" for part in there.values()))
     counts.add_section()
     counts.add_row("all", *(f"{part.images:,}" for part in there.values()))
 
-    pixels = _table("pixel values", "range", "mean of each channel", "deviation of each channel")
+    pixels = new_table("pixel values", "range", "mean of each channel", "deviation of each channel")
     for name, part in there.items():
         low, high = part.value_range
         figures = [
@@ -134,11 +115,11 @@ def print_data_info(info: DatasetInfo) -> None:
         ]
         pixels.add_row(name, f"{low} to {high}", *figures)
 
-    digests = _table("content", "SHA-256")
+    digests = new_table("content", "SHA-256")
     for name, digest in info.digests.items():
         digests.add_row(name.replace("_", " "), digest)
 
-    console = _console()
+    console = standard_output()
     console.print(
         f"{info.name}, from: {info.source}\n"
         f"uint8 images of {height}×{width} pixels with {channels} channels; means and deviations "
@@ -225,7 +206,7 @@ def _describe_calibration(calibration: dict[str, Any] | None) -> str:
 
 def print_robustness(run: Run, found: Mapping[str, Any]) -> None:
     """Accuracy on corrupted, moved and attacked images, and on published test sets."""
-    console = _console()
+    console = standard_output()
     if corruptions := found.get("corruptions"):
         console.print(
             f"{run.name}: {found['clean_accuracy']:.1%} of {found['images']:,} clean test images "
@@ -235,7 +216,7 @@ def print_robustness(run: Run, found: Mapping[str, Any]) -> None:
             markup=False,
             highlight=False,
         )
-        table = _table("corruption", *(f"severity {number}" for number in range(1, 6)), "mean")
+        table = new_table("corruption", *(f"severity {number}" for number in range(1, 6)), "mean")
         for name, row in corruptions["accuracy"].items():
             mean = sum(row) / len(row)
             table.add_row(name.replace("_", " "), *(f"{share:.1%}" for share in [*row, mean]))
@@ -270,33 +251,22 @@ def describe_audit(run: Run, found: Mapping[str, Any]) -> str:
 
 def print_seeds(summary: Mapping[str, Any]) -> None:
     """Mean and deviation of each figure over seeds, and the figure of each seed."""
-    table = _table("", "mean", "deviation", *(f"seed {seed}" for seed in summary["seeds"]))
+    table = new_table("", "mean", "deviation", *(f"seed {seed}" for seed in summary["seeds"]))
     for name, figure in summary["figures"].items():
         values = [figure["mean"], figure["deviation"], *figure["values"]]
         texts = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name.replace("_", " "), *texts)
-    _console().print(table)
+    standard_output().print(table)
 
 
 def _confusion_table(evaluation: Evaluation) -> Table:
-    table = _table("true \\ predicted", *(_literal(scores.name) for scores in evaluation.classes))
+    table = new_table(
+        "true \\ predicted", *(_literal(scores.name) for scores in evaluation.classes)
+    )
     for scores, row in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True):
         table.add_row(_literal(scores.name), *(str(count) if count else "·" for count in row))
     return table
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first)
-    for other in others:
-        table.add_column(other, justify="right")
-    return table
-
-
 def _literal(text: str) -> str:
     return escape(text)
-
-
-def _console() -> Console:
-    # Not a terminal: as wide as the content, so that logs and pipes get whole tables.
-    return Console(width=None if sys.stdout.isatty() else 160)

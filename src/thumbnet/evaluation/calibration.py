@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
 
 from thumbnet.evaluation.predictions import Float32Array, Predictions
 
@@ -40,6 +38,7 @@ def fit_temperature(validation: Predictions) -> float:
         validation: predictions of images that neither training nor the test has seen; at least
             one.
     """
+    from scipy.optimize import minimize_scalar
 
     def loss(logarithm: float) -> float:
         return exact_log_loss(at_temperature(validation, float(np.exp(logarithm))))
@@ -93,6 +92,8 @@ def probability_scores(predictions: Predictions) -> dict[str, float]:
 
 def exact_log_loss(predictions: Predictions) -> float:
     """Mean negative log-likelihood in nats."""
+    from sklearn.metrics import log_loss
+
     classes = np.arange(len(predictions.class_names))
     return float(log_loss(predictions.labels, _exact(predictions), labels=classes))
 

@@ -12,9 +12,9 @@ from thumbnet.atomic import replacing, write_json
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import read_image
 from thumbnet.differentiable import DifferentiableModel
-from thumbnet.engines import KerasEngine, open_engine
+from thumbnet.engines import KerasEngine, open_keras_engine
 from thumbnet.errors import InputError
-from thumbnet.evaluation.calibration import at_temperature, scale_probabilities
+from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.mistakes import least_certain_right, most_confident_mistakes
 from thumbnet.figures import image_grid, save_figure
 from thumbnet.figures.trust import projection_chart
@@ -51,13 +51,13 @@ class Explanation:
     integrated_gradients: UInt8Array
 
 
-def explain_images(run: Run, engine: KerasEngine, images: UInt8Array) -> Explanation:
+def explain_images(engine: KerasEngine, images: UInt8Array) -> Explanation:
     """Explain the most probable class of each image.
 
     Raises:
         JobError: Keras runs on a backend without gradients.
     """
-    probabilities = scale_probabilities(engine.predict(images), run.temperature())
+    probabilities = engine.predict(images)
     answers: Int64Array = probabilities.argmax(axis=1)
     lit = grad_cam(engine.model, images, answers)
     return Explanation(
@@ -78,10 +78,10 @@ def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
         InputError: a file is no image, or the run cannot be used.
         JobError: Keras runs on a backend without gradients, or `out` cannot be written.
     """
-    engine = open_engine(run)
+    engine = open_keras_engine(run)
     images = np.stack([read_image(path, engine.image_shape) for path in paths])
     names = [path.name for path in paths]
-    found = explain_images(run, engine, images)
+    found = explain_images(engine, images)
     save_figure(_grid(found, names, run.class_names()), out)
     return out
 
@@ -99,7 +99,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
         InputError: the run cannot be used.
         JobError: Keras runs on a backend without gradients, or a file cannot be written.
     """
-    engine, folder = open_engine(run), run.explanations_path
+    engine, folder = open_keras_engine(run), run.explanations_path
     predictions = at_temperature(run.predictions(), run.temperature())
     chosen = {
         "sure and wrong": most_confident_mistakes(predictions, EACH),
@@ -109,7 +109,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
     positions = np.concatenate(list(chosen.values()))
     report(f"{run.name}: explaining {len(positions)} test images")
     ids = predictions.ids[positions]
-    found = explain_images(run, engine, test.images[ids])
+    found = explain_images(engine, test.images[ids])
     names = predictions.class_names
     kinds = [kind for kind, some in chosen.items() for _ in some]
     rows = [

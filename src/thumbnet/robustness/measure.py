@@ -9,7 +9,7 @@ import numpy as np
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.differentiable import DifferentiableModel
-from thumbnet.engines import Engine, KerasEngine, open_engine
+from thumbnet.engines import Engine, KerasEngine, open_keras_engine
 from thumbnet.evaluation.intervals import wilson
 from thumbnet.figures import save_figure
 from thumbnet.figures.trust import corruption_chart
@@ -49,7 +49,7 @@ def measure_robustness(
         InputError: the run cannot be used.
         JobError: Keras runs on a backend without gradients, or a file cannot be written.
     """
-    engine = open_engine(run)
+    engine = open_keras_engine(run)
     chosen = test if not 0 < images < len(test) else test.take(_draw(len(test), images, seed))
     attacked = chosen.take(np.arange(min(ATTACKED, len(chosen))))
     report(f"{run.name}: corruptions of {len(chosen):,} test images")
@@ -85,7 +85,7 @@ def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) 
     Raises:
         InputError: the run cannot be used, or a file is not what was published.
     """
-    engine = open_engine(run)
+    engine = open_keras_engine(run)
     rows: dict[str, list[dict[str, Any]]] = {}
     for part in parts:
         report(f"{run.name}: {part.benchmark} {part.name} {part.severity or ''}".rstrip())

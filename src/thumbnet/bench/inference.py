@@ -1,0 +1,88 @@
+"""How fast each engine of a run answers."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from thumbnet.data.stored import UInt8Array
+from thumbnet.efficiency import seconds_of_answers
+from thumbnet.engines import Engine, is_installed, open_engine
+from thumbnet.errors import JobError
+from thumbnet.run import Run
+
+BATCHES = (1, 32, 512)
+_REPETITIONS = {1: 200, 32: 30, 512: 7}
+_STARTS = 3
+
+# What a user who wants one answer waits for, but for the picture that he has already.
+_FIRST_ANSWER = """
+import sys
+import numpy
+from thumbnet.engines import open_engine
+from thumbnet.run import Run
+engine = open_engine(Run.open(sys.argv[1]), sys.argv[2])
+engine.predict(numpy.zeros((1, *engine.image_shape), numpy.uint8))
+"""
+
+Report = Callable[[str], None]
+
+
+def measure_inference(run: Run, report: Report) -> list[dict[str, Any]]:
+    """Time Keras, and every export of the run whose runtime is installed, one after another.
+
+    Args:
+        run: a finished run.
+        report: told what is being timed.
+
+    Returns:
+        A row an engine: `engine`; `images_per_second` by batch size, from the median time;
+        `latency_ms` of one image, with `p50`, `p95` and `p99`; `startup_seconds` of a fresh
+        process to its first answer, imports and loading included, the median of three.
+
+    Raises:
+        InputError: the run cannot be used, or an export is not the one that was written.
+        JobError: an engine fails in a process of its own.
+    """
+    names = ["keras", *(name for name in run.exports() if is_installed(name))]
+    rows = []
+    for name in names:
+        report(f"{run.name}: timing {name}")
+        rows.append({"engine": name} | _time_engine(open_engine(run, name)))
+        rows[-1]["startup_seconds"] = median(_seconds_to_start(run, name) for _ in range(_STARTS))
+    return rows
+
+
+def _time_engine(engine: Engine) -> dict[str, Any]:
+    images = _images(max(BATCHES), engine.image_shape)
+    seconds = {
+        size: seconds_of_answers(engine, images[:size], _REPETITIONS[size]) for size in BATCHES
+    }
+    p50, p95, p99 = np.percentile(seconds[1], [50, 95, 99]) * 1000
+    return {
+        "images_per_second": {str(size): size / median(seconds[size]) for size in BATCHES},
+        "latency_ms": {"p50": float(p50), "p95": float(p95), "p99": float(p99)},
+    }
+
+
+def _images(count: int, shape: tuple[int, int, int]) -> UInt8Array:
+    """Pixels drawn at random: no engine takes more or less time for what is in a picture."""
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def _seconds_to_start(run: Run, name: str) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _FIRST_ANSWER, str(run.path), name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise JobError(f"the engine {name} did not answer in a process of its own: {last}")
+    return time.perf_counter() - started

@@ -1,0 +1,43 @@
+"""`export`: a run's model for other runtimes."""
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from thumbnet.cli.options import DataOption, JsonOption, RunArgument, SourceOption, dataset_of
+
+Target = Literal["onnx", "openvino", "litert", "savedmodel"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the command."""
+    app.command(epilog="Example: thumbnet export runs/demo/cnn --to litert")(export)
+
+
+def export(
+    run: RunArgument,
+    to: Annotated[Target, typer.Option(help="The format to export to.")],
+    quantize: Annotated[
+        Literal["int8"] | None,
+        typer.Option(help="Compute in 8-bit integers, calibrated on training images."),
+    ] = None,
+    data: DataOption = None,
+    source: SourceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the model for another runtime, open it there, and compare its answers with Keras's."""
+    from thumbnet.export import export_run
+    from thumbnet.progress import choose_display
+    from thumbnet.run import Run
+
+    display, opened = choose_display(), Run.open(run)
+    opened.metrics()  # an unfinished run is told so before anything is loaded
+    dataset = dataset_of(opened, data, source, display)
+    record = export_run(opened, to, dataset, display.message, quantize == "int8")
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    from thumbnet.cli.exports import print_export
+
+    print_export(opened, to + f"-{quantize}" * bool(quantize), record)

@@ -1,0 +1,143 @@
+"""One way to ask a run for probabilities, whatever computes them.
+
+`thumbnet export` makes the exported models; each kind has a file here that opens it in its own
+runtime. None but `keras` and `savedmodel` imports TensorFlow.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from thumbnet.engines import litert, onnx, openvino, savedmodel
+from thumbnet.engines.contract import PREDICTION_BATCH as PREDICTION_BATCH
+from thumbnet.engines.contract import Answer
+from thumbnet.engines.contract import Engine as Engine
+from thumbnet.engines.contract import ExportedEngine as ExportedEngine
+from thumbnet.engines.files import digests_of
+from thumbnet.engines.files import file_digest as file_digest
+from thumbnet.engines.keras import KerasEngine as KerasEngine
+from thumbnet.engines.keras import open_keras_engine as open_keras_engine
+from thumbnet.errors import InputError
+from thumbnet.run import Run
+
+QUANTIZED = "-int8"
+
+
+class Format(NamedTuple):
+    """A kind of exported model.
+
+    Attributes:
+        target: the file or folder in `exports/` that is exported to, without quantisation.
+        model: the file in that folder that is opened; empty where `target` is it.
+        package: what has to be importable to open it.
+        extra: the extra of this package that brings that.
+        open: from the model's path to the shape of its images, and what answers them.
+    """
+
+    target: str
+    model: str
+    package: str
+    extra: str
+    open: Callable[[Path], tuple[tuple[int, int, int], Answer]]
+
+
+# The fastest first, as measured on AVX2 (docs/deployment.md).
+FORMATS = {
+    "litert": Format("model.tflite", "", "ai_edge_litert", "litert", litert.open_model),
+    "openvino": Format("openvino", "model.xml", "openvino", "openvino", openvino.open_model),
+    "onnx": Format("model.onnx", "", "onnxruntime", "onnx", onnx.open_model),
+    "savedmodel": Format("savedmodel", "", "tensorflow", "", savedmodel.open_model),
+}
+# Chosen without being asked for: the same answers as Keras, and no TensorFlow to import.
+_DEFAULTS = ("litert", "openvino", "onnx")
+
+
+def open_engine(run: Run, name: str | None = None) -> Engine:
+    """The engine for a finished run.
+
+    Args:
+        run: a finished run.
+        name: "keras", or an export's: "onnx", "openvino", "litert" or "savedmodel", each also with
+            "-int8" where it was quantised. Without it: the fastest that was exported without
+            quantisation and whose runtime is installed, else Keras.
+
+    Raises:
+        InputError: the run has not finished, there is no such export, its runtime is not
+            installed, or a file is not the one that was exported.
+    """
+    if name is None:
+        name = default_engine(run)
+    return open_keras_engine(run) if name == "keras" else _open_export(run, name)
+
+
+def default_engine(run: Run) -> str:
+    """The name of the engine that `open_engine` chooses by itself."""
+    exports = run.exports()
+    return next((name for name in _DEFAULTS if name in exports and is_installed(name)), "keras")
+
+
+def is_installed(name: str) -> bool:
+    """Whether the runtime of an export can be imported."""
+    return find_spec(FORMATS[name.removesuffix(QUANTIZED)].package) is not None
+
+
+def export_path(directory: Path, name: str) -> Path:
+    """The file or folder in `directory` that the export `name` is or goes to."""
+    target = Path(FORMATS[name.removesuffix(QUANTIZED)].target)
+    return directory / (target.stem + name[len(name.removesuffix(QUANTIZED)) :] + target.suffix)
+
+
+def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedEngine:
+    """Open an exported model in its runtime; whether it is the right one is the caller's to know.
+
+    Raises:
+        InputError: the runtime is not installed, or finds the file damaged.
+    """
+    kind = FORMATS[name.removesuffix(QUANTIZED)]
+    require_runtime(name)
+    model = path / kind.model
+    try:
+        image_shape, answer = kind.open(model)
+        classes = answer(np.zeros((1, *image_shape), np.uint8)).shape[-1]
+    except Exception as error:  # each runtime raises kinds of its own
+        raise InputError(f"{model} cannot be opened by {kind.package}: {error}") from error
+    if classes != len(class_names):
+        raise InputError(
+            f"{model} tells {classes} classes apart, and the run {len(class_names)}; export the "
+            "run again"
+        )
+    return ExportedEngine(name, model, image_shape, class_names, answer)
+
+
+def require_runtime(name: str) -> None:
+    """Refuse an export whose runtime is missing.
+
+    Raises:
+        InputError: naming the extra that brings it.
+    """
+    kind = FORMATS[name.removesuffix(QUANTIZED)]
+    if not is_installed(name):
+        extra = f"'thumbnet[{kind.extra}]'" if kind.extra else "thumbnet"
+        raise InputError(f"the engine {name} needs {kind.package}: pip install {extra}")
+
+
+def _open_export(run: Run, name: str) -> Engine:
+    exports: dict[str, Any] = run.exports()
+    if name not in exports:
+        there = ", ".join(("keras", *exports))
+        raise InputError(
+            f"{run.path} has no engine {name!r}, but {there}; `thumbnet export {run.path}` makes "
+            "others"
+        )
+    path, recorded = export_path(run.exports_path, name), exports[name]
+    if recorded["source_sha256"] != run.metrics().get("model_sha256"):
+        raise InputError(f"{path} was exported from another model; export {run.path} again")
+    if digests_of(path) != recorded["files"]:
+        raise InputError(
+            f"{path} is not what was exported: its SHA-256 differs from that in "
+            f"{run.exports_record_path.name}; export {run.path} again"
+        )
+    return open_model(name, path, run.class_names())

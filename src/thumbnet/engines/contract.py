@@ -1,0 +1,92 @@
+"""What every engine does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+
+from thumbnet.data.stored import UInt8Array
+from thumbnet.errors import InputError
+from thumbnet.evaluation.predictions import Float32Array
+
+# Large enough to keep two cores busy, small enough that activations stay below a gigabyte.
+PREDICTION_BATCH = 500
+
+Answer = Callable[[UInt8Array], Float32Array]
+
+
+class Engine(Protocol):
+    """A model that answers.
+
+    Attributes:
+        name: "keras", "onnx", "openvino", "litert" or "savedmodel", with "-int8" if quantised.
+        path: the model file.
+        image_shape: height, width and channels of the images it takes.
+        class_names: one for each column of its answers.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def predict(self, images: UInt8Array) -> Float32Array:
+        """Calibrated class probabilities, float32 of shape (n, classes), of uint8 images.
+
+        Args:
+            images: raw pixels of shape (n, height, width, channels), any n.
+
+        Raises:
+            InputError: the images are of another shape or dtype.
+        """
+
+
+@dataclass(frozen=True)
+class ExportedEngine:
+    """An exported model in its own runtime; see `Engine`. Threads may share it.
+
+    Attributes:
+        answer: what computes the probabilities of a batch; never called twice at once, as not
+            every runtime stands that.
+    """
+
+    name: str
+    path: Path
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    answer: Answer
+    _one_at_a_time: Lock = field(default_factory=Lock, repr=False)
+
+    def predict(self, images: UInt8Array) -> Float32Array:
+        """See `Engine.predict`."""
+        with self._one_at_a_time:
+            return answer_in_batches(
+                self.answer, images, self.image_shape, classes=len(self.class_names)
+            )
+
+
+def answer_in_batches(
+    answer: Answer, images: UInt8Array, image_shape: tuple[int, int, int], classes: int
+) -> Float32Array:
+    """The answers to any number of images, a bounded number of them at a time.
+
+    Raises:
+        InputError: the images are of another shape or dtype.
+    """
+    if images.shape[1:] != image_shape or images.dtype != np.uint8:
+        raise InputError(
+            f"the model takes uint8 images of shape {image_shape}; got {images.dtype} of shape "
+            f"{images.shape[1:]}"
+        )
+    if 0 < len(images) <= PREDICTION_BATCH:
+        return answer(images)
+    starts = range(0, len(images), PREDICTION_BATCH)
+    batches = [answer(images[start : start + PREDICTION_BATCH]) for start in starts]
+    return np.concatenate([np.empty((0, classes), np.float32), *batches])

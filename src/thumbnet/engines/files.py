@@ -1,0 +1,29 @@
+"""Digests of model files."""
+
+import hashlib
+from pathlib import Path
+
+from thumbnet.errors import InputError
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(path: Path) -> dict[str, str]:
+    """SHA-256 of a file, or of every file in a folder, by path relative to where `path` lies.
+
+    Raises:
+        InputError: there is nothing, or something that is neither file nor folder.
+    """
+    found = sorted([path, *path.rglob("*")]) if path.is_dir() else [path]
+    for each in found:
+        if each.is_symlink() or not (each.is_file() or each.is_dir()):
+            raise InputError(f"{each} is missing or no regular file; export the run again")
+    return {
+        each.relative_to(path.parent).as_posix(): file_digest(each)
+        for each in found
+        if each.is_file()
+    }

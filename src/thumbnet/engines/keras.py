@@ -1,0 +1,80 @@
+"""The run's own model, in Keras."""
+
+from pathlib import Path
+
+import numpy as np
+
+from thumbnet.data.stored import UInt8Array
+from thumbnet.engines.contract import answer_in_batches
+from thumbnet.engines.files import file_digest
+from thumbnet.errors import InputError
+from thumbnet.evaluation.calibration import scale_probabilities
+from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.run import Run
+from thumbnet.runtime import prepare_keras
+
+
+class KerasEngine:
+    """The run's own `.keras` model; see `Engine`.
+
+    Attributes:
+        model: from uint8 pixels to probabilities, not calibrated.
+    """
+
+    name = "keras"
+
+    def __init__(
+        self, path: Path, class_names: tuple[str, ...] = (), temperature: float = 1.0
+    ) -> None:
+        """Load the model file at `path`, in Keras's safe mode and after a look inside.
+
+        Args:
+            path: the model file.
+            class_names: names of the classes, where they matter.
+            temperature: calibrates the answers of `predict`; with 1 they are the model's own.
+
+        Raises:
+            InputError: the file is missing, damaged, or no model of this kind.
+        """
+        from thumbnet.model_file import require_safe_model
+
+        require_safe_model(path)
+        keras = prepare_keras()
+        try:
+            self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            _, *image_shape = self.model.input_shape
+            height, width, channels = image_shape
+        except Exception as error:  # Keras raises whatever its many readers raise
+            raise InputError(f"{path} cannot be loaded as a model: {error}") from error
+        self.path = path
+        self.image_shape = (height, width, channels)
+        self.class_names = class_names
+        self.temperature = temperature
+
+    def predict(self, images: UInt8Array) -> Float32Array:
+        """See `Engine.predict`."""
+        probabilities = answer_in_batches(
+            lambda batch: np.asarray(self.model.predict_on_batch(batch)),
+            images,
+            self.image_shape,
+            classes=self.model.output_shape[-1],
+        )
+        return scale_probabilities(probabilities, self.temperature)
+
+
+def open_keras_engine(run: Run) -> KerasEngine:
+    """The run's own model, whatever was exported.
+
+    Raises:
+        InputError: the run has not finished, or its model file is not the one it wrote.
+    """
+    expected = run.metrics().get("model_sha256")
+    if not run.model_path.is_file():
+        raise InputError(f"{run.model_path} is missing; train the run again")
+    found = file_digest(run.model_path)
+    if found != expected:
+        raise InputError(
+            f"{run.model_path} is not the file that this run wrote: its SHA-256 is {found}, and "
+            f"{run.metrics_path.name} says {expected}"
+        )
+    return KerasEngine(run.model_path, run.class_names(), run.temperature())

@@ -1,0 +1,182 @@
+"""Carrying a run's model into other runtimes, and finding out whether it still answers the same."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from thumbnet.atomic import write_json
+from thumbnet.data.dataset import Dataset
+from thumbnet.efficiency import measure_speed
+from thumbnet.engines import (
+    FORMATS,
+    QUANTIZED,
+    ExportedEngine,
+    KerasEngine,
+    export_path,
+    open_keras_engine,
+    open_model,
+    require_runtime,
+)
+from thumbnet.engines.files import digests_of
+from thumbnet.errors import InputError, JobError
+from thumbnet.export.comparison import Comparison, compare_engines
+from thumbnet.export.formats import NEEDED, WRITERS, Metadata
+from thumbnet.export.images import ExportImages, choose_images
+from thumbnet.export.prepare import prepare_for_export
+from thumbnet.run import Run
+from thumbnet.runtime import backend
+
+Report = Callable[[str], None]
+
+_WRITING = ".writing-"
+
+
+def export_run(
+    run: Run, to: str, dataset: Dataset | None, report: Report, quantize: bool = False
+) -> dict[str, Any]:
+    """Export a run's model, open what was written in its own runtime, and compare the answers.
+
+    Args:
+        run: a finished run.
+        to: "onnx", "openvino", "litert" or "savedmodel".
+        dataset: the images that the run was made of: its validation images, or without those some
+            training images, are what answers are compared on. None where they are not at hand:
+            the pictures of the bundled sample stand in.
+        report: told what is being done.
+        quantize: whether to compute in int8, calibrated on training images.
+
+    Returns:
+        What `exports.json` then says of this export.
+
+    Raises:
+        InputError: the run cannot be used, a package is missing, or there are no images to
+            calibrate on.
+        JobError: the answers differ by more than is tolerated, the conversion failed, or a file
+            cannot be written. What was exported before is kept.
+    """
+    name = to + QUANTIZED * quantize
+    _require_possible(name, quantize)
+    engine = open_keras_engine(run)
+    images = choose_images(run, dataset, engine.image_shape)
+    if quantize and images.calibration is None:
+        raise InputError(
+            f"int8 is calibrated on training images, and those of {run.path} are not at hand; "
+            "give --data, or `thumbnet data fetch`"
+        )
+    report(f"{run.name}: writing {name}")
+    with run.alone():
+        try:
+            run.exports_path.mkdir(exist_ok=True)
+            _remove_leftovers(run.exports_path)
+            work = Path(tempfile.mkdtemp(prefix=_WRITING, dir=run.exports_path))
+            work.chmod(run.exports_path.stat().st_mode)
+        except OSError as error:
+            raise JobError(f"cannot write {run.exports_path}: {error.strerror}") from error
+        try:
+            record = _export(run, name, engine, images, work, report)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            if not any(run.exports_path.iterdir()):
+                run.exports_path.rmdir()
+    return record
+
+
+def _require_possible(name: str, quantize: bool) -> None:
+    to = name.removesuffix(QUANTIZED)
+    if to not in FORMATS:
+        raise InputError(f"{to!r} is no format to export to; choose of {', '.join(FORMATS)}")
+    if quantize and to == "savedmodel":
+        raise InputError("a SavedModel cannot be quantised; export to onnx, openvino or litert")
+    require_runtime(name)
+    missing = [package for package in NEEDED[to] if find_spec(package) is None]
+    if missing:
+        raise InputError(
+            f"exporting to {to} needs {', '.join(missing)}: "
+            f"pip install 'thumbnet[{FORMATS[to].extra}]'"
+        )
+    if backend() != "tensorflow":
+        raise InputError(
+            f"models are exported by way of TensorFlow: leave KERAS_BACKEND={backend()} away"
+        )
+
+
+def _export(
+    run: Run, name: str, engine: KerasEngine, images: ExportImages, work: Path, report: Report
+) -> dict[str, Any]:
+    """Write into `work`, look at what was written, and only then put it in its place."""
+    quantized = name.endswith(QUANTIZED)
+    metadata = {
+        "run": run.name,
+        "class_names": list(run.class_names()),
+        "image_shape": list(engine.image_shape),
+        "temperature": run.temperature(),
+        "source_sha256": run.metrics()["model_sha256"],
+    }
+    written = export_path(work, name)
+    prepared = prepare_for_export(engine.model, run.temperature())
+    _write(name, prepared, written, metadata, images.calibration if quantized else None)
+    try:
+        exported = open_model(name, written, run.class_names())
+    except InputError as error:
+        raise JobError(f"the export to {name} failed: {error}") from error
+    report(f"{run.name}: comparing {name} with Keras on {len(images.compared):,} images")
+    comparison = compare_engines(engine, exported, images, quantized)
+    if failures := comparison.failures():
+        raise JobError(
+            f"{run.path} was not exported to {name}, which differs from Keras beyond tolerance on "
+            f"{len(images.compared):,} images: {'; '.join(failures)}"
+        )
+    record = _describe(name, written, comparison, metadata) | measure_speed(
+        exported, images.compared.images
+    )
+    _put_in_place(written, export_path(run.exports_path, name))
+    write_json(run.exports_record_path, run.exports() | {name: record})
+    return record
+
+
+def _write(name: str, model: Any, path: Path, metadata: Metadata, calibration: Any) -> None:
+    try:
+        WRITERS[name.removesuffix(QUANTIZED)](model, path, metadata, calibration)
+    except OSError as error:
+        raise JobError(f"cannot write {path.parent.parent}: {error.strerror or error}") from error
+    except Exception as error:  # converters raise kinds of their own
+        raise JobError(f"the conversion to {name} failed: {error}") from error
+
+
+def _describe(name: str, path: Path, comparison: Comparison, metadata: Metadata) -> dict[str, Any]:
+    files = digests_of(path)
+    return {
+        "format": name.removesuffix(QUANTIZED),
+        "quantized": "int8" if name.endswith(QUANTIZED) else None,
+        "files": files,
+        "bytes": sum((path.parent / file).stat().st_size for file in files),
+        "source_sha256": metadata["source_sha256"],
+        **comparison.to_dict(),
+    }
+
+
+def _put_in_place(written: Path, target: Path) -> None:
+    """Replace a file or folder; between the two renames of a folder there is none.
+
+    Whoever opens an export checks its digests, so a crash in between is noticed.
+    """
+    try:
+        if target.is_dir():
+            target.rename(written.with_name(f"old-{target.name}"))
+        written.rename(target)
+    except OSError as error:
+        raise JobError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _remove_leftovers(directory: Path) -> None:
+    for beside in directory.glob(f"{_WRITING}*"):
+        if beside.is_dir():
+            shutil.rmtree(beside)
+        else:
+            beside.unlink()
+
+
+__all__ = ["ExportedEngine", "export_run"]
