@@ -19,7 +19,7 @@ from thumbnet.errors import InputError, JobError
 from thumbnet.export import comparison, export_run
 from thumbnet.export.comparison import Comparison
 from thumbnet.export.prepare import prepare_for_export
-from thumbnet.models import build_model, parameters_class
+from thumbnet.models import build_model, finished_model, parameters_class
 from thumbnet.prediction import predict
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
@@ -345,7 +345,7 @@ def test_a_prepared_model_is_the_same_function(
     for layer in trained.layers:  # statistics as training leaves them, not as it finds them
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([generator.uniform(0.5, 2, w.shape) for w in layer.get_weights()])
-    model = keras.Model(trained.input, keras.layers.Softmax()(trained.output))
+    model = finished_model(trained, small.train.images.shape[1:])
     prepared = prepare_for_export(model, temperature=1.0)
     images = small.test.images[:20]
     np.testing.assert_allclose(
