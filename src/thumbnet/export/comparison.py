@@ -15,7 +15,7 @@ MAXIMUM_DIFFERENCE = 1e-4
 # Two classes can be equally probable to within rounding.
 LEAST_AGREEMENT = 0.999
 MAXIMUM_LOSS = 0.005
-"""Of accuracy, by int8. Where labels are missing, agreement stands in for it."""
+"""Of accuracy, by int8."""
 
 _ROUNDING = 1e-9  # one image of 200 is not more than 0.5 points
 
@@ -47,8 +47,6 @@ class Comparison:
         """The bounds by their names."""
         if not self.quantized:
             return {"max_difference": MAXIMUM_DIFFERENCE, "agreement": LEAST_AGREEMENT}
-        if self.accuracy is None:
-            return {"agreement": 1 - MAXIMUM_LOSS}
         return {"accuracy_loss": MAXIMUM_LOSS}
 
     def failures(self) -> list[str]:
