@@ -55,12 +55,14 @@ def write_openvino(
     the Keras model directly, and which can be quantised without a further package.
     """
     import openvino
+    from openvino._offline_transformations import apply_moc_transformations
 
     path.mkdir()
     between = path / "model.onnx"
     write_onnx(model, between, metadata, calibration)
-    # Not `convert_model`, which would report its use to Intel over the network.
+    # The two halves of `convert_model`, which would report its use to Intel over the network.
     converted = openvino.Core().read_model(between)
+    apply_moc_transformations(converted, cf=False, smart_reshape=False)
     converted.set_rt_info(json.dumps(metadata), [METADATA_KEY])
     openvino.save_model(converted, path / "model.xml", compress_to_fp16=False)
     between.unlink()
