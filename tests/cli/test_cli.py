@@ -42,6 +42,8 @@ SUBCOMMANDS = [
     ["robustness"],
     ["explain"],
     ["audit"],
+    ["export"],
+    ["bench", "inference"],
     ["data", "info"],
     ["data", "show"],
     ["data", "check"],

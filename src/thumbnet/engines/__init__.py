@@ -44,14 +44,14 @@ class Format(NamedTuple):
     open: Callable[[Path], tuple[tuple[int, int, int], Answer]]
 
 
-# The fastest first, as measured on AVX2 (docs/deployment.md).
 FORMATS = {
     "litert": Format("model.tflite", "", "ai_edge_litert", "litert", litert.open_model),
     "openvino": Format("openvino", "model.xml", "openvino", "openvino", openvino.open_model),
     "onnx": Format("model.onnx", "", "onnxruntime", "onnx", onnx.open_model),
     "savedmodel": Format("savedmodel", "", "tensorflow", "", savedmodel.open_model),
 }
-# Chosen without being asked for: the same answers as Keras, and no TensorFlow to import.
+# Chosen without being asked for: the same answers as Keras, and no TensorFlow to import. The order
+# is that of `thumbnet bench inference` on two AVX2 cores, for one image above all.
 _DEFAULTS = ("litert", "openvino", "onnx")
 
 

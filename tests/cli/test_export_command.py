@@ -1,0 +1,50 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from thumbnet.cli import app
+from thumbnet.data.dataset import Dataset
+from thumbnet.run import Run
+
+
+@pytest.fixture(scope="module")
+def run(finished_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose images, the bundled sample, are at hand."""
+    return Run(Path(shutil.copytree(finished_run.path, tmp_path_factory.mktemp("runs") / "run")))
+
+
+def test_export_shows_the_comparison_and_predict_uses_it(
+    run: Run, sample: Dataset, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["export", str(run.path), "--to", "onnx"])
+    assert done.exit_code == 0, done.output
+    assert "same answer" in done.stdout
+    assert "compared on 1,250 validation images" in done.stdout
+    assert "model.onnx" in done.stdout.splitlines()[-1]
+    path = tmp_path / "one.png"
+    Image.fromarray(sample.test.images[0]).save(path)
+    answers = [
+        json.loads(
+            CliRunner()
+            .invoke(app, ["predict", str(run.path), str(path), "--json", "--engine", engine])
+            .stdout
+        )
+        for engine in ("onnx", "keras")
+    ]
+    assert answers[0][0]["class_name"] == answers[1][0]["class_name"]
+    assert answers[0][0]["probability"] == pytest.approx(answers[1][0]["probability"], abs=1e-5)
+
+
+def test_export_prints_its_record(run: Run) -> None:
+    done = CliRunner().invoke(app, ["export", str(run.path), "--to", "litert", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == run.exports()["litert"]
+
+
+def test_only_formats_that_there_are_can_be_asked_for(run: Run) -> None:
+    done = CliRunner().invoke(app, ["export", str(run.path), "--to", "coreml"])
+    assert done.exit_code == 2
