@@ -1,0 +1,128 @@
+"""What a machine can do, so that timings of different machines can be compared.
+
+The yardstick is the rate of one large matrix product in NumPy: seconds of a training times that
+rate say the same on a slow machine and on a fast one.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from thumbnet.runtime import describe_environment
+
+SGEMM_SIZE = 4_096
+# Together with the warm-up at most 3 seconds: a training measures this before it begins.
+SGEMM_SECONDS = 2.0
+SGEMM_RUNS = 5
+
+# Three arrays of 64 MB each, well beyond the caches of a processor.
+TRIAD_VALUES = 16_000_000
+TRIAD_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What `thumbnet bench machine` shows.
+
+    Attributes:
+        processor: its name, as the system tells.
+        cores: that the system has.
+        threads: that this process may run on at the same time.
+        blas: the library that multiplies NumPy's matrices, with its version.
+        blas_threads: how many threads it uses.
+        numpy: version.
+        sgemm_gflops: 10⁹ floating-point operations a second, see `sgemm_gflops`.
+        bandwidth_gb_per_second: 10⁹ bytes a second, see `triad_bandwidth`.
+    """
+
+    processor: str
+    cores: int
+    threads: int
+    blas: str
+    blas_threads: int
+    numpy: str
+    sgemm_gflops: float
+    bandwidth_gb_per_second: float
+
+
+def measure_machine() -> Machine:
+    """Measure this machine, in about 4 seconds, and say what it is."""
+    here = describe_environment()
+    blas, blas_threads = _blas()
+    return Machine(
+        processor=here["processor"],
+        cores=here["cores"],
+        threads=here["threads"],
+        blas=blas,
+        blas_threads=blas_threads,
+        numpy=np.__version__,
+        sgemm_gflops=sgemm_gflops(),
+        bandwidth_gb_per_second=triad_bandwidth(),
+    )
+
+
+def sgemm_gflops() -> float:
+    """The rate of a product of two 4096×4096 float32 matrices, on all threads that BLAS uses.
+
+    The median of up to five runs, fewer where they would take more than two seconds; a smaller
+    product has woken the threads before.
+
+    Returns:
+        10⁹ floating-point operations a second, 2·4096³ operations a product.
+    """
+    random = np.random.default_rng(0)
+    left, right = random.random((2, SGEMM_SIZE, SGEMM_SIZE), dtype=np.float32)
+    product = np.zeros_like(left)  # written once, so that no run waits for fresh pages
+    quarter = SGEMM_SIZE // 4
+    np.matmul(left[:quarter], right, out=product[:quarter])
+    seconds: list[float] = []
+    while len(seconds) < SGEMM_RUNS and sum(seconds) + max(seconds, default=0) < SGEMM_SECONDS:
+        seconds.append(_seconds(lambda: np.matmul(left, right, out=product)))
+    return 2 * SGEMM_SIZE**3 / statistics.median(seconds) / 1e9
+
+
+def triad_bandwidth() -> float:
+    """How fast memory is read and written by all threads: the best of five runs of a triad.
+
+    NumPy takes a = b + s·c in two passes, each of which reads two arrays or one and writes one:
+    five transfers of each value in all (McCalpin's STREAM, which fuses them, counts three).
+
+    Returns:
+        10⁹ bytes a second.
+    """
+    threads = len(os.sched_getaffinity(0))
+    total, first, second = (np.full(TRIAD_VALUES, 1.0, np.float32) for _ in range(3))
+
+    def part(chunk: slice) -> None:
+        np.multiply(second[chunk], np.float32(3), out=total[chunk])
+        np.add(total[chunk], first[chunk], out=total[chunk])
+
+    bounds = np.linspace(0, TRIAD_VALUES, threads + 1, dtype=np.int64)
+    chunks = [slice(*pair) for pair in pairwise(bounds)]
+    with ThreadPoolExecutor(threads) as workers:  # NumPy lets go of the interpreter's lock
+        best = min(_seconds(lambda: list(workers.map(part, chunks))) for _ in range(TRIAD_RUNS))
+    return 5 * total.nbytes / best / 1e9
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _blas() -> tuple[str, int]:
+    """Name with version of the BLAS that NumPy has loaded, and its number of threads."""
+    from threadpoolctl import threadpool_info
+
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    if not found:
+        return "unknown", 0
+    # NumPy's is the first to be loaded; SciPy brings one of its own.
+    library = found[0]
+    return f"{library['internal_api']} {library['version']}", library["num_threads"]
