@@ -1,5 +1,6 @@
 """`bench`: measuring this machine, and what runs on it."""
 
+import dataclasses
 import json
 
 import typer
@@ -22,3 +23,18 @@ def inference(run: RunArgument, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
     else:
         print_inference(rows)
+
+
+@app.command(epilog="Example: thumbnet bench machine --json")
+def machine(as_json: JsonOption = False) -> None:
+    """Show the rate of a large matrix product, by which timings can be compared."""
+    from thumbnet.bench.machine import measure_machine
+
+    found = measure_machine()
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    typer.echo(f"processor  {found.processor}, {found.cores} cores, {found.threads} to be used")
+    typer.echo(f"BLAS       {found.blas} on {found.blas_threads} threads, NumPy {found.numpy}")
+    typer.echo(f"sgemm      {found.sgemm_gflops:.0f} GFLOP/s, 4096×4096 float32")
+    typer.echo(f"memory     {found.bandwidth_gb_per_second:.1f} GB/s, a = b + s·c in float32")
