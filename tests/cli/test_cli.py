@@ -84,7 +84,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["train"], "give a recipe and --out DIR, or --resume RUN"),
-        (["train", "nosuch", "--out", "x"], "no recipe nosuch: give one of ann, cnn"),
+        (["train", "nosuch", "--out", "x"], "no recipe nosuch: give one of ann, best, cnn"),
         (["train", "ann", "--out", "x", "--set", "epochs"], "give KEY=VALUE"),
         (["train", "ann", "--out", "x", "--set", "epoch=1"], "did you mean epochs?"),
         (["train", "ann", "--out", "x", "--epochs", "0"], "epochs: input should be greater"),
