@@ -29,7 +29,8 @@ def image_losses(size: int) -> "keras.metrics.Metric":
 
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
             losses = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
-            self._losses.assign(keras.ops.slice_update(self._losses, (0,), losses))
+            before = keras.ops.convert_to_tensor(self._losses)
+            self._losses.assign(keras.ops.slice_update(before, (0,), losses))
 
         def result(self) -> Any:
             return keras.ops.convert_to_tensor(self._losses)

@@ -22,6 +22,7 @@ from thumbnet.section import Section
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(ge=0.125, le=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Balance = Literal["none", "class_weights", "sampling"]
 
 
@@ -94,16 +95,17 @@ class Recipe(Section):
     the loss the rarer its class, `sampling` shows every class equally often. `revisit` is the
     share of the images that the epochs after the first visit: those that had the highest loss
     when they were last seen (after Katharopoulos and Fleuret 2018, arXiv 1803.00942, who weigh
-    what they draw). `deterministic` asks
-    the backend for operations that give the same bits every time. `test_time_views` is how many
-    views of each test image `accuracy_tta` is taken over: the image, its mirror, and both shifted
-    in two directions.
+    what they draw). `deterministic` asks the backend for operations that give the same bits every
+    time. With a mixed `precision` the layers compute in 16 bits, and weights, batch statistics and
+    logits stay in 32. `test_time_views` is how many views of each test image `accuracy_tta` is
+    taken over: the image, its mirror, and both shifted in two directions.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
     description: Annotated[str, Field(max_length=500)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     deterministic: bool = False
+    precision: Precision = "float32"
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
     validation: Share = 0.1

@@ -27,6 +27,7 @@ from thumbnet.recipe import Recipe
 from thumbnet.results import write_results
 from thumbnet.run import Run
 from thumbnet.runtime import (
+    computes_in,
     describe_environment,
     is_out_of_memory,
     make_deterministic,
@@ -156,6 +157,11 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
     display.message(f"{recipe.name}: building the model")
     if recipe.deterministic:
         make_deterministic()
+    if not computes_in(recipe.precision):
+        display.message(
+            f"{recipe.name}: this processor has no arithmetic for {recipe.precision}, which will "
+            "be slower than float32"
+        )
     if dataset.validation is not None:
         training, validation = dataset.train, dataset.validation
         held_out = np.arange(len(validation))
@@ -275,7 +281,7 @@ def _kept_for_later(run: Run) -> Iterator[None]:
 
 def _compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
     keras = prepare_keras()
-    model = build_model(recipe.model, training.images, class_count, recipe.seed)
+    model = build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision)
     metrics = []
     if "accuracy" in recipe.metrics:
         metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))

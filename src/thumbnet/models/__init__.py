@@ -37,7 +37,11 @@ def parameters_class(architecture: str) -> type[ModelParameters]:
 
 
 def build_model(
-    parameters: ModelParameters, train_images: Images, class_count: int, seed: int
+    parameters: ModelParameters,
+    train_images: Images,
+    class_count: int,
+    seed: int,
+    precision: str = "float32",
 ) -> "keras.Model":
     """Build an untrained model of the architecture that `parameters` name.
 
@@ -47,6 +51,7 @@ def build_model(
             that are fixed inside the model are taken from it.
         class_count: number of logits.
         seed: decides the initial weights and the dropout masks.
+        precision: Keras's name of what the layers compute in; "mixed_bfloat16", for example.
 
     Returns:
         A model from uint8 images of shape (n, height, width, channels) to float32 logits of
@@ -56,7 +61,12 @@ def build_model(
 
     keras = prepare_keras()
     keras.utils.set_random_seed(seed)
-    model: Any = _module(parameters.architecture).build(parameters, train_images, class_count)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model: Any = _module(parameters.architecture).build(parameters, train_images, class_count)
+    finally:
+        keras.config.set_dtype_policy(before)
     return model
 
 
@@ -69,16 +79,16 @@ def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras
 
     Returns:
         A model from uint8 images of shape (n, *image_shape) to probabilities of shape
-        (n, classes), made of Keras's own layers alone, so that it can be opened without Thumbnet.
+        (n, classes), which computes in float32 and is made of Keras's own layers alone, so that
+        it can be opened without Thumbnet and answers the same everywhere.
     """
     from thumbnet.runtime import prepare_keras
 
     keras = prepare_keras()
 
     def plain(layer: Any) -> Any:
-        if hasattr(layer, "plain"):
-            return layer.plain()
-        return layer.__class__.from_config(layer.get_config())
+        kind = getattr(layer, "plain", layer.__class__)
+        return kind.from_config(layer.get_config() | {"dtype": "float32"})
 
     pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)

@@ -31,7 +31,10 @@ def standardise(train_images: Images) -> "keras.layers.Layer":
         levels = np.arange(256)
         mean.append(float(counts @ levels))
         variance.append(float(counts @ (levels - mean[-1]) ** 2) or 1.0)
-    return layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")
+    # Pixels up to 255 and the filters made of them are no matter for 16 bits.
+    return layers.Normalization(
+        axis=-1, mean=mean, variance=variance, dtype="float32", name="standardise"
+    )
 
 
 def first_images(train_images: Images, count: int) -> UInt8Array:

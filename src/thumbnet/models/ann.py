@@ -60,14 +60,17 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     x = layers.Flatten(name="flatten")(x)
     if parameters.components:
         values = keras.Model(pixels, x)(first_images(train_images, WHITENING_IMAGES))
-        filters = whitening_filters(np.asarray(values), parameters.components, WHITENING_FLOOR)
+        vectors = np.asarray(values).astype(np.float32)
+        filters = whitening_filters(vectors, parameters.components, WHITENING_FLOOR)
         whiten = layers.Dense(filters.shape[1], use_bias=False, trainable=False, name="whiten")
         x = whiten(x)
         whiten.set_weights([filters])
     for number, width in enumerate(parameters.widths, start=1):
         x = layers.Dense(width, use_bias=False, name=f"dense_{number}")(x)
         # The running statistics must keep up with a training of a few hundred steps.
-        x = layers.BatchNormalization(momentum=0.9, scale=False, name=f"norm_{number}")(x)
+        x = layers.BatchNormalization(
+            momentum=0.9, scale=False, dtype="float32", name=f"norm_{number}"
+        )(x)
         x = layers.Activation(parameters.activation, name=f"activation_{number}")(x)
         if parameters.dropout:
             x = layers.Dropout(parameters.dropout, name=f"dropout_{number}")(x)

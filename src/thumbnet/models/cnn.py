@@ -101,7 +101,9 @@ def _block(x: Any, name: str, width: int, parameters: Parameters) -> Any:
         if number == 1:
             x = layers.MaxPooling2D(2, name=f"{unit}_pool")(x)
         # The running statistics must keep up with a training of a few hundred steps.
-        x = FusedBatchNormalization(momentum=0.6, name=f"{unit}_norm")(x)
+        x = FusedBatchNormalization(
+            momentum=0.6, scale=False, dtype="float32", name=f"{unit}_norm"
+        )(x)
         if parameters.residual and first is not None and number == parameters.convolutions:
             x = layers.Add(name=f"{name}_sum")([x, first])
         x = layers.Activation(parameters.activation, name=f"{unit}_activation")(x)

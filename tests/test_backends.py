@@ -1,0 +1,86 @@
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.engines import open_engine
+from thumbnet.errors import InputError
+from thumbnet.models import build_model, parameters_class
+from thumbnet.progress import SilentDisplay
+from thumbnet.recipe import Recipe
+from thumbnet.runtime import computes_in, prepare_keras
+from thumbnet.training import train
+
+SCRIPT = Path(__file__).with_name("without_tensorflow.py")
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_without_tensorflow_jax_is_found_and_does_it_all(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    assert first.startswith("interrupted after 5 steps; go on with")
+    assert last == "jax"
+
+
+def test_a_backend_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "nosuch")
+    with pytest.raises(InputError, match=r"needs nosuch, .* pip install 'thumbnet\[tensorflow\]'"):
+        prepare_keras.__wrapped__()
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("architecture", ["ann", "cnn"])
+def test_mixed_precision_learns_and_leaves_a_model_in_float32(
+    precision: str, architecture: str, small: Dataset, tmp_path: Path
+) -> None:
+    recipe = Recipe.check(
+        {
+            "name": "mixed",
+            "epochs": 4,
+            "batch_size": 50,
+            "validation": 0.0,
+            "precision": precision,
+            "model": {"architecture": architecture, "widths": [8, 16]},
+            "optimizer": {"name": "muon", "learning_rate": 0.1, "momentum": 0.6},
+        },
+        "test",
+    )
+    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    losses = [row["loss"] for row in run.history()]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0] - 0.1
+    engine = open_engine(run)
+    model = engine.model  # type: ignore[attr-defined]
+    assert {layer.compute_dtype for layer in model.layers[1:]} == {"float32"}
+    np.testing.assert_allclose(
+        engine.predict(np.asarray(small.test.images)).argmax(axis=1),
+        run.predictions().probabilities.argmax(axis=1),
+    )
+
+
+def test_logits_and_statistics_stay_in_float32(small: Dataset) -> None:
+    parameters = parameters_class("cnn").model_validate({"architecture": "cnn", "widths": [4, 8]})
+    model = build_model(parameters, small.train.images, 10, 0, "mixed_bfloat16")
+    types = {layer.name: layer.compute_dtype for layer in model.layers}
+    assert types["block_1_1_convolution"] == "bfloat16"
+    assert types["block_1_1_norm"] == types["logits"] == "float32"
+    assert all(weight.dtype == "float32" for weight in model.weights)
+    assert prepare_keras().config.dtype_policy().name == "float32"
+
+
+def test_float32_is_everywhere() -> None:
+    assert computes_in("float32")
