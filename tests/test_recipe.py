@@ -81,7 +81,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     path.write_text("name = ", encoding="utf-8")
     with pytest.raises(InputError, match=r"broken.toml is not valid TOML"):
         Recipe.read(path)
-    with pytest.raises(InputError, match=r"no recipe nosuch: give one of ann, cnn"):
+    with pytest.raises(InputError, match=r"no recipe nosuch: give one of ann, best, cnn"):
         Recipe.read("nosuch")
 
 

@@ -112,10 +112,10 @@ def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> i
     """
     import keras
 
-    uncompiled = keras.Model(model.input, model.output)
+    uncompiled = keras.Model(model.inputs[0], model.outputs[0])
     sized = keras.models.clone_model(uncompiled, keras.Input(image_shape, dtype="uint8"))
     flop, trained_before = 0, False
-    for ours, layer in zip(_layers(model), _layers(sized), strict=True):
+    for ours, layer in zip(_layers(uncompiled), _layers(sized), strict=True):
         trained = bool(ours.trainable_weights)
         flop += _kernel_flop(layer) * (1 + trained + trained_before)
         trained_before |= trained
