@@ -40,7 +40,7 @@ def provenance() -> list[str]:
 
 def _torch_version() -> dict[str, str]:
     found = distributions(name="torch", path=[str(TORCH)])
-    return {"torch": distribution.version for distribution in found}
+    return {distribution.name: distribution.version for distribution in found}
 
 
 def run_script(
