@@ -18,7 +18,7 @@ from pathlib import Path
 import harness
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, ScalarFormatter
+from matplotlib.ticker import NullLocator
 from steps import Stepper, batches_of, constant_step, images_of, plain_recipe
 
 from thumbnet.atomic import write_text
@@ -134,7 +134,7 @@ def draw(growths: Sequence[Growth]) -> Figure:
         axes.set_yscale("log")
         axes.set_xticks(growth.values, [f"{value:,}" for value in growth.values], rotation=45)
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        harness.label_plainly(axes.yaxis)
         axes.set_xlabel(growth.quantity)
         axes.set_ylabel(f"seconds of {growth.cost}")
         axes.set_title(f"exponent {exponent:.2f}", fontsize=9)

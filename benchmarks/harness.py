@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thumbnet.runtime import describe_environment
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -106,6 +109,18 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     """A table in Markdown, with a line break at its end."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def label_plainly(axis: "Axis") -> None:
+    """Have a logarithmic axis show 1, 2 and 5 of each power of ten, as numbers.
+
+    Matplotlib's own labels are formulas, which the style of our figures takes for text.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def document(title: str, *parts: str) -> str:

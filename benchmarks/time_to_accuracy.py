@@ -27,7 +27,7 @@ import harness
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import PercentFormatter
 
 from thumbnet import Dataset, load_cifar10
 from thumbnet.atomic import write_text
@@ -185,7 +185,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
                 )
     for axes, title in zip(panels, ("seconds of training", "sgemm-TFLOP of training"), strict=True):
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        harness.label_plainly(axes.xaxis)
         axes.set_xlabel(title)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid()
