@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check bench format lock clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -22,6 +22,12 @@ check: setup ## Lint, format and type checks.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: setup ## Run the short benchmarks; benchmarks/README.md has the long ones.
+	$(BIN)/thumbnet bench machine
+	$(BIN)/python benchmarks/regression.py
+	$(BIN)/python benchmarks/engines.py --widths 32,64,128 --steps 3 --out runs/bench/engines.md
+	$(BIN)/python benchmarks/cost_growth.py --short --steps 3 --out runs/bench/cost_growth.md
 
 format: setup ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix

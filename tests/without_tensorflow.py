@@ -20,8 +20,8 @@ class _NoTensorFlow(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, _NoTensorFlow())
 _find_spec = importlib.util.find_spec
-importlib.util.find_spec = (
-    lambda name, package=None: None if name == "tensorflow" else _find_spec(name, package)
+importlib.util.find_spec = lambda name, package=None: (
+    None if name == "tensorflow" else _find_spec(name, package)
 )
 
 import numpy as np  # noqa: E402

@@ -177,7 +177,7 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
         recipe.epochs,
         recipe.revisit,
     )
-    model = _compiled_model(recipe, training, len(dataset.class_names))
+    model = compiled_model(recipe, training, len(dataset.class_names))
     _require_sizes(model, batches, recipe)
     return _Prepared(model, batches, validation, held_out)
 
@@ -279,7 +279,8 @@ def _kept_for_later(run: Run) -> Iterator[None]:
         ) from error
 
 
-def _compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
+def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
+    """The model of a recipe, ready for its first step of training on one-hot labels."""
     keras = prepare_keras()
     model = build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision)
     metrics = []

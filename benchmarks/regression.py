@@ -1,0 +1,123 @@
+"""Whether training has become slower or less accurate than the committed baseline.
+
+    .venv/bin/python benchmarks/regression.py
+    .venv/bin/python benchmarks/regression.py --write-baseline
+
+Trains a small `cnn` on the bundled sample with three fixed seeds. Speed is in images for each
+sgemm-GFLOP, that is images a second divided by the rate at which the machine multiplied matrices
+just before: the median of all epochs but each run's first, which compiles. Accuracy is the mean on
+the sample's test images. Exits with 1 and a sentence where either is below the baseline by more
+than its tolerance; with 2 where there is no baseline, or one of another setting. To be run while
+nothing else computes.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import harness
+
+from thumbnet import InputError, JobError, Recipe, ThumbnetError, load_cifar10, train
+from thumbnet.atomic import write_json
+from thumbnet.progress import SilentDisplay
+
+BASELINE = harness.RESULTS / "regression_baseline.json"
+SETTINGS = {"epochs": 3, "batch_size": 250, "validation": 0, "model.widths": [16, 32, 64]}
+SEEDS = (0, 1, 2)
+# Of the baseline's speed: on a shared machine, sgemm and training do not suffer quite alike.
+SLOWER_BY = 0.15
+# In accuracy, absolute: a few times what the mean of three seeds varies by.
+WORSE_BY = 0.03
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write-baseline", action="store_true")
+    parser.add_argument("--baseline", type=Path, default=BASELINE)
+    arguments = parser.parse_args()
+    try:
+        if arguments.write_baseline:
+            write_json(arguments.baseline, measure() | {"provenance": harness.provenance()})
+            return 0
+        baseline = read_baseline(arguments.baseline)
+        found = measure()
+        print(describe(found, baseline))
+        require_no_worse(found, baseline)
+    except ThumbnetError as error:
+        print(f"regression: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """The figures to compare with.
+
+    Raises:
+        InputError: there are none, or they are of other settings than these.
+    """
+    try:
+        baseline: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is no baseline ({error}); make one with --write-baseline"
+        ) from error
+    if baseline.get("settings") != SETTINGS or baseline.get("seeds") != list(SEEDS):
+        raise InputError(f"{path} is of other settings; make one with --write-baseline")
+    return baseline
+
+
+def measure() -> dict[str, Any]:
+    """Train with every seed; the figures of a baseline."""
+    dataset = load_cifar10(source="sample")
+    speeds: list[float] = []
+    accuracies: list[float] = []
+    for seed in SEEDS:
+        recipe = Recipe.read("cnn").override(SETTINGS | {"seed": seed})
+        with tempfile.TemporaryDirectory() as directory:
+            run = train(recipe, dataset, Path(directory) / "run", SilentDisplay())
+            metrics, history = run.metrics(), run.history()
+        speeds += [row["images_per_second"] / metrics["sgemm_gflops"] for row in history[1:]]
+        accuracies.append(metrics["accuracy"])
+    return {
+        "settings": SETTINGS,
+        "seeds": list(SEEDS),
+        "images_per_sgemm_gflop": statistics.median(speeds),
+        "accuracy": statistics.mean(accuracies),
+    }
+
+
+def describe(found: dict[str, Any], baseline: dict[str, Any]) -> str:
+    """Both figures beside those of the baseline."""
+    speed, accuracy = found["images_per_sgemm_gflop"], found["accuracy"]
+    return (
+        f"{speed:.2f} images for each sgemm-GFLOP, {speed / baseline['images_per_sgemm_gflop']:.2f}"
+        f" of the baseline; accuracy {accuracy:.3f}, baseline {baseline['accuracy']:.3f}"
+    )
+
+
+def require_no_worse(found: dict[str, Any], baseline: dict[str, Any]) -> None:
+    """Compare with the baseline.
+
+    Raises:
+        JobError: saying which figure is below it by more than the tolerance.
+    """
+    ratio = found["images_per_sgemm_gflop"] / baseline["images_per_sgemm_gflop"]
+    if ratio < 1 - SLOWER_BY:
+        raise JobError(
+            f"training has {ratio:.0%} of the baseline's speed, less than {1 - SLOWER_BY:.0%}; run "
+            "it again with nothing else running, then look for what made it slower"
+        )
+    lost = baseline["accuracy"] - found["accuracy"]
+    if lost > WORSE_BY:
+        raise JobError(
+            f"accuracy is {found['accuracy']:.1%}, {100 * lost:.1f} points below the baseline; "
+            "look for what changed in recipe, batches, model or optimizer"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
