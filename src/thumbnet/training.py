@@ -167,7 +167,9 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
         held_out = np.arange(len(validation))
     else:
         indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
-        training, validation = dataset.train.take(indices), dataset.train.take(held_out)
+        # All of them would be the same images once more in memory.
+        training = dataset.train.take(indices) if len(held_out) else dataset.train
+        validation = dataset.train.take(held_out)
     batches = Batches(
         training,
         recipe.batch_size,
