@@ -321,6 +321,7 @@ def growing() -> Recipe:
             "name": "growing",
             "epochs": 2,
             "batch_size": 100,
+            "parts": 2,
             "validation": 0.0,
             "test_time_views": 6,
             "revisit": 0.75,

@@ -52,6 +52,7 @@ def main(directory: Path) -> None:
             "name": "jax",
             "epochs": 2,
             "batch_size": 500,
+            "parts": 2,
             "validation": 0.2,
             "revisit": 0.75,
             "test_time_views": 2,

@@ -91,6 +91,7 @@ class Stopping(Section):
 class Recipe(Section):
     """All that decides a run; see the shipped ones in `thumbnet/recipes`.
 
+    A batch is trained on in so many `parts` side by side, each normalised by itself.
     `balance` is for classes of different sizes: `class_weights` lets an image count the more in
     the loss the rarer its class, `sampling` shows every class equally often. `revisit` is the
     share of the images that the epochs after the first visit: those that had the highest loss
@@ -108,6 +109,7 @@ class Recipe(Section):
     precision: Precision = "float32"
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
+    parts: Annotated[int, Field(ge=1, le=64)] = 1
     validation: Share = 0.1
     balance: Balance = "none"
     revisit: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -127,6 +129,11 @@ class Recipe(Section):
             raise ValueError(
                 f"stopping.{watched[0]} watches the validation accuracy; set validation above 0 "
                 'and keep "accuracy" among the metrics'
+            )
+        if self.parts > self.batch_size:
+            raise ValueError(
+                f"parts: a batch of {self.batch_size} cannot be cut into {self.parts}; set parts "
+                "lower or batch_size higher"
             )
         if self.revisit < 1 and self.balance == "sampling":
             raise ValueError(

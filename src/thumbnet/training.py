@@ -22,6 +22,7 @@ from thumbnet.loop import Job, restore_state, run_epochs
 from thumbnet.model_card import write_model_card
 from thumbnet.models import build_model
 from thumbnet.optimizers import build_optimizer
+from thumbnet.parts import in_parts
 from thumbnet.progress import Display, choose_display
 from thumbnet.recipe import Recipe
 from thumbnet.results import write_results
@@ -284,7 +285,10 @@ def _kept_for_later(run: Run) -> Iterator[None]:
 def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
     """The model of a recipe, ready for its first step of training on one-hot labels."""
     keras = prepare_keras()
-    model = build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision)
+    model = in_parts(
+        build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision),
+        recipe.parts,
+    )
     metrics = []
     if "accuracy" in recipe.metrics:
         metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
