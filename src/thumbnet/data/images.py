@@ -68,12 +68,15 @@ def read_image(path: str | Path, shape: tuple[int, int, int]) -> UInt8Array:
         return fit_image(open_picture(path).image, shape)
 
 
-def open_picture(source: str | Path | bytes, name: str = "") -> Picture:
+def open_picture(
+    source: str | Path | bytes, name: str = "", maximum_pixels: int = MAXIMUM_PIXELS
+) -> Picture:
     """Read a picture at its own size; to be called within `silent_pillow`.
 
     Args:
         source: a file, or the content of one.
         name: what to call content in messages.
+        maximum_pixels: of what is larger, nothing is decoded.
 
     Raises:
         InputError: it cannot be read, or is too large.
@@ -85,10 +88,10 @@ def open_picture(source: str | Path | bytes, name: str = "") -> Picture:
             raise InputError(f"{name} is empty")
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(file, formats=FORMATS) as picture:
-            if picture.width * picture.height > MAXIMUM_PIXELS:
+            if picture.width * picture.height > maximum_pixels:
                 raise InputError(
                     f"{name} has {picture.width}×{picture.height} pixels; "
-                    f"at most {MAXIMUM_PIXELS // 1_000_000} million can be read"
+                    f"at most {maximum_pixels // 1_000_000} million can be read"
                 )
             format_ = "JPEG" if picture.format == "MPO" else picture.format or ""
             mode, size = picture.mode, picture.size

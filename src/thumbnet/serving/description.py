@@ -1,0 +1,49 @@
+"""What the OpenAPI description says of bodies that are read without FastAPI's help.
+
+They are, so that limits hold before anything is parsed.
+"""
+
+from typing import Any
+
+_ERROR = {
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"error": {"type": "string"}},
+                "required": ["error"],
+            }
+        }
+    }
+}
+# Of every address: one sentence says what is wrong.
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The request cannot be answered.", **_ERROR},
+    "503": {"description": "Too much to do; see Retry-After.", **_ERROR},
+}
+
+
+def json_body(schema: dict[str, Any], text: str) -> dict[str, Any]:
+    """A body of JSON."""
+    return _body("application/json", schema, text)
+
+
+def files_body(field: str, many: bool, text: str) -> dict[str, Any]:
+    """A form with image files."""
+    file = {"type": "string", "format": "binary"}
+    schema = {
+        "type": "object",
+        "properties": {field: {"type": "array", "items": file} if many else file},
+        "required": [field],
+    }
+    return _body("multipart/form-data", schema, text)
+
+
+def _body(kind: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "description": text,
+            "required": True,
+            "content": {kind: {"schema": schema}},
+        }
+    }

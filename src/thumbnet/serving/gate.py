@@ -1,0 +1,138 @@
+"""What every request passes: an id, a line in the log, a place in the metrics, and who may ask."""
+
+import hmac
+import json
+import logging
+import re
+import time
+import uuid
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from thumbnet.serving.metrics import Metrics
+
+LOGGER = logging.getLogger("thumbnet.serving")
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
+_CLIENT_GONE = 499  # as nginx has it; never sent, as nobody is there
+# Pages set a policy of their own.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Gate:
+    """Middleware around everything else, see above; no error leaves it but as a sentence."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except ClientDisconnect:
+            status = status or _CLIENT_GONE
+        except Exception:
+            LOGGER.exception(json.dumps({"request_id": request_id}))
+            if not status:
+                message = f"the service failed; its log says more of request {request_id}"
+                await JSONResponse({"error": message}, 500)(scope, receive, send_on)
+        finally:
+            self._note(scope, request_id, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.request(route, method, status, seconds)
+        if not LOGGER.isEnabledFor(logging.INFO):
+            return
+        client = scope.get("client")
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "request_id": request_id,
+            "client": client[0] if client else None,
+            "method": method,
+            "path": scope["path"][:200],
+            "status": status,
+            "seconds": round(seconds, 6),
+        }
+        LOGGER.info(json.dumps(line))
+
+
+class Guard:
+    """Middleware that lets in who may ask.
+
+    Args:
+        app: what is guarded.
+        token: the bearer token that a request must carry; empty for none.
+        cors_origins: the other pages from which a browser may ask.
+        open_to_all: whether an address is open to those without the token.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, cors_origins: tuple[str, ...]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._cors_origins = cors_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            if not self._from_here(headers):
+                app = _refusal(403, "pages of this origin may not ask; the service's --cors can")
+            elif not (_is_open(scope["path"]) or self._has_token(headers)):
+                app = _refusal(401, "send the header Authorization: Bearer TOKEN")
+        await app(scope, receive, send)
+
+    def _from_here(self, headers: Headers) -> bool:
+        """Whether it is no page of another host that asks with the user's browser."""
+        origin = headers.get("origin")
+        if origin is None or origin in self._cors_origins or "*" in self._cors_origins:
+            return True
+        try:
+            return urlsplit(origin).netloc == headers.get("host")
+        except ValueError:
+            return False
+
+    def _has_token(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
+        return not self._token or (known and scheme.lower() == "bearer")
+
+
+def _is_open(path: str) -> bool:
+    """The page itself, which asks for the token, and what a machine asks to see if all is well."""
+    return path in ("/", "/docs", "/openapi.json") or path.startswith(("/page/", "/v2/health/"))
+
+
+def _refusal(status: int, message: str) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return JSONResponse({"error": message}, status, headers)

@@ -1,0 +1,226 @@
+"""Which models are served: several, in several versions, loaded and unloaded as it runs."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbnet.engines import Engine, file_digest, open_engine
+from thumbnet.errors import InputError, ThumbnetError
+from thumbnet.run import Run
+from thumbnet.serving.batching import Batcher
+from thumbnet.serving.metrics import Metrics
+from thumbnet.serving.problems import RequestError
+from thumbnet.serving.settings import Settings
+
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model that is loaded.
+
+    Attributes:
+        name: as requests name it.
+        version: counted from 1; the highest answers where none is named.
+        engine: what computes.
+        model_sha256: of the model file, or of the graph where a format has several files.
+        batcher: the queue before it.
+    """
+
+    name: str
+    version: int
+    engine: Engine
+    model_sha256: str
+    batcher: Batcher
+
+    def description(self) -> dict[str, str]:
+        """What every protocol says of it."""
+        return {"engine": self.engine.name, "model_sha256": self.model_sha256}
+
+
+class Repository:
+    """The models of a service.
+
+    Args:
+        runs: the runs to serve, as name and directory; a name that comes again is a new version.
+        directory: where more runs lie, which may be loaded by the names of their directories,
+            or, as versions, by numbers within a directory of that name.
+        settings: of the service.
+        metrics: of the service.
+        engine_name: see `thumbnet.engines.open_engine`.
+
+    Raises:
+        InputError: a name cannot be part of an address, or there is no such directory.
+    """
+
+    def __init__(
+        self,
+        runs: Iterable[tuple[str, Path]],
+        settings: Settings,
+        metrics: Metrics,
+        directory: Path | None = None,
+        engine_name: str | None = None,
+    ) -> None:
+        self._given: dict[str, dict[int, Path]] = {}
+        for name, path in runs:
+            if not _NAME.fullmatch(name):
+                raise InputError(
+                    f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and "
+                    f"'-', for example by NAME={path}"
+                )
+            versions = self._given.setdefault(name, {})
+            versions[len(versions) + 1] = path
+        if directory is not None and not directory.is_dir():
+            raise InputError(f"{directory} is no directory; give one that holds runs")
+        self._directory = directory
+        self._settings, self._metrics, self._engine_name = settings, metrics, engine_name
+        self._loaded: dict[str, dict[int, ServedModel]] = {}
+        self._changing = asyncio.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models that were given at the start: those without which the service is not ready."""
+        return tuple(self._given)
+
+    def loaded(self) -> list[ServedModel]:
+        """All that is loaded, the latest version of each model first."""
+        return [
+            model
+            for versions in self._loaded.values()
+            for _, model in sorted(versions.items(), reverse=True)
+        ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether something is loaded."""
+        return bool(self._loaded)
+
+    def find(self, name: str | None = None, version: str | None = None) -> ServedModel:
+        """The model that a request names; the first where it names none.
+
+        Raises:
+            RequestError: there is no such model or version.
+        """
+        versions = self._loaded.get(next(iter(self._loaded), "") if name is None else name)
+        if not versions:
+            known = ", ".join(self._loaded) or "none"
+            raise RequestError(404, f"no model of that name is loaded; there is: {known}")
+        if version is None:
+            return versions[max(versions)]
+        found = versions.get(int(version)) if re.fullmatch("[0-9]{1,9}", version) else None
+        if found is None:
+            known = ", ".join(map(str, sorted(versions)))
+            raise RequestError(404, f"the model has no such version; there is: {known}")
+        return found
+
+    async def load(self, name: str) -> None:
+        """Open a model anew, and then let it take the place of what was loaded by its name.
+
+        Raises:
+            RequestError: there is none of that name, or it cannot be opened.
+        """
+        paths = await asyncio.to_thread(self._paths, name)
+        if not paths:
+            raise RequestError(404, "no model of that name is known")
+        async with self._changing:
+            try:
+                opened = {
+                    version: await asyncio.to_thread(_open, path, self._engine_name)
+                    for version, path in paths.items()
+                }
+            except ThumbnetError as error:
+                raise RequestError(400, _without_paths(str(error), paths.values())) from error
+            before = self._loaded.get(name, {})
+            self._loaded[name] = {
+                version: self._serve(name, version, engine, digest)
+                for version, (engine, digest) in opened.items()
+            }
+        await _close(before)
+
+    async def unload(self, name: str) -> None:
+        """Forget a model, when it has answered what it took.
+
+        Raises:
+            RequestError: it is not loaded.
+        """
+        async with self._changing:
+            if name not in self._loaded:
+                raise RequestError(404, "no model of that name is loaded")
+            before = self._loaded.pop(name)
+        self._metrics.forget(name)
+        await _close(before)
+
+    async def close(self) -> None:
+        """Unload everything."""
+        for versions in self._loaded.values():
+            await _close(versions)
+        self._loaded.clear()
+
+    def index(self) -> list[dict[str, Any]]:
+        """Every version of every model that is known, and whether it is loaded."""
+        lines = []
+        for name in sorted({*self._given, *self._names_in_directory(), *self._loaded}):
+            loaded = self._loaded.get(name, {})
+            for version in sorted({*self._paths(name), *loaded}):
+                state = "READY" if version in loaded else "UNAVAILABLE"
+                lines.append({"name": name, "version": str(version), "state": state, "reason": ""})
+        return lines
+
+    def _serve(self, name: str, version: int, engine: Engine, digest: str) -> ServedModel:
+        settings = self._settings
+        batcher = Batcher(
+            engine.predict,
+            settings.batch_images,
+            settings.batch_seconds,
+            settings.queue_images,
+            self._metrics.batch_observer(name),
+        )
+        self._metrics.watch_queue(name, version, batcher)
+        return ServedModel(name, version, engine, digest, batcher)
+
+    def _names_in_directory(self) -> list[str]:
+        if self._directory is None:
+            return []
+        found = [path.name for path in self._directory.iterdir() if path.is_dir()]
+        return [name for name in found if _NAME.fullmatch(name) and self._paths(name)]
+
+    def _paths(self, name: str) -> dict[int, Path]:
+        """The run of each version of a model; empty where there is none of that name."""
+        if name in self._given:
+            return self._given[name]
+        if self._directory is None or not _NAME.fullmatch(name):
+            return {}
+        place = self._directory / name
+        if not place.resolve().is_relative_to(self._directory.resolve()):
+            return {}  # a link that leads elsewhere
+        if _is_run(place):
+            return {1: place}
+        numbered = sorted(place.glob("[0-9]*")) if place.is_dir() else []
+        return {
+            int(path.name): path for path in numbered if path.name.isdecimal() and _is_run(path)
+        }
+
+
+def _is_run(path: Path) -> bool:
+    run = Run(path)
+    return run.recipe_path.is_file() and run.finished
+
+
+def _open(path: Path, engine_name: str | None) -> tuple[Engine, str]:
+    engine = open_engine(Run.open(path), engine_name)
+    return engine, file_digest(engine.path) if engine.path.is_file() else ""
+
+
+def _without_paths(message: str, paths: Iterable[Path]) -> str:
+    """A message without the directories of this machine."""
+    for path in paths:
+        message = message.replace(str(path), path.name)
+    return message
+
+
+async def _close(versions: dict[int, ServedModel]) -> None:
+    for model in versions.values():
+        await model.batcher.close()

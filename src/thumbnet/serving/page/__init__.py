@@ -1,0 +1,35 @@
+"""The page that comes with the service: try a picture, and read what the service can do."""
+
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+_HERE = Path(__file__).parent
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {"Content-Security-Policy": _POLICY, "Permissions-Policy": "geolocation=(), camera=()"}
+
+
+def mount_page(app: FastAPI) -> None:
+    """Add the page at `/`, the description of the service at `/docs`, and their files."""
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(_HERE / "files" / "index.html", headers=_HEADERS)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(rendered(), headers=_HEADERS)
+
+    @cache
+    def rendered() -> str:
+        template = (_HERE / "docs.html.j2").read_text(encoding="utf-8")
+        return jinja2.Environment(autoescape=True).from_string(template).render(api=app.openapi())
+
+    app.mount("/page", StaticFiles(directory=_HERE / "files"), name="page")

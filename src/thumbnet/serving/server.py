@@ -1,0 +1,201 @@
+"""Starting the service, and stopping it."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from thumbnet.data.images import silent_pillow
+from thumbnet.errors import InputError
+from thumbnet.serving.app import create_app
+from thumbnet.serving.gate import LOGGER
+from thumbnet.serving.metrics import Metrics
+from thumbnet.serving.models import Repository
+from thumbnet.serving.pictures import Pictures
+from thumbnet.serving.problems import RequestError
+from thumbnet.serving.service import Service
+from thumbnet.serving.settings import Settings
+
+HEADER_BYTES, HEADER_SECONDS = 32_768, 10.0
+CONNECTIONS = 1_000
+_GRACE_SECONDS = 30
+
+
+def serve(
+    runs: Sequence[tuple[str, Path]],
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    directory: Path | None = None,
+    engine_name: str | None = None,
+    started: Callable[[list[str], str], None] = lambda names, address: None,
+) -> None:
+    """Serve runs over HTTP until SIGINT or SIGTERM, and finish what was taken by then.
+
+    Args:
+        runs: names and directories of the models that are there from the start.
+        settings: limits and who may ask.
+        host: the address to listen on.
+        port: 0 for one that is free.
+        directory: see `Repository`.
+        engine_name: see `thumbnet.engines.open_engine`.
+        started: called when the models are loaded, with what they are and the address to ask.
+
+    Raises:
+        InputError: a run cannot be opened, or the address not be listened on.
+    """
+    with _listening(host, port) as listener, silent_pillow():
+        main = _serve(runs, settings, listener, directory, engine_name, started)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(main)
+
+
+async def _serve(
+    runs: Sequence[tuple[str, Path]],
+    settings: Settings,
+    listener: socket.socket,
+    directory: Path | None,
+    engine_name: str | None,
+    started: Callable[[list[str], str], None],
+) -> None:
+    metrics = Metrics()
+    repository = Repository(runs, settings, metrics, directory, engine_name)
+    service = Service(settings, repository, metrics)
+    pictures = Pictures(settings)
+    try:
+        for name in repository.names:
+            try:
+                await repository.load(name)
+            except RequestError as error:
+                raise InputError(f"the model {name}: {error}") from error
+        config = uvicorn.Config(
+            create_app(service, pictures),
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        _log_to_standard_error()
+        host, number = listener.getsockname()[:2]
+        started(_titles(repository), f"http://{f'[{host}]' if ':' in host else host}:{number}")
+        # Uvicorn hands a signal on when it has finished, to whoever handled it before.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        await repository.close()
+        pictures.close()
+
+
+def _titles(repository: Repository) -> list[str]:
+    return [
+        f"{model.name} (version {model.version}, {model.engine.name})"
+        for model in repository.loaded()
+    ]
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP with a limit to how long and how large the head of a request may be."""
+
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop it."""
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes before the body."""
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        # A head that came complete, with the start of its body, has stopped the clock.
+        if self._head_timer is not None and self._head_bytes > HEADER_BYTES:
+            self._end()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, like everything else that is refused."""
+        content = json.dumps({"error": "the request is no HTTP/1.1"}).encode()
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(content), content)
+        )
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Start the clock for the next request of the connection."""
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """Stop it."""
+        self._have_head()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEADER_SECONDS, self._end)
+
+    def _have_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer, self._head_bytes = None, 0
+
+    def _end(self) -> None:
+        self._have_head()
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot listen on {host}, port {port}: {reason}; choose others by --host and --port"
+        ) from error
+    with listener:
+        yield listener
+
+
+def _loop_factory() -> Callable[[], Any] | None:
+    try:
+        import uvloop
+    except ImportError:  # there is none for some systems
+        return None
+    factory: Callable[[], Any] = uvloop.new_event_loop
+    return factory
+
+
+def _log_to_standard_error() -> None:
+    """One line of JSON for each request; uvicorn's own remarks below errors are left out."""
+    if not LOGGER.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        LOGGER.addHandler(handler)
+        LOGGER.propagate = False
+    LOGGER.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)

@@ -1,0 +1,81 @@
+"""Make the model and the example pictures that ship with the service. Run by hand.
+
+    .venv/bin/python tools/make_model.py
+    .venv/bin/python tools/make_model.py --run runs/fast
+
+Trains the recipe `fast` on CIFAR-10, with a tenth held out to calibrate it on, exports it for
+LiteRT and keeps what serving needs; `--run` takes a run that is finished already. The examples are
+test images of the bundled sample: of each class that is shown, the first that is answered rightly.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from thumbnet import load_cifar10, train
+from thumbnet.atomic import replacing_path, write_json
+from thumbnet.engines import open_engine
+from thumbnet.export import export_run
+from thumbnet.run import Run
+from thumbnet.serving.model import bundled_run
+
+FORMAT = "litert"
+EXAMPLES = ("cat", "ship", "frog", "horse", "automobile", "airplane")
+EXAMPLES_PATH = Path(bundled_run().path).parents[1] / "page" / "files" / "examples"
+LARGEST_BYTES = 2_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, help="a finished run of the recipe fast")
+    arguments = parser.parse_args()
+    dataset = load_cifar10()
+    with tempfile.TemporaryDirectory() as directory:
+        run = Run.open(arguments.run) if arguments.run else train("fast", dataset, directory)
+        if FORMAT not in run.exports():
+            export_run(run, FORMAT, dataset, print)
+        keep(run)
+    draw_examples()
+
+
+def keep(run: Run) -> None:
+    """Copy of a run what is needed to serve it."""
+    kept = bundled_run()
+    shutil.rmtree(kept.path, ignore_errors=True)
+    kept.exports_path.mkdir(parents=True)
+    shutil.copy(run.recipe_path, kept.recipe_path)
+    shutil.copy(run.metrics_path, kept.metrics_path)
+    shutil.copy(run.environment_path, kept.environment_path)
+    shutil.copy(run.exports_path / "model.tflite", kept.exports_path)
+    write_json(kept.exports_record_path, {FORMAT: run.exports()[FORMAT]})
+    size = sum(path.stat().st_size for path in kept.path.rglob("*") if path.is_file())
+    print(f"{kept.path}: {size:,} bytes, {open_engine(kept).name}")
+    if size > LARGEST_BYTES:
+        raise SystemExit(f"more than {LARGEST_BYTES:,} bytes")
+
+
+def draw_examples() -> None:
+    """Write the pictures that the page offers."""
+    engine, sample = open_engine(bundled_run()), load_cifar10(source="sample")
+    images, labels = np.asarray(sample.test.images), np.asarray(sample.test.labels)
+    right = engine.predict(images).argmax(axis=1) == labels
+    EXAMPLES_PATH.mkdir(parents=True, exist_ok=True)
+    for name in EXAMPLES:
+        position = int(np.flatnonzero(right & (labels == engine.class_names.index(name)))[0])
+        _save(Image.fromarray(images[position]), name)
+    across, down = np.meshgrid(np.arange(32), np.arange(32))
+    tiles = np.where(((across // 4 + down // 4) % 2)[..., None], (214, 170, 60), (38, 84, 112))
+    _save(Image.fromarray(tiles.astype(np.uint8)), "tiles")
+
+
+def _save(picture: Image.Image, name: str) -> None:
+    with replacing_path(EXAMPLES_PATH / f"{name}.png") as path:
+        picture.save(path, "PNG")
+
+
+if __name__ == "__main__":
+    main()
