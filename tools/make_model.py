@@ -5,7 +5,8 @@
 
 Trains the recipe `fast` on CIFAR-10, with a tenth held out to calibrate it on, exports it for
 LiteRT and keeps what serving needs; `--run` takes a run that is finished already. The examples are
-test images of the bundled sample: of each class that is shown, the first that is answered rightly.
+test images of the bundled sample: of each class that is shown, the first that is answered rightly,
+and the one that the model is least sure of.
 """
 
 import argparse
@@ -62,11 +63,13 @@ def draw_examples() -> None:
     """Write the pictures that the page offers."""
     engine, sample = open_engine(bundled_run()), load_cifar10(source="sample")
     images, labels = np.asarray(sample.test.images), np.asarray(sample.test.labels)
-    right = engine.predict(images).argmax(axis=1) == labels
+    answers = engine.predict(images)
+    right = answers.argmax(axis=1) == labels
     EXAMPLES_PATH.mkdir(parents=True, exist_ok=True)
     for name in EXAMPLES:
         position = int(np.flatnonzero(right & (labels == engine.class_names.index(name)))[0])
         _save(Image.fromarray(images[position]), name)
+    _save(Image.fromarray(images[answers.max(axis=1).argmin()]), "unsure")
     across, down = np.meshgrid(np.arange(32), np.arange(32))
     tiles = np.where(((across // 4 + down // 4) % 2)[..., None], (214, 170, 60), (38, 84, 112))
     _save(Image.fromarray(tiles.astype(np.uint8)), "tiles")

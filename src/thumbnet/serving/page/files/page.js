@@ -2,10 +2,11 @@
 
 const find = (id) => document.getElementById(id);
 const TOKEN = "thumbnet-token";
-// Real test images of CIFAR-10, and one picture that shows nothing it could know.
+// Real test images of CIFAR-10, and a picture that shows nothing the model could know.
 const EXAMPLES = [
   ["cat", "a cat"], ["ship", "a ship"], ["frog", "a frog"], ["horse", "a horse"],
-  ["automobile", "a car"], ["airplane", "an aeroplane"], ["tiles", "a pattern of tiles, which is none of its classes"],
+  ["automobile", "a car"], ["airplane", "an aeroplane"], ["unsure", "a picture it is unsure of"],
+  ["tiles", "a pattern of tiles, which is none of its classes"],
 ];
 const percent = (share) => (share > 0.9995 && share < 1 ? "> 99.9%" : `${(100 * share).toFixed(1)}%`);
 

@@ -1,0 +1,63 @@
+"""`thumbnet serve` in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+@dataclass
+class Server:
+    """A service that runs."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+    log: Path
+    client: httpx.Client
+
+    def stop(self) -> int:
+        """Ask it to end, and give its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log."""
+        return [
+            json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
+        ]
+
+
+Serve = Callable[..., Any]
+
+
+@contextmanager
+def served(log: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    command = [sys.executable, "-m", "thumbnet", "serve", *arguments, "--port", "0"]
+    with open(log, "w") as file:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            env={**os.environ, **environment},
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"http://\S+", line)
+    assert found, log.read_text()
+    with httpx.Client(base_url=found[0], timeout=60) as client:
+        try:
+            yield Server(process, found[0], log, client)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()

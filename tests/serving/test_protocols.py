@@ -1,0 +1,262 @@
+"""What stock clients of three protocols ask, and are answered."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from server_process import Serve, Server
+
+from thumbnet.data.stored import UInt8Array
+from thumbnet.engines import file_digest, open_engine
+from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.prediction import predict
+from thumbnet.serving.model import bundled_run
+
+
+@pytest.fixture(scope="session")
+def expected(images: UInt8Array) -> Float32Array:
+    return open_engine(bundled_run()).predict(images)
+
+
+@pytest.fixture(scope="session")
+def digest() -> str:
+    return file_digest(bundled_run().exports_path / "model.tflite")
+
+
+@pytest.fixture
+def stock_client(server: Server) -> triton.InferenceServerClient:
+    return triton.InferenceServerClient(server.address.removeprefix("http://"))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("version", ["", "1"])
+def test_the_stock_client_of_v2_gets_the_engines_answers(
+    stock_client: triton.InferenceServerClient,
+    images: UInt8Array,
+    expected: Float32Array,
+    binary: bool,
+    version: str,
+) -> None:
+    given = triton.InferInput("images", list(images.shape), "UINT8")
+    given.set_data_from_numpy(images, binary_data=binary)
+    wanted = triton.InferRequestedOutput("probabilities", binary_data=binary)
+    result = stock_client.infer("first", [given], version, [wanted], request_id="mine")
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected, atol=1e-6)
+    assert result.get_response()["id"] == "mine"
+    assert result.get_response()["model_version"] == (version or "2")
+
+
+def test_the_stock_client_of_v2_sees_what_is_there(
+    stock_client: triton.InferenceServerClient, digest: str
+) -> None:
+    assert stock_client.is_server_live()
+    assert stock_client.is_server_ready()
+    assert stock_client.is_model_ready("first", "2")
+    assert not stock_client.is_model_ready("first", "3")
+    assert "binary_tensor_data" in stock_client.get_server_metadata()["extensions"]
+    metadata = stock_client.get_model_metadata("first")
+    assert metadata["versions"] == ["2", "1"]
+    assert metadata["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}]
+    assert metadata["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
+    assert metadata["parameters"]["model_sha256"] == digest
+
+
+def test_models_are_loaded_and_unloaded_while_it_runs(
+    stock_client: triton.InferenceServerClient, server: Server
+) -> None:
+    def states() -> dict[tuple[str, str], str]:
+        index = stock_client.get_model_repository_index()
+        return {(line["name"], line["version"]): line["state"] for line in index}
+
+    assert states()[("numbered", "7")] == "UNAVAILABLE"
+    stock_client.load_model("numbered")
+    assert stock_client.get_model_metadata("numbered")["versions"] == ["7", "1"]
+    assert states()[("numbered", "7")] == "READY"
+    stock_client.unload_model("numbered")
+    assert states()[("numbered", "7")] == "UNAVAILABLE"
+    assert server.client.get("/v2/models/numbered").status_code == 404
+    assert ("nothing", "1") not in states()
+
+
+@pytest.mark.parametrize("name", ["nothing", "never", "..", "%2e%2e", "plain%2f..%2fplain"])
+def test_only_runs_below_the_repository_are_loaded(server: Server, name: str) -> None:
+    assert server.client.post(f"/v2/repository/models/{name}/load").status_code == 404
+
+
+def test_a_model_that_cannot_be_opened_says_so_and_names_no_directory(
+    server: Server, repository: Path
+) -> None:
+    answer = server.client.post("/v2/repository/models/broken/load")
+    assert answer.status_code == 400
+    assert "is not what was exported" in answer.json()["error"]
+    assert str(repository) not in answer.text
+
+
+def test_tensorflow_servings_predict(
+    server: Server, images: UInt8Array, expected: Float32Array, pictures: list[Path]
+) -> None:
+    def ask(**body: Any) -> dict[str, Any]:
+        answer = server.client.post("/v1/models/first:predict", json=body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    values = images[:4].tolist()
+    encoded = [{"b64": base64.b64encode(path.read_bytes()).decode()} for path in pictures]
+    rows = [
+        ask(instances=values)["predictions"],
+        ask(instances=[{"images": value} for value in values])["predictions"],
+        ask(instances=encoded, signature_name="serving_default")["predictions"],
+        ask(inputs=values)["outputs"],
+        ask(inputs={"images": values})["outputs"],
+        server.client.post(
+            "/v1/models/first/versions/1:predict", json={"instances": values}
+        ).json()["predictions"],
+    ]
+    for found in rows:
+        np.testing.assert_allclose(found, expected[:4], atol=1e-6)
+
+
+def test_tensorflow_servings_status_and_metadata(server: Server, digest: str) -> None:
+    status = server.client.get("/v1/models/first").json()["model_version_status"]
+    assert [(line["version"], line["state"]) for line in status] == [
+        ("2", "AVAILABLE"),
+        ("1", "AVAILABLE"),
+    ]
+    one = server.client.get("/v1/models/first/versions/1").json()["model_version_status"]
+    assert [line["version"] for line in one] == ["1"]
+    metadata = server.client.get("/v1/models/first/versions/1/metadata").json()
+    assert metadata["model_spec"] == {"name": "first", "signature_name": "", "version": "1"}
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["images"]["dtype"] == "DT_UINT8"
+    assert metadata["model_sha256"] == digest
+
+
+def test_picture_files_get_the_answers_of_predict(server: Server, pictures: list[Path]) -> None:
+    files = [("files", (path.name, path.read_bytes())) for path in pictures]
+    answer = server.client.post("/classify?model=second&top=3", files=files).json()
+    assert (answer["model"], answer["version"]) == ("second", "1")
+    assert len(answer["results"]) == len(pictures)
+    for path, found, alone in zip(
+        pictures, answer["results"], predict(bundled_run(), pictures), strict=True
+    ):
+        assert found["file"] == path.name
+        assert found["class_name"] == alone.class_name
+        assert found["probability"] == pytest.approx(alone.confidence, abs=1e-6)
+        assert found["rejected"] == (alone.confidence < 0.5)
+        assert list(found["probabilities"]) == list(alone.probabilities)[:3]
+
+
+def test_one_bad_file_does_not_spoil_the_others(server: Server, pictures: list[Path]) -> None:
+    files = [("files", ("a.png", b"no picture")), ("files", ("b.png", pictures[0].read_bytes()))]
+    first, second = server.client.post("/classify", files=files).json()["results"]
+    assert first == {"file": "a.png", "error": "a.png is no PNG, JPEG or WebP image"}
+    assert second["class_name"]
+
+
+def test_the_explanation_is_what_covering_takes(server: Server, pictures: list[Path]) -> None:
+    answer = server.client.post("/explain", files={"file": pictures[0].read_bytes()}).json()
+    falls = np.array(answer["map"])
+    assert falls.shape == (7, 7)
+    assert (falls <= answer["probability"] + 1e-6).all()
+    assert falls.std() > 0
+    assert base64.b64decode(answer["seen"].partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_models_are_listed_for_the_page(server: Server, digest: str) -> None:
+    models = server.client.get("/models").json()["models"]
+    assert [(m["name"], m["version"]) for m in models[:3]] == [
+        ("first", "2"),
+        ("first", "1"),
+        ("second", "1"),
+    ]
+    assert models[0]["image_shape"] == [32, 32, 3]
+    assert models[0]["model_sha256"] == digest
+
+
+def test_requests_are_counted_and_logged(server: Server, pictures: list[Path]) -> None:
+    given = {"X-Request-ID": "try-1"}
+    files = {"files": pictures[0].read_bytes()}
+    answer = server.client.post("/classify", files=files, headers=given)
+    assert answer.headers["x-request-id"] == "try-1"
+    name = answer.json()["results"][0]["class_name"]
+    text = server.client.get("/metrics").text
+    for counted in (
+        'thumbnet_requests_total{method="POST",route="/classify",status="200"}',
+        'thumbnet_request_seconds_bucket{le="0.1",route="/classify"}',
+        'thumbnet_batch_images_count{model="first"}',
+        'thumbnet_queue_images{model="first",version="2"} 0.0',
+        f'thumbnet_predictions_total{{class_name="{name}",model="first"}}',
+        'thumbnet_confidence_bucket{le="0.5",model="first"}',
+    ):
+        assert counted in text
+    (line,) = (line for line in server.lines() if line["request_id"] == "try-1")
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/classify", 200)
+    doubtful = server.client.get("/models", headers={"X-Request-ID": 'x" y'})
+    assert doubtful.headers["x-request-id"] != 'x" y'
+
+
+def test_the_description_names_every_address_and_the_page_shows_it(server: Server) -> None:
+    described = server.client.get("/openapi.json").json()["paths"]
+    assert {"/classify", "/v1/models/{name}:predict", "/v2/models/{name}/infer"} <= set(described)
+    page = server.client.get("/docs").text
+    for path in described:
+        assert path in page
+
+
+def test_without_a_run_the_bundled_one_is_served(serve: Serve, pictures: list[Path]) -> None:
+    with serve() as server:
+        files = {"files": pictures[0].read_bytes()}
+        assert server.client.post("/classify", files=files).json()["model"] == "cifar10"
+        assert server.stop() == 0
+
+
+def test_a_token_is_asked_for_where_there_is_one(serve: Serve, pictures: list[Path]) -> None:
+    with serve(THUMBNET_TOKEN="secret") as server:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
+            answer = server.client.get("/models", headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+        right = {"Authorization": "Bearer secret"}
+        assert server.client.get("/models", headers=right).status_code == 200
+        for path in ("/", "/page/page.js", "/v2/health/live", "/docs"):
+            assert server.client.get(path).status_code == 200
+
+
+def test_only_pages_that_were_named_may_ask(serve: Serve) -> None:
+    with serve("--cors", "https://good.example") as server:
+        for path in ("/models", "/v2/repository/index"):
+            method = "GET" if path == "/models" else "POST"
+            bad = server.client.request(method, path, headers={"Origin": "https://bad.example"})
+            assert bad.status_code == 403
+            good = server.client.request(method, path, headers={"Origin": "https://good.example"})
+            assert good.status_code == 200
+            assert good.headers["access-control-allow-origin"] == "https://good.example"
+        own = server.client.get("/models", headers={"Origin": server.address})
+        assert own.status_code == 200
+        asked = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
+        assert server.client.options("/classify", headers=asked).status_code == 200
+
+
+def test_the_json_that_v2_sends_is_what_the_header_says(server: Server, images: UInt8Array) -> None:
+    tensor = {
+        "name": "images",
+        "shape": [1, 32, 32, 3],
+        "datatype": "UINT8",
+        "parameters": {"binary_data_size": 3072},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    answer = httpx.post(
+        f"{server.address}/v2/models/first/infer",
+        content=head + images[0].tobytes(),
+        headers={"Inference-Header-Content-Length": str(len(head))},
+    )
+    length = int(answer.headers["inference-header-content-length"])
+    (output,) = json.loads(answer.content[:length])["outputs"]
+    assert output["parameters"] == {"binary_data_size": 40}
+    assert len(answer.content) == length + 40
