@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -173,7 +174,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None)  # Python's own text repeats the address
+        reason = os.strerror(number) if number and number > 0 else error
         raise InputError(
             f"cannot listen on {host}, port {port}: {reason}; choose others by --host and --port"
         ) from error

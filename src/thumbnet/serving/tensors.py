@@ -21,7 +21,8 @@ def images_of_values(values: Any) -> UInt8Array:
         array = np.asarray(values)
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         raise RequestError(400, "the images' lists are not all of the same lengths") from error
-    if array.dtype.kind not in "iu" or (array.size and (array.min() < 0 or array.max() > 255)):
+    whole = array.dtype.kind in "iu"
+    if array.size and not (whole and array.min() >= 0 and array.max() <= 255):
         raise RequestError(400, "the pixels must be whole numbers from 0 to 255")
     return array.astype(np.uint8)
 

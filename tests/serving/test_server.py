@@ -1,0 +1,97 @@
+"""Starting and stopping the service, and clients that are slow or gone."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from server_process import Serve
+
+from thumbnet.data.stored import UInt8Array
+from thumbnet.serving.model import bundled_run
+
+
+def _start(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "thumbnet", "serve", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_port_that_is_taken_is_said_to_be() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = _start("--port", str(taken.getsockname()[1]))
+    assert found.returncode == 2
+    assert "Address already in use; choose others by --host and --port" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["missing"], "missing is no directory"),
+        (["bad name=x"], "cannot be the name of a model"),
+        (["--repository", "missing"], "missing is no directory"),
+        ([f"m={bundled_run().path}", "--engine", "abacus"], "no engine 'abacus'"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = _start(*arguments, "--port", "0")
+    assert found.returncode == 2
+    assert sentence in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_what_was_taken_is_answered_before_it_ends(serve: Serve, images: UInt8Array) -> None:
+    body = json.dumps({"instances": images[:20].tolist()}).encode()
+    head = f"POST /v1/models/cifar10:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+    with serve() as server, ExitStack() as stack:
+        port = int(server.address.rsplit(":")[-1])
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(8)
+        ]
+        for connection in connections:
+            connection.sendall(head.encode() + b"\r\n\r\n" + body[:1000])
+        time.sleep(0.5)  # they have been taken
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)  # it ends, and takes no more
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port))
+        for connection in connections:
+            connection.sendall(body[1000:])
+        for connection in connections:
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert server.process.wait(30) == 0
+
+
+def test_a_client_that_goes_is_noted_and_the_others_are_served(serve: Serve) -> None:
+    with serve() as server:
+        port = int(server.address.rsplit(":")[-1])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(
+                b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n--x"
+            )
+            time.sleep(0.2)
+        _wait_for(lambda: any(line["status"] == 499 for line in server.lines()))
+        assert server.client.get("/v2/health/ready").json() == {"ready": True}
+
+
+def test_tensorflow_is_not_imported(serve: Serve) -> None:
+    with serve() as server:
+        maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "litert" in maps
+    assert "libtensorflow" not in maps
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
