@@ -1,0 +1,21 @@
+# The service without TensorFlow: about 400 MB, an ordinary user, nothing written to the disk.
+#   docker build --tag thumbnet .
+#   docker run --read-only --publish 8000:8000 thumbnet
+#   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet /models/cnn
+FROM python:3.11-slim AS build
+WORKDIR /build
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY src src
+# The lock file decides the versions; of what it names, only what serving needs is installed.
+RUN grep -E '^[a-z0-9].*==' requirements.lock | sed -E 's/ *\\$//' > constraints.txt \
+ && python -m venv /opt/thumbnet \
+ && /opt/thumbnet/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
+
+FROM python:3.11-slim
+COPY --from=build /opt/thumbnet /opt/thumbnet
+ENV PATH=/opt/thumbnet/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp
+RUN useradd --system --uid 10001 --no-create-home thumbnet
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=3s --start-period=20s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=2)"]
+ENTRYPOINT ["thumbnet", "serve", "--host", "0.0.0.0", "--port", "8000"]
