@@ -1,4 +1,4 @@
-# The service without TensorFlow: about 400 MB, an ordinary user, nothing written to the disk.
+# The service without TensorFlow: 700 MB of packages, an ordinary user, nothing written to the disk.
 #   docker build --tag thumbnet .
 #   docker run --read-only --publish 8000:8000 thumbnet
 #   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet /models/cnn
@@ -7,7 +7,7 @@ WORKDIR /build
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
 # The lock file decides the versions; of what it names, only what serving needs is installed.
-RUN grep -E '^[a-z0-9].*==' requirements.lock | sed -E 's/ *\\$//' > constraints.txt \
+RUN sed -nE '/^[a-z0-9].*==/s/ *\\$//p' requirements.lock > constraints.txt \
  && python -m venv /opt/thumbnet \
  && /opt/thumbnet/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
 

@@ -25,6 +25,10 @@ class JobError(ThumbnetError, RuntimeError):
     exit_code = 1
 
 
+class JobInterruptedError(JobError):
+    """Whoever started the job has stopped it."""
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """A path as a message can hold it: bytes that are no text, and control characters, escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -161,6 +161,15 @@ class Recipe(Section):
                     f"no recipe {source}: give one of {', '.join(shipped_recipes())}, or the "
                     "path of a .toml file"
                 ) from error
+        return cls.parse(text, origin)
+
+    @classmethod
+    def parse(cls, text: str, origin: str) -> "Recipe":
+        """Make a recipe of TOML text; `origin` says in errors where it came from.
+
+        Raises:
+            InputError: it does not hold a valid recipe.
+        """
         try:
             values = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -23,7 +23,7 @@ from thumbnet.model_card import write_model_card
 from thumbnet.models import build_model
 from thumbnet.optimizers import build_optimizer
 from thumbnet.parts import in_parts
-from thumbnet.progress import Display, choose_display
+from thumbnet.progress import Display, SilentDisplay, choose_display
 from thumbnet.recipe import Recipe
 from thumbnet.results import write_results
 from thumbnet.run import Run
@@ -228,7 +228,7 @@ def _train(
             set_weights(model, best_weights)
         display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
         cost = {
-            "train_flops": _training_flop(job),
+            "train_flops": _training_flop(model, prepared.batches, state.step),
             "sgemm_gflops": ceiling,
             "sgemm_tflop": state.seconds * ceiling / 1000,
         }
@@ -251,17 +251,27 @@ def _image_losses(recipe: Recipe, images: int, restored: Weights) -> Weights:
     return losses
 
 
-def _training_flop(job: Job) -> int:
-    """Floating point operations of all steps that were taken."""
-    batches, channels = job.batches, job.batches.data.images.shape[-1]
+def planned_flop(recipe: Recipe, dataset: Dataset) -> int:
+    """Floating point operations that training by a recipe would take, start to end.
+
+    Raises:
+        InputError: the recipe cannot be used with these images.
+    """
+    prepared = _prepare(recipe, dataset, SilentDisplay())
+    return _training_flop(prepared.model, prepared.batches, prepared.batches.total_steps)
+
+
+def _training_flop(model: "keras.Model", batches: Batches, steps: int) -> int:
+    """Floating point operations of so many steps."""
+    channels = batches.data.images.shape[-1]
     steps_of_size: dict[tuple[int, int], int] = {}
-    for step in range(job.state.step):
+    for step in range(steps):
         epoch, _ = batches.position(step)
         size = batches.image_size(epoch)
         steps_of_size[size] = steps_of_size.get(size, 0) + 1
     return batches.size * sum(
-        steps * count_training_flop(job.model, (*size, channels))
-        for size, steps in steps_of_size.items()
+        times * count_training_flop(model, (*size, channels))
+        for size, times in steps_of_size.items()
     )
 
 
@@ -272,7 +282,7 @@ def _kept_for_later(run: Run) -> Iterator[None]:
     try:
         yield
     except JobError as error:
-        raise JobError(f"{error}; {way_on}") from error
+        raise type(error)(f"{error}; {way_on}") from error
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thumbnet.cli import bench, data, export, results, serving, training, trust
+from thumbnet.cli import bench, data, export, results, serving, training, trust, tuning
 from thumbnet.errors import ThumbnetError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ results.register(app)
 trust.register(app)
 export.register(app)
 serving.register(app)
+tuning.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 

@@ -1,0 +1,120 @@
+"""What a search may vary: ranges and choices for the dotted keys of a recipe."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thumbnet.errors import InputError
+from thumbnet.recipe import Recipe
+from thumbnet.records import read_bounded_text
+
+if TYPE_CHECKING:
+    import optuna
+
+ENDING = ".space.toml"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both among them; whole ones where both are whole."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def suggest(self, trial: "optuna.Trial", key: str) -> Any:
+        """The value that a trial is to take."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, log=self.log)
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+    def examples(self) -> list[Any]:
+        """Values that the recipe has to accept."""
+        return [self.low, self.high]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Some values of any kind, as the text that TOML and JSON have for them."""
+
+    texts: tuple[str, ...]
+
+    def suggest(self, trial: "optuna.Trial", key: str) -> Any:
+        """The value that a trial is to take."""
+        return json.loads(trial.suggest_categorical(key, self.texts))
+
+    def examples(self) -> list[Any]:
+        """Values that the recipe has to accept."""
+        return [json.loads(text) for text in self.texts]
+
+
+Space = Mapping[str, Range | Choices]
+
+
+def space_text(recipe: Recipe, path: Path | None) -> str:
+    """The text of the space in a file, or of the shipped one of the recipe's architecture.
+
+    Raises:
+        InputError: the file cannot be read, or holds no space for this recipe.
+    """
+    if path is None:
+        source = f"the space of {recipe.model.architecture}"
+        shipped = files(__package__) / "spaces" / f"{recipe.model.architecture}.toml"
+        text = shipped.read_text(encoding="utf-8")
+    else:
+        source = str(path)
+        try:
+            text = read_bounded_text(path)
+        except FileNotFoundError as error:
+            raise InputError(f"{path} does not exist") from error
+    parse_space(text, source, recipe)
+    return text
+
+
+def neighbour(recipe: str) -> Path | None:
+    """`mine.space.toml` beside the recipe file `mine.toml`; None where there is none."""
+    path = Path(recipe)
+    beside = path.with_name(path.name.removesuffix(".toml") + ENDING)
+    return beside if path.suffix == ".toml" and beside.is_file() else None
+
+
+def parse_space(text: str, source: str, recipe: Recipe) -> Space:
+    """A space from its TOML text.
+
+    Raises:
+        InputError: it is no TOML, a line is neither range nor choices, or the recipe cannot take
+            a value.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source} is no TOML: {error}") from error
+    space = {key: _dimension(key, value, source) for key, value in table.items()}
+    if not space:
+        raise InputError(f"{source} names nothing to vary")
+    for key, dimension in space.items():
+        for example in dimension.examples():
+            try:
+                recipe.override({key: example})
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from error
+    return space
+
+
+def _dimension(key: str, value: Any, source: str) -> Range | Choices:
+    help_ = f"{source}: {key} must be {{ low = …, high = …, log = … }} or {{ choices = […] }}"
+    if not isinstance(value, dict):
+        raise InputError(help_ + "; write dotted keys in quotes")
+    if value.keys() == {"choices"} and isinstance(value["choices"], list) and value["choices"]:
+        return Choices(tuple(map(json.dumps, value["choices"])))
+    if not ({"low", "high"} <= value.keys() <= {"low", "high", "log"}):
+        raise InputError(help_)
+    low, high, log = value["low"], value["high"], value.get("log", False)
+    numbers = all(isinstance(each, (int, float)) and type(each) is not bool for each in (low, high))
+    if not (numbers and type(log) is bool and low < high and (low > 0 or not log)):
+        raise InputError(help_ + ", with low below high, and above 0 where log = true")
+    return Range(low, high, log)
