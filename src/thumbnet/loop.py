@@ -15,7 +15,7 @@ from thumbnet.batches import Batches
 from thumbnet.checkpoints import Weights, restore_checkpoint, save_checkpoint, weights_of
 from thumbnet.data.dataset import LabelledImages
 from thumbnet.engines import PREDICTION_BATCH
-from thumbnet.errors import InputError, JobInterruptedError, JobError
+from thumbnet.errors import InputError, JobError, JobInterruptedError
 from thumbnet.interruption import Interruption
 from thumbnet.optimizers import learning_rate_share
 from thumbnet.progress import Display

@@ -43,6 +43,8 @@ SUBCOMMANDS = [
     ["explain"],
     ["audit"],
     ["export"],
+    ["serve"],
+    ["tune"],
     ["bench", "inference"],
     ["data", "info"],
     ["data", "show"],

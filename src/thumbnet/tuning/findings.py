@@ -29,20 +29,21 @@ def write_findings(tuning: Tuning) -> dict[str, Any]:
     """
     study = tuning.study()
     done = sorted(study.best_trials, key=lambda trial: -trial.values[0]) if _finished(study) else []
-    findings = {
+    shares = importances(study)
+    findings: dict[str, Any] = {
         "trials": {state: _count(study, state) for state in _COUNTED},
         "too_dear": sum("too_dear" in trial.user_attrs for trial in study.trials),
         "seconds": seconds_spent(study),
         "best": [_summary(trial) for trial in done],
-        "importances": importances(study),
+        "importances": shares,
     }
     if done:
         write_text(tuning.path / "best.toml", _recipe_of(tuning, study, done[0]).to_toml())
         figures = tuning.path / "figures"
         figures.mkdir(exist_ok=True)
         save_figure(search_chart(study), figures / "search.png")
-        if findings["importances"]:
-            save_figure(importance_chart(findings["importances"]), figures / "importances.png")
+        if shares:
+            save_figure(importance_chart(shares), figures / "importances.png")
     write_json(tuning.path / "findings.json", findings)
     return findings
 
@@ -67,10 +68,11 @@ def search_chart(study: "optuna.Study") -> Figure:
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.add_subplot()
     finished = _finished(study)
-    given_up = [trial for trial in study.trials if _last_report(trial) is not None]
+    reports = [(trial.number, _last_report(trial)) for trial in study.trials]
+    given_up = [(number, report) for number, report in reports if report is not None]
     axes.scatter(
-        [trial.number for trial in given_up],
-        [_last_report(trial) for trial in given_up],
+        [number for number, _ in given_up],
+        [report for _, report in given_up],
         s=16, marker="x", color=MUTED, alpha=0.7, label="given up",
     )  # fmt: skip
     numbers = [trial.number for trial in finished]

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobInterruptedError, JobError, ThumbnetError
+from thumbnet.errors import InputError, JobError, JobInterruptedError, ThumbnetError
 from thumbnet.progress import Display, SilentDisplay
 from thumbnet.recipe import Recipe
 from thumbnet.records import read_bounded_text
@@ -34,6 +34,10 @@ _STARTUP_TRIALS = 6
 # A worker writes its name into its trial right after it got it; until then nobody else takes it.
 _NAMELESS_SECONDS = 60
 _NAME = "thumbnet"
+_DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "accuracy": "maximize",
+    "cost": "minimize",
+}
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,7 @@ class Tuning:
             return optuna.create_study(
                 study_name=_NAME if not plan.storage else f"{_NAME}-{self.path.resolve().name}",
                 storage=_storage(plan.storage, self.path),
-                directions=[
-                    {"accuracy": "maximize", "cost": "minimize"}[o] for o in plan.objectives
-                ],
+                directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS),
                 load_if_exists=True,
