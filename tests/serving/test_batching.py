@@ -6,14 +6,19 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from thumbnet.data.stored import UInt8Array
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.serving.batching import Batcher
+from thumbnet.serving.gate import Gate
+from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.problems import RequestError
 
 
@@ -106,6 +111,29 @@ def test_what_nobody_waits_for_is_not_computed() -> None:
 
     _with_batcher(ask, slow, batch_images=1, batch_seconds=0)
     assert seen == [0, 1, 3]
+
+
+def test_too_many_requests_at_once_are_refused_and_those_under_way_answered() -> None:
+    release = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await release.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    async def main() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(Gate(slow, Metrics(), most=2))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            taken = [asyncio.create_task(client.get("/")) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            refused = await client.get("/")
+            release.set()
+            return [refused, *await asyncio.gather(*taken), await client.get("/")]
+
+    refused, *answered = asyncio.run(main())
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert "too many requests" in refused.json()["error"]
+    assert [answer.text for answer in answered] == ["done"] * 3
 
 
 def test_a_failure_reaches_those_it_concerns_alone() -> None:

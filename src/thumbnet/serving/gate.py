@@ -30,13 +30,23 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+_FULL = JSONResponse(
+    {"error": "too many requests are under way; try again later"}, 503, {"Retry-After": "1"}
+)
+
 
 class Gate:
-    """Middleware around everything else, see above; no error leaves it but as a sentence."""
+    """Middleware around everything else, see above; no error leaves it but as a sentence.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
+    Args:
+        app: what answers.
+        metrics: where requests are counted.
+        most: how many requests may be under way; what comes after them is refused.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, most: int) -> None:
+        self._app, self._metrics, self._most = app, metrics, most
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,8 +66,10 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
+        full = self._under_way >= self._most
+        self._under_way += 1
         try:
-            await self._app(scope, receive, send_on)
+            await (_FULL if full else self._app)(scope, receive, send_on)
         except ClientDisconnect:
             status = status or _CLIENT_GONE
         except Exception:
@@ -66,6 +78,7 @@ class Gate:
                 message = f"the service failed; its log says more of request {request_id}"
                 await JSONResponse({"error": message}, 500)(scope, receive, send_on)
         finally:
+            self._under_way -= 1
             self._note(scope, request_id, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -94,7 +107,6 @@ class Guard:
         app: what is guarded.
         token: the bearer token that a request must carry; empty for none.
         cors_origins: the other pages from which a browser may ask.
-        open_to_all: whether an address is open to those without the token.
     """
 
     def __init__(self, app: ASGIApp, token: str, cors_origins: tuple[str, ...]) -> None:

@@ -27,7 +27,6 @@ from thumbnet.serving.service import Service
 from thumbnet.serving.settings import Settings
 
 HEADER_BYTES, HEADER_SECONDS = 32_768, 10.0
-CONNECTIONS = 1_000
 _GRACE_SECONDS = 30
 
 
@@ -87,7 +86,6 @@ async def _serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         _log_to_standard_error()

@@ -17,6 +17,7 @@ class Settings:
         body_bytes: of a request.
         body_seconds: how long a request may take to arrive.
         pending_bytes: of all requests that are being read or answered.
+        requests: how many may be under way.
         images: in a request.
         pixels: of a picture file, before it is decoded.
         reject_below: the probability under which an answer counts as none.
@@ -31,6 +32,7 @@ class Settings:
     body_bytes: int = 16 * MEBIBYTE
     body_seconds: float = 15.0
     pending_bytes: int = 256 * MEBIBYTE
+    requests: int = 1_000
     images: int = 1_024
     pixels: int = 16_000_000
     reject_below: float = 0.5
