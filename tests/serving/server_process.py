@@ -58,6 +58,6 @@ def served(log: Path, *arguments: str, **environment: str) -> Iterator[Server]:
         try:
             yield Server(process, found[0], log, client)
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            process.wait(60)
             process.stdout.close()
