@@ -35,7 +35,7 @@ format: setup ## Format the code and mend what the linter can.
 
 lock: ## Resolve the dependencies anew (needs uv).
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade \
+	  --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade \
 	  --output-file requirements.lock
 
 clean: ## Remove what the targets made, but for runs.
