@@ -84,3 +84,20 @@ def test_logits_and_statistics_stay_in_float32(small: Dataset) -> None:
 
 def test_float32_is_everywhere() -> None:
     assert computes_in("float32")
+
+
+def test_normalisation_passes_16_bits_on_without_losing_its_statistics(small: Dataset) -> None:
+    keras = prepare_keras()
+    from thumbnet.models._normalization import FusedBatchNormalization
+
+    layer = FusedBatchNormalization(momentum=0.5, scale=False, dtype="float32")
+    pixels = np.asarray(small.train.images[:64], np.float32)
+    for training in (True, False):
+        given = keras.ops.cast(pixels, "bfloat16")
+        assert keras.backend.standardize_dtype(layer(given, training=training).dtype) == "bfloat16"
+    expected = (np.mean(pixels, axis=(0, 1, 2)), np.var(pixels, axis=(0, 1, 2)))
+    found = (layer.moving_mean, layer.moving_variance)
+    before = (0.0, 1.0)
+    for start, value, mean in zip(before, found, expected, strict=True):
+        assert keras.backend.standardize_dtype(value.dtype) == "float32"
+        np.testing.assert_allclose(np.asarray(value), 0.5 * start + 0.5 * mean, rtol=1e-2)

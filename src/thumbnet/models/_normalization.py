@@ -20,11 +20,17 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     # What Keras alone can open; it takes the same configuration.
     plain = keras.layers.BatchNormalization
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # What comes in 16 bits is normalised in 16, by statistics and weights that stay in 32.
+        self.autocast = False
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise a batch of shape (n, height, width, channels), or (n, channels)."""
         fusible = backend() == "tensorflow" and len(inputs.shape) == 4 and not self.scale
         if not (training and fusible):
-            return super().call(inputs, training=training, mask=mask)
+            outputs = super().call(inputs, training=training, mask=mask)
+            return keras.ops.cast(outputs, inputs.dtype)
         from tensorflow import raw_ops
 
         outputs, mean, variance, *_ = raw_ops.FusedBatchNormV3(

@@ -52,6 +52,8 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     import keras
     from keras import layers
 
+    from thumbnet.models._winograd import LONGEST_SIDE, WinogradConv2D
+
     shape = train_images.shape[1:]
     smallest = parameters.patch - 1 + 2 ** len(parameters.widths)
     if min(shape[:2]) < smallest:
@@ -75,8 +77,9 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     x = stem(x)
     stem.set_weights([whitening])
     x = layers.Activation(parameters.activation, name="whiten_activation")(x)
+    kind = WinogradConv2D if max(shape[:2]) <= LONGEST_SIDE else layers.Conv2D
     for block, width in enumerate(parameters.widths, start=1):
-        x = _block(x, f"block_{block}", width, parameters)
+        x = _block(x, f"block_{block}", width, kind, parameters)
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     if parameters.dropout:
         x = layers.Dropout(parameters.dropout, name="dropout")(x)
@@ -84,8 +87,8 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     return keras.Model(pixels, logits, name="cnn")
 
 
-def _block(x: Any, name: str, width: int, parameters: Parameters) -> Any:
-    """Convolutions, each normalised and activated; the picture is halved after the first."""
+def _block(x: Any, name: str, width: int, kind: type, parameters: Parameters) -> Any:
+    """Convolutions of a kind, each normalised and activated; the first halves the picture."""
     from keras import layers
 
     from thumbnet.models._normalization import FusedBatchNormalization
@@ -93,9 +96,7 @@ def _block(x: Any, name: str, width: int, parameters: Parameters) -> Any:
     first = None
     for number in range(1, parameters.convolutions + 1):
         unit = f"{name}_{number}"
-        convolution = layers.Conv2D(
-            width, 3, padding="same", use_bias=False, name=f"{unit}_convolution"
-        )
+        convolution = kind(width, 3, padding="same", use_bias=False, name=f"{unit}_convolution")
         x = convolution(x)
         convolution.set_weights([_start_as_identity(*convolution.get_weights())])
         if number == 1:

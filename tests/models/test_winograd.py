@@ -1,0 +1,88 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.models import build_model, parameters_class
+from thumbnet.models._winograd import FEWEST_CHANNELS, WinogradConv2D, winograd
+from thumbnet.runtime import prepare_keras
+
+Float32Array = npt.NDArray[np.float32]
+
+
+def normal(*shape: int) -> Float32Array:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 3),
+    height=st.integers(1, 18),
+    width=st.integers(1, 18),
+    channels=st.integers(1, 5),
+    filters=st.integers(1, 5),
+)
+def test_it_is_the_convolution_at_any_size(
+    count: int, height: int, width: int, channels: int, filters: int
+) -> None:
+    keras = prepare_keras()
+    images, kernel = normal(count, height, width, channels), normal(3, 3, channels, filters)
+    expected = np.asarray(keras.ops.conv(images, kernel, padding="same"))
+    np.testing.assert_allclose(np.asarray(winograd(images, kernel)), expected, atol=1e-4)
+
+
+def test_a_layer_trains_as_that_of_keras_and_multiplies_less() -> None:
+    keras = prepare_keras()
+    pixels, targets = normal(8, 7, 6, FEWEST_CHANNELS), normal(8, 7, 6, FEWEST_CHANNELS)
+    kernel = normal(3, 3, FEWEST_CHANNELS, FEWEST_CHANNELS) / 24
+    results = []
+    for kind in (WinogradConv2D, keras.layers.Conv2D):
+        layer = kind(FEWEST_CHANNELS, 3, padding="same", use_bias=False, name="convolution")
+        model = keras.Sequential([keras.Input((None, None, FEWEST_CHANNELS)), layer])
+        model.set_weights([kernel])
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        losses = [float(model.train_on_batch(pixels, targets)) for _ in range(3)]
+        results.append((losses, model.get_weights()[0], operations(model, pixels)))
+    (losses, trained, ours), (their_losses, their_trained, theirs) = results
+    assert losses[-1] < losses[0]
+    np.testing.assert_allclose(losses, their_losses, rtol=1e-5)
+    np.testing.assert_allclose(trained, their_trained, atol=1e-5)
+    assert "Conv2D" in theirs
+    assert "Conv2D" not in ours
+
+
+def operations(model: object, pixels: Float32Array) -> set[str]:
+    """The kinds of TensorFlow operations that a forward pass in training takes."""
+    import tensorflow as tf
+
+    traced = tf.function(lambda images: model(images, training=True)).get_concrete_function(  # type: ignore[operator]
+        tf.TensorSpec(pixels.shape)
+    )
+    return {operation.type for operation in traced.graph.get_operations()}
+
+
+@pytest.mark.parametrize(
+    ("widths", "precision", "plain"),
+    [([8, 64, 64], "float32", 3), ([8, 64, 64], "mixed_bfloat16", 6), ([8, 8, 8], "float32", 6)],
+)
+def test_wide_blocks_of_a_cnn_are_trained_so_in_float32_alone(
+    widths: list[int], precision: str, plain: int, small: Dataset
+) -> None:
+    import tensorflow as tf
+
+    parameters = parameters_class("cnn").model_validate({"architecture": "cnn", "widths": widths})
+    model = build_model(parameters, small.train.images, 10, seed=0, precision=precision)
+    traced = tf.function(lambda images: model(images, training=True)).get_concrete_function(
+        tf.TensorSpec((4, 32, 32, 3), tf.uint8)
+    )
+    direct = [o for o in traced.graph.get_operations() if o.type == "Conv2D"]
+    assert len(direct) == 1 + plain  # with the whitening filters
+
+
+def test_large_pictures_are_convolved_directly() -> None:
+    images = np.zeros((4, 80, 80, 3), np.uint8)
+    parameters = parameters_class("cnn").model_validate({"architecture": "cnn", "widths": [64, 64]})
+    model = build_model(parameters, images, 10, seed=0)
+    assert not any(isinstance(layer, WinogradConv2D) for layer in model.layers)
