@@ -86,6 +86,30 @@ def test_float32_is_everywhere() -> None:
     assert computes_in("float32")
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["avx2", "avx512f", "amx_bf16", "amx_tile"], "mixed_bfloat16"),
+        (["avx2", "avx512_bf16"], "float32"),
+    ],
+)
+def test_auto_takes_what_the_processor_is_fast_at_and_records_it(
+    flags: list[str], expected: str, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thumbnet.runtime._flags", lambda: flags)
+    recipe = Recipe.check(
+        {
+            "name": "settled",
+            "epochs": 1,
+            "precision": "auto",
+            "model": {"architecture": "ann", "widths": [8]},
+        },
+        "test",
+    )
+    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    assert run.recipe().precision == expected
+
+
 def test_normalisation_passes_16_bits_on_without_losing_its_statistics(small: Dataset) -> None:
     keras = prepare_keras()
     from thumbnet.models._normalization import FusedBatchNormalization

@@ -22,7 +22,7 @@ from thumbnet.section import Section
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(ge=0.125, le=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
 Balance = Literal["none", "class_weights", "sampling"]
 
 
@@ -98,8 +98,9 @@ class Recipe(Section):
     when they were last seen (after Katharopoulos and Fleuret 2018, arXiv 1803.00942, who weigh
     what they draw). `deterministic` asks the backend for operations that give the same bits every
     time. With a mixed `precision` the layers compute in 16 bits, and weights, batch statistics and
-    logits stay in 32. `test_time_views` is how many views of each test image `accuracy_tta` is
-    taken over: the image, its mirror, and both shifted in two directions.
+    logits stay in 32; "auto" is settled when training begins, by what the machine is fast at.
+    `test_time_views` is how many views of each test image `accuracy_tta` is taken over: the image,
+    its mirror, and both shifted in two directions.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from thumbnet.errors import InputError
 
@@ -57,15 +57,27 @@ def prepare_keras() -> Any:
 
 def computes_in(precision: str) -> bool:
     """Whether the hardware has arithmetic of its own for a mixed precision; a GPU is taken to."""
-    if precision == "float32":
+    if precision == "float32" or _has_gpu():
         return True
-    if backend() == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return True
     kind = {"mixed_bfloat16": "_bf16", "mixed_float16": "_fp16"}[precision]
     return any(flag.startswith(("avx512", "amx")) and flag.endswith(kind) for flag in _flags())
+
+
+def fastest_precision() -> Literal["float32", "mixed_bfloat16"]:
+    """What trains fastest: 16 bits on a GPU, and where a processor multiplies tiles of them.
+
+    Intel's AMX does so: two to three times as fast as float32. Processors with AVX-512 instructions
+    for bfloat16 alone were not measured, and stay with float32.
+    """
+    return "mixed_bfloat16" if _has_gpu() or "amx_bf16" in _flags() else "float32"
+
+
+def _has_gpu() -> bool:
+    if backend() != "jax":
+        return False
+    import jax
+
+    return bool(jax.default_backend() != "cpu")
 
 
 def _flags() -> list[str]:

@@ -30,6 +30,7 @@ from thumbnet.run import Run
 from thumbnet.runtime import (
     computes_in,
     describe_environment,
+    fastest_precision,
     is_out_of_memory,
     make_deterministic,
     prepare_keras,
@@ -70,7 +71,7 @@ def train(
         JobError: the loss is no longer finite, the disk is full, the memory is not enough,
             another process trains this run, or Ctrl-C was pressed. The run can be resumed.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
+    recipe = _settled(recipe if isinstance(recipe, Recipe) else Recipe.read(recipe))
     display = display or choose_display()
     # What cannot be trained leaves no directory behind.
     Run.require_free(out)
@@ -93,6 +94,13 @@ def train(
             },
         )
         return _train(run, recipe, dataset, prepared, display)
+
+
+def _settled(recipe: Recipe) -> Recipe:
+    """The recipe with what it leaves to the machine decided."""
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.override({"precision": fastest_precision()})
 
 
 def resume(
@@ -257,7 +265,7 @@ def planned_flop(recipe: Recipe, dataset: Dataset) -> int:
     Raises:
         InputError: the recipe cannot be used with these images.
     """
-    prepared = _prepare(recipe, dataset, SilentDisplay())
+    prepared = _prepare(_settled(recipe), dataset, SilentDisplay())
     return _training_flop(prepared.model, prepared.batches, prepared.batches.total_steps)
 
 
@@ -295,6 +303,7 @@ def _kept_for_later(run: Run) -> Iterator[None]:
 def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
     """The model of a recipe, ready for its first step of training on one-hot labels."""
     keras = prepare_keras()
+    recipe = _settled(recipe)
     model = in_parts(
         build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision),
         recipe.parts,
