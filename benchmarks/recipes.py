@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/recipes.py ann cnn --seeds 0 1 2
     .venv/bin/python benchmarks/recipes.py fast --seeds 0 1 2 --validation 0 --keep runs/speed
+    .venv/bin/python benchmarks/recipes.py fast --seeds 0 1 2 --validation 0 --precision float32
     .venv/bin/python benchmarks/recipes.py cnn --try benchmarks/cnn_variants.toml
 
 With `--try`, one row for each table of overrides in the file; such rows are for choosing, and
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--try", dest="variants", type=Path, help="TOML tables of overrides")
     parser.add_argument("--validation", type=float, help="share held out; 0 for none")
+    parser.add_argument("--precision", help="instead of each recipe's own")
     parser.add_argument("--keep", type=Path, help="directory for the runs")
     arguments = parser.parse_args()
     dataset = load_cifar10()
@@ -50,9 +52,14 @@ def main() -> None:
     print(f"commit {here['git_revision']}\n")
 
     figures = FIGURES if not arguments.variants else FIGURES[:1]
-    print("| recipe | seeds | trained on | " + " | ".join(title for title, _ in figures) + " |")
-    print("|" + " --- |" * (3 + len(figures)))
-    overrides = {} if arguments.validation is None else {"validation": arguments.validation}
+    print(
+        "| recipe | precision | seeds | trained on | "
+        + " | ".join(title for title, _ in figures)
+        + " |"
+    )
+    print("|" + " --- |" * (4 + len(figures)))
+    asked = {"validation": arguments.validation, "precision": arguments.precision}
+    overrides = {key: value for key, value in asked.items() if value is not None}
     for name, recipe in _recipes(arguments.recipes, arguments.variants):
         runs = [
             _measure(recipe.override(overrides | {"seed": seed}), dataset, arguments.keep)
@@ -60,7 +67,11 @@ def main() -> None:
         ]
         cells = [_mean_and_deviation([value(run) for run in runs]) for _, value in figures]
         images = f"{runs[0]['train_images']:,}"
-        print(f"| {name} | {len(runs)} | {images} | " + " | ".join(cells) + " |", flush=True)
+        precision = runs[0]["precision"]
+        print(
+            f"| {name} | {precision} | {len(runs)} | {images} | " + " | ".join(cells) + " |",
+            flush=True,
+        )
 
 
 def _recipes(names: list[str], variants: Path | None) -> list[tuple[str, Recipe]]:
@@ -79,7 +90,7 @@ def _measure(recipe: Recipe, dataset: Any, keep: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         path = (keep or Path(directory)) / f"{recipe.name}-{recipe.seed}"
         run = train(recipe, dataset, path) if Run.is_free(path) else resume(path, dataset)
-        return run.metrics()
+        return run.metrics() | {"precision": run.recipe().precision}
 
 
 def _mean_and_deviation(values: list[float | None]) -> str:
