@@ -164,7 +164,11 @@ class ExportRecord(TypedDict):
     agreement: Share
     accuracy: Share | None
     keras_accuracy: Share | None
-    tolerance: dict[Text, Share]
+    accuracy_loss_interval: NotRequired[
+        Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    ]
+    shrinkage: NotRequired[Amount]
+    tolerance: dict[Text, Amount]
     images_per_second: Amount
     latency_ms: Amount
 

@@ -213,6 +213,32 @@ def test_noise_for_http_ends_its_connection_alone(server: Server, noise: bytes) 
     assert server.client.get("/v2/health/live").json() == {"live": True}
 
 
+@pytest.mark.parametrize(
+    ("head", "status", "sentence"),
+    [
+        (b"GET / HTTP/1.1\r\nX-More: " + b"y" * 33_000, 431, "larger than 32,768 bytes"),
+        (b"no request at all\r\n\r\n", 400, "no HTTP/1.1"),
+    ],
+)
+def test_a_head_that_is_none_or_too_much_is_refused(
+    server: Server, head: bytes, status: int, sentence: str
+) -> None:
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(head)
+        answer = _all_that_comes(connection)
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert sentence in json.loads(answer.partition("\r\n\r\n")[2])["error"]
+    assert server.client.get("/v2/health/live").json() == {"live": True}
+
+
+def _all_that_comes(connection: socket.socket) -> str:
+    parts = []
+    while part := connection.recv(1_000):
+        parts.append(part)
+    return b"".join(parts).decode()
+
+
 def test_a_head_without_end_is_cut_off(server: Server) -> None:
     host, port = server.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as connection:

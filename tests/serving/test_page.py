@@ -94,7 +94,7 @@ def test_where_it_looked_is_drawn(visit: Visit) -> None:
     assert min(heat) < 50
     seen = page.locator(".small-picture").first
     assert seen.evaluate("image => image.naturalWidth") == 32
-    expect(seen).to_have_attribute("alt", re.compile("32 × 32 pixels"))
+    expect(seen).to_have_attribute("alt", re.compile(r"32\s×\s32\spixels"))
 
 
 def test_a_file_is_picked_and_the_call_copied(
@@ -141,6 +141,30 @@ def test_it_works_by_the_keyboard_alone(visit: Visit) -> None:
     expect(_verdict(page)).to_have_text("frog")
     pressed = page.get_by_role("button", name="a frog", exact=True)
     expect(pressed).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_screen_reader_finds_a_name_for_everything(visit: Visit, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 800})
+    page.get_by_role("button", name="a ship", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("says ship")
+    page.get_by_text("Ask from a program").click()
+    page.get_by_label("compared with").select_option("second")
+    expect(page.locator(".card")).to_have_count(2)
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    named = {"button", "combobox", "image", "link", "heading", "region", "textbox"}
+    found = [
+        (node["role"]["value"], node["name"]["value"])
+        for node in nodes
+        if not node["ignored"] and node["role"]["value"] in named
+    ]
+    assert {role for role, _ in found} >= named - {"textbox"}
+    assert [role for role, name in found if not name] == []
+    # What has to be scrolled sideways, the keyboard alone does not reach.
+    wide = """[...document.querySelectorAll("*")].filter((element) =>
+        getComputedStyle(element).overflowX === "auto" && element.scrollWidth > element.clientWidth
+    ).length"""
+    assert page.evaluate(wide) == 0
 
 
 def test_two_models_are_compared(visit: Visit) -> None:

@@ -15,6 +15,8 @@ def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
     table.add_row("size", f"{keras['model_bytes']:,} bytes", f"{record['bytes']:,} bytes")
     if record["accuracy"] is not None:
         table.add_row("accuracy", f"{record['keras_accuracy']:.2%}", f"{record['accuracy']:.2%}")
+        low, high = (100 * bound for bound in record["accuracy_loss_interval"])
+        table.add_row("accuracy lost, 95% interval", "", f"{low:+.2f} to {high:+.2f} points")
     table.add_row("same answer", "", f"{record['agreement']:.2%}")
     table.add_row("largest difference of a probability", "", f"{record['max_difference']:.2g}")
     table.add_row(

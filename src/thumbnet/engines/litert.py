@@ -15,6 +15,7 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
 
     with without_notices():
         interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
+        interpreter.allocate_tensors()  # which is when it gives notice of its delegate
     (images,), (probabilities,) = interpreter.get_input_details(), interpreter.get_output_details()
     _, height, width, channels = map(int, images["shape"])
     allocated: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
-from thumbnet.efficiency import measure_speed
+from thumbnet.efficiency import FLOAT_BYTES, measure_speed
 from thumbnet.engines import (
     FORMATS,
     QUANTIZED,
@@ -22,7 +22,7 @@ from thumbnet.engines import (
 )
 from thumbnet.engines.files import digests_of
 from thumbnet.errors import InputError, JobError
-from thumbnet.export.comparison import Comparison, compare_engines
+from thumbnet.export.comparison import compare_engines
 from thumbnet.export.formats import NEEDED, WRITERS, Metadata
 from thumbnet.export.images import ExportImages, choose_images
 from thumbnet.export.prepare import prepare_for_export
@@ -54,8 +54,8 @@ def export_run(
     Raises:
         InputError: the run cannot be used, a package is missing, or there are no images to
             calibrate on.
-        JobError: the answers differ by more than is tolerated, the conversion failed, or a file
-            cannot be written. What was exported before is kept.
+        JobError: the answers differ by more than is tolerated, int8 is not small enough, the
+            conversion failed, or a file cannot be written. What was exported before is kept.
     """
     name = to + QUANTIZED * quantize
     _require_possible(name, quantize)
@@ -123,15 +123,24 @@ def _export(
     except InputError as error:
         raise JobError(f"the export to {name} failed: {error}") from error
     report(f"{run.name}: comparing {name} with Keras on {len(images.compared):,} images")
-    comparison = compare_engines(engine, exported, images, quantized)
+    files = digests_of(written)
+    size = sum((work / file).stat().st_size for file in files)
+    shrinkage = FLOAT_BYTES * engine.model.count_params() / size
+    comparison = compare_engines(engine, exported, images, shrinkage, quantized)
     if failures := comparison.failures():
         raise JobError(
-            f"{run.path} was not exported to {name}, which differs from Keras beyond tolerance on "
+            f"{run.path} was not exported to {name}, which is beyond tolerance of Keras on "
             f"{len(images.compared):,} images: {'; '.join(failures)}"
         )
-    record = _describe(name, written, comparison, metadata) | measure_speed(
-        exported, images.compared.images
-    )
+    record = {
+        "format": name.removesuffix(QUANTIZED),
+        "quantized": "int8" if quantized else None,
+        "files": files,
+        "bytes": size,
+        "source_sha256": metadata["source_sha256"],
+        **comparison.to_dict(),
+        **measure_speed(exported, images.compared.images),
+    }
     _put_in_place(written, export_path(run.exports_path, name))
     write_json(run.exports_record_path, run.exports() | {name: record})
     return record
@@ -144,18 +153,6 @@ def _write(name: str, model: Any, path: Path, metadata: Metadata, calibration: A
         raise JobError(f"cannot write {path.parent.parent}: {error.strerror or error}") from error
     except Exception as error:  # converters raise kinds of their own
         raise JobError(f"the conversion to {name} failed: {error}") from error
-
-
-def _describe(name: str, path: Path, comparison: Comparison, metadata: Metadata) -> dict[str, Any]:
-    files = digests_of(path)
-    return {
-        "format": name.removesuffix(QUANTIZED),
-        "quantized": "int8" if name.endswith(QUANTIZED) else None,
-        "files": files,
-        "bytes": sum((path.parent / file).stat().st_size for file in files),
-        "source_sha256": metadata["source_sha256"],
-        **comparison.to_dict(),
-    }
 
 
 def _put_in_place(written: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""How far an exported model's answers may be from those of Keras, and how far they are."""
+"""How far an exported model may be from that of Keras, and how far it is."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from thumbnet.engines import PREDICTION_BATCH, Engine
+from thumbnet.evaluation.intervals import Interval, paired_differences
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.export.images import ExportImages
 
@@ -16,6 +17,8 @@ MAXIMUM_DIFFERENCE = 1e-4
 LEAST_AGREEMENT = 0.999
 MAXIMUM_LOSS = 0.005
 """Of accuracy, by int8."""
+LEAST_SHRINKAGE = 3.0
+"""By int8: how many times smaller than the weights in float32."""
 
 _ROUNDING = 1e-9  # one image of 200 is not more than 0.5 points
 
@@ -31,6 +34,9 @@ class Comparison:
         agreement: share of images with the same most probable class.
         accuracy: share of images that the exported model gets right; None without labels.
         keras_accuracy: share that Keras gets right; None without labels.
+        accuracy_loss_interval: 95% interval of the difference, by a paired bootstrap over the
+            images; None without labels.
+        shrinkage: bytes of the weights in float32 for each byte of the export.
         quantized: whether the exported model computes in int8.
     """
 
@@ -40,6 +46,8 @@ class Comparison:
     agreement: float
     accuracy: float | None
     keras_accuracy: float | None
+    accuracy_loss_interval: Interval | None
+    shrinkage: float
     quantized: bool
 
     @property
@@ -47,7 +55,7 @@ class Comparison:
         """The bounds by their names."""
         if not self.quantized:
             return {"max_difference": MAXIMUM_DIFFERENCE, "agreement": LEAST_AGREEMENT}
-        return {"accuracy_loss": MAXIMUM_LOSS}
+        return {"accuracy_loss": MAXIMUM_LOSS, "shrinkage": LEAST_SHRINKAGE}
 
     def failures(self) -> list[str]:
         """What is beyond tolerance, in words; empty if the export is as it should be."""
@@ -71,6 +79,11 @@ class Comparison:
                     f"accuracy falls from {self.keras_accuracy:.2%} to {self.accuracy:.2%}, by "
                     f"more than {100 * bounds['accuracy_loss']:g} points"
                 )
+        if "shrinkage" in bounds and not self.shrinkage >= bounds["shrinkage"]:
+            found.append(
+                f"it is {self.shrinkage:.1f} times smaller than the weights in float32, less than "
+                f"{bounds['shrinkage']:g} times"
+            )
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,25 +95,34 @@ class Comparison:
             "agreement": self.agreement,
             "accuracy": self.accuracy,
             "keras_accuracy": self.keras_accuracy,
+            "accuracy_loss_interval": self.accuracy_loss_interval
+            and [self.accuracy_loss_interval.low, self.accuracy_loss_interval.high],
+            "shrinkage": self.shrinkage,
             "tolerance": self.tolerance,
         }
 
 
 def compare_engines(
-    keras: Engine, exported: Engine, images: ExportImages, quantized: bool
+    keras: Engine, exported: Engine, images: ExportImages, shrinkage: float, quantized: bool
 ) -> Comparison:
     """Let both answer the same images, in batches of several sizes, and compare."""
     pixels, labels = np.asarray(images.compared.images), images.compared.labels
     expected, found = keras.predict(pixels), _in_uneven_batches(exported, pixels)
-    right = found.argmax(axis=1) == labels
-    keras_right = expected.argmax(axis=1) == labels
+    keras_answers, answers = expected.argmax(axis=1), found.argmax(axis=1)
+    accuracy = keras_accuracy = interval = None
+    if images.labelled:
+        accuracy = float((answers == labels).mean())
+        keras_accuracy = float((keras_answers == labels).mean())
+        interval, _ = paired_differences(labels, keras_answers, answers, found.shape[1])
     return Comparison(
         images=len(pixels),
         images_from=images.words,
         max_difference=float(np.abs(expected - found).max()),
-        agreement=float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
-        accuracy=float(right.mean()) if images.labelled else None,
-        keras_accuracy=float(keras_right.mean()) if images.labelled else None,
+        agreement=float((keras_answers == answers).mean()),
+        accuracy=accuracy,
+        keras_accuracy=keras_accuracy,
+        accuracy_loss_interval=interval,
+        shrinkage=shrinkage,
         quantized=quantized,
     )
 

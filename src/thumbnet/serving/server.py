@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -130,16 +131,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         # A head that came complete, with the start of its body, has stopped the clock.
         if self._head_timer is not None and self._head_bytes > HEADER_BYTES:
-            self._end()
+            self._refuse(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the head of the request is larger than {HEADER_BYTES:,} bytes",
+            )
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, like everything else that is refused."""
-        content = json.dumps({"error": "the request is no HTTP/1.1"}).encode()
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(content), content)
-        )
-        self.transport.close()
+        self._refuse(HTTPStatus.BAD_REQUEST, "the request is no HTTP/1.1")
 
     def on_message_begin(self) -> None:
         """Start the clock for the next request of the connection."""
@@ -153,17 +152,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEADER_SECONDS, self._end)
+            self._head_timer = self.loop.call_later(HEADER_SECONDS, self._end_of_patience)
 
     def _have_head(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
         self._head_timer, self._head_bytes = None, 0
 
-    def _end(self) -> None:
+    def _end_of_patience(self) -> None:
+        if self._head_bytes:
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"the head of the request did not arrive within {HEADER_SECONDS:g} s",
+            )
+        elif not self.transport.is_closing():
+            self.transport.close()  # nobody has asked anything
+
+    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
         self._have_head()
-        if not self.transport.is_closing():
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # never into the midst of an answer
+            content = json.dumps({"error": sentence}).encode()
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                b"content-length: %d\r\n\r\n%b"
+                % (status, status.phrase.encode(), len(content), content)
+            )
+        self.transport.close()
 
 
 @contextmanager

@@ -146,8 +146,9 @@ function cardOf({ model, said, explained }) {
   part(".sure").textContent = sureness(model, said);
   const [height, width] = model.image_shape;
   for (const image of card.querySelectorAll(".small-picture")) image.src = explained.seen;
-  part("figure img").alt = `The picture as the model sees it, ${width} × ${height} pixels`;
-  part("figcaption").textContent = `What it sees: ${width} × ${height} pixels`;
+  const size = `${width}\u00a0×\u00a0${height}\u00a0pixels`; // not to be broken in two
+  part("figure img").alt = `The picture as the model sees it, ${size}`;
+  part("figcaption").textContent = `What it sees: ${size}`;
   part(".looked img").alt = placeOf(explained.map, explained.class_name);
   drawHeat(part("canvas"), explained.map);
   const rows = Object.entries(said.probabilities).slice(0, 10).map(([name, share]) => barOf(name, share));
