@@ -82,7 +82,7 @@ def find_recipe(dataset: Dataset, arguments: argparse.Namespace) -> Path:
     Raises:
         subprocess.CalledProcessError: the search failed.
     """
-    directory = arguments.keep / "search"
+    directory: Path = arguments.keep / "search"
     if (directory / "tuning.json").is_file():
         command = ["--resume", str(directory)]
     else:

@@ -126,6 +126,17 @@ def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allo
         assert outcome.epochs == {"[16]": 4, "[32]": 2}[str(outcome.parameters["model.widths"])]
 
 
+def test_a_hopeless_trial_is_given_up_halfway(base: Recipe, small: Dataset, space: Path) -> None:
+    space.write_text('"optimizer.learning_rate" = { choices = [0.01, 1e-9] }', "utf-8")
+    tuning = _begin(base.override({"epochs": 6}), space, small, trials=6)
+    for rate in ["0.01"] * 5 + ["1e-09"]:
+        tuning.study().enqueue_trial({"optimizer.learning_rate": rate})
+    search(tuning, small, SilentDisplay())
+    *others, hopeless = write_findings(tuning).outcomes
+    assert {outcome.state for outcome in others} == {"finished"}
+    assert (hopeless.state, len(hopeless.curve)) == ("given up", 3)
+
+
 def test_what_is_too_dear_is_not_trained(base: Recipe, small: Dataset, space: Path) -> None:
     space.write_text('"model.widths" = { choices = [[16], [512]] }', "utf-8")
     tuning = _begin(base, space, small, max_cost=1.0, trials=2)

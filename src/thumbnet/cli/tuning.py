@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbnet.cli.options import DataOption, JsonOption, SourceOption, load_dataset, parse_duration
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, JobError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -114,6 +114,11 @@ def tune(
         search(tuning, dataset, display)
     finally:
         findings = write_findings(tuning)
+    if not findings.best:
+        raise JobError(
+            f"no trial in {tuning.path} has finished; begin anew with a larger --budget or a "
+            "smaller --max-cost"
+        )
     if as_json:
         typer.echo(json.dumps(findings.record(), indent=2))
         return
@@ -135,13 +140,12 @@ def _dataset_again(
 
 def _print_findings(tuning: "Tuning", findings: "Findings") -> None:
     counts = ", ".join(f"{count} {state}" for state, count in findings.counts().items())
-    typer.echo(f"Trials: {counts or 'none'}; {findings.seconds:.0f} s")
+    typer.echo(f"Trials: {counts}; {findings.seconds:.0f} s")
     for best in findings.best:
         typer.echo(
             f"{best.directory}: validation {best.accuracy:.2%}, {(best.flop or 0) / 1e12:.3g} TFLOP"
         )
     for name, share in findings.importances.items():
         typer.echo(f"  {name:28} {share:6.1%}")
-    if findings.best:
-        typer.echo(f"Best recipe: {tuning.best_path}")
-        typer.echo(f"Report: {tuning.report_path}")
+    typer.echo(f"Best recipe: {tuning.best_path}")
+    typer.echo(f"Report: {tuning.report_path}")

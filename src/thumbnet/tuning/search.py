@@ -5,6 +5,7 @@ split alone. `thumbnet train --resume` finishes any of them. A worker holds a lo
 lives; a trial whose worker has gone is taken up again, from its last checkpoint.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import optuna
 
 # So many that are too dear in a row: there is nothing to be found.
-_HOPELESS_DRAWS = 100
+_HOPELESS_DRAWS = 50
 
 
 def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
@@ -38,6 +39,8 @@ def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
     from optuna.exceptions import StorageInternalError
 
     plan, study = tuning.plan(), tuning.study()
+    # Each trial has a model of its own, and TensorFlow warns as if one were traced over and over.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with working(tuning.path) as name:
             worker = _Worker(name, tuning, plan, study, dataset, display)
@@ -73,14 +76,14 @@ class _TrialDisplay(SilentDisplay):
         report: Callable[[float, int], None],
         hopeless: Callable[[], bool],
     ) -> None:
-        self._title, self._recipe, self._display = title, recipe, display
+        self.title, self._recipe, self._display = title, recipe, display
         self._standing, self._report, self._hopeless = standing, report, hopeless
         self.accuracy = 0.0
         self.done = False
 
     @contextmanager
     def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
-        titled = recipe.model_copy(update={"name": self._title})
+        titled = recipe.model_copy(update={"name": self.title})
         with self._display.training(titled, batches):
             yield
 
@@ -95,8 +98,8 @@ class _TrialDisplay(SilentDisplay):
             self.done = True
             raise _Stopped
         # Trials differ in epochs, so they are compared at quarters of their way.
-        quarter = QUARTERS * epoch // self._recipe.epochs
-        if quarter:
+        quarter, before = (QUARTERS * each // self._recipe.epochs for each in (epoch, epoch - 1))
+        if quarter > before:
             self._report(self.accuracy, quarter)
         if self._hopeless():
             raise _Stopped
@@ -126,12 +129,10 @@ class _Worker:
         place = trial.user_attrs.get(GOES_ON_WITH, trial.number)
         run = self.tuning.trial_run(place)
         trial.set_user_attr("directory", f"trials/{run.path.name}")
-        screening = bool(self.plan.screen) and PROMOTES not in trial.user_attrs
-        title = f"trial {trial.number}{' in short' if screening else ''}"
         try:
             recipe, flop = self._recipe(trial)
         except InputError as error:
-            self.display.message(f"{title}: {error}")
+            self.display.message(f"trial {trial.number}: {error}")
             self.study.tell(trial, state=TrialState.PRUNED)
             return
         trial.set_user_attr("flop", flop)
@@ -139,40 +140,54 @@ class _Worker:
             trial.set_user_attr("too_dear", True)
             self.study.tell(trial, state=TrialState.PRUNED)
             return
-        if screening:
+        if self._in_short(trial):
             recipe = recipe.override({"subset": self.plan.screen})
-        compared = self._accuracy_alone and not screening
-        watch = _TrialDisplay(
-            title,
+        watch = self._watch(trial, recipe)
+        try:
+            self._train(run, recipe, watch)
+        except JobInterruptedError:
+            raise
+        except ThumbnetError as error:
+            self.display.message(f"{watch.title}: {error}")
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        self._tell(trial, watch, flop)
+        given_up = "" if watch.done else ", given up"
+        self.display.message(
+            f"{watch.title}: validation {watch.accuracy:.2%}, {flop / 1e12:.3g} TFLOP{given_up}; "
+            f"{self._standing()()}"
+        )
+
+    def _in_short(self, trial: "optuna.Trial") -> bool:
+        return bool(self.plan.screen) and PROMOTES not in trial.user_attrs
+
+    def _watch(self, trial: "optuna.Trial", recipe: Recipe) -> _TrialDisplay:
+        """What shows a trial, and ends it; only those in full are compared on their way."""
+        short = self._in_short(trial)
+        compared = self._accuracy_alone and not short
+        return _TrialDisplay(
+            f"trial {trial.number}{' in short' if short else ''}",
             recipe,
             self.display,
             self._standing(),
             trial.report if compared else lambda accuracy, quarter: None,
             lambda: _late(self.plan, self.study) or (compared and trial.should_prune()),
         )
-        try:
-            self._train(run, recipe, watch)
-        except JobInterruptedError:
-            raise
-        except ThumbnetError as error:
-            self.display.message(f"{title}: {error}")
-            self.study.tell(trial, state=TrialState.FAIL)
-            return
-        if watch.done and screening:
+
+    def _tell(self, trial: "optuna.Trial", watch: _TrialDisplay, flop: int) -> None:
+        """Tell the study how a trial went."""
+        from optuna.trial import TrialState
+
+        if not watch.done:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        elif self._in_short(trial):
             # For the sampler, a trial that came less far than any that was trained in full.
             trial.report(watch.accuracy, 0)
             trial.set_user_attr(SCREENED, watch.accuracy)
             self.study.tell(trial, state=TrialState.PRUNED)
-        elif watch.done:
+        else:
             values = {"accuracy": watch.accuracy, "cost": float(flop)}
             self.study.tell(trial, [values[objective] for objective in self.plan.objectives])
-        else:
-            self.study.tell(trial, state=TrialState.PRUNED)
-        given_up = "" if watch.done else ", given up"
-        self.display.message(
-            f"{title}: validation {watch.accuracy:.2%}, {flop / 1e12:.3g} TFLOP{given_up}; "
-            f"{self._standing()()}"
-        )
 
     def _train(self, run: Run, recipe: Recipe, watch: _TrialDisplay) -> None:
         import keras
