@@ -107,7 +107,7 @@ def parameter_chart(outcomes: Sequence[Outcome], parameters: Sequence[str]) -> F
         _draw_values(axes, outcomes, [one.parameters.get(parameter) for one in outcomes])
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(axis="y")
-        axes.set_xlabel(_short(parameter))
+        axes.set_title(short_name(parameter), loc="left", fontsize=9, fontweight="bold", color=INK)
     for axes in list(panels.flat)[len(parameters) :]:
         axes.set_visible(False)
     for axes in panels[:, 0]:
@@ -119,9 +119,12 @@ def parameter_chart(outcomes: Sequence[Outcome], parameters: Sequence[str]) -> F
 @style()
 def importance_chart(shares: Mapping[str, float]) -> Figure:
     """How much of the accuracy's variance each parameter explains."""
-    figure, axes = _new(5.0, 0.8 + 0.26 * len(shares))
+    figure = Figure(figsize=(5.0, 0.8 + 0.26 * len(shares)), layout="constrained")
+    axes = figure.subplots()
     names = list(shares)[::-1]
-    axes.barh([label(_short(name)) for name in names], [shares[n] for n in names], color=SERIES[0])
+    axes.barh(
+        [label(short_name(name)) for name in names], [shares[n] for n in names], color=SERIES[0]
+    )
     for position, name in enumerate(names):
         axes.annotate(
             f"{shares[name]:.0%}",
@@ -133,8 +136,7 @@ def importance_chart(shares: Mapping[str, float]) -> Figure:
         )
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="share of the variance", ylabel="", xlim=(0, 1.12 * max(shares.values())))
-    axes.grid(visible=False)
+    axes.set(xlabel="share of the variance", xlim=(0, 1.12 * max(shares.values())))
     return figure
 
 
@@ -163,7 +165,8 @@ def _draw_values(axes: Axes, outcomes: Sequence[Outcome], values: Sequence[Any])
     _dots(axes, outcomes, places)
     axes.set_xticks(range(len(kinds)), [label(kind) for kind in kinds])
     if any(len(kind) > _LONG for kind in kinds):
-        axes.tick_params(axis="x", labelrotation=25)
+        for tick in axes.get_xticklabels():
+            tick.set(rotation=20, ha="right", rotation_mode="anchor", fontsize=7)
     axes.set_xlim(-0.5, len(kinds) - 0.5)
 
 
@@ -190,9 +193,10 @@ def _name_dots(figure: Figure, outcomes: Sequence[Outcome], line: str = "") -> N
     legend(figure, handles, names)
 
 
-def _short(parameter: str) -> str:
+def short_name(parameter: str) -> str:
     """`optimizer.learning_rate` as a figure calls it: its table goes without saying."""
-    return parameter.rpartition(".")[2].replace("_", " ")
+    table, _, key = parameter.rpartition(".")
+    return (table if key == "name" else key).replace("_", " ")
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from thumbnet.atomic import write_text
+from thumbnet.figures.search import short_name
 from thumbnet.recipe import Recipe
 from thumbnet.report import words
 from thumbnet.report.page import render_page
@@ -63,6 +64,7 @@ def build_search_report(
         },
         headline=headline(findings, plan),
         text=_text,
+        short=short_name,
     )
     write_text(tuning.report_path, page)
     return tuning.report_path
