@@ -19,7 +19,7 @@ import pytest
 from thumbnet.batches import Batches
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, JobError, ThumbnetError
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe, shipped_recipes
 from thumbnet.run import Run
@@ -200,6 +200,26 @@ def test_a_database_holds_several_studies(base: Recipe, small: Dataset, space: P
         assert not (tuning.path / "journal.log").exists()
         assert write_findings(tuning).counts() == {"finished": 1}
         space = own.rename(space)
+
+
+@pytest.mark.parametrize(
+    ("storage", "error", "sentence"),
+    [
+        ("oracle://tuner@localhost/studies", InputError, "driver of the database"),
+        ("sqlite:////nowhere/study.db", JobError, "cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_used_leaves_nothing_behind(
+    base: Recipe,
+    small: Dataset,
+    space: Path,
+    storage: str,
+    error: type[ThumbnetError],
+    sentence: str,
+) -> None:
+    with pytest.raises(error, match=sentence):
+        _begin(base, space, small, storage=storage)
+    assert not (space.parent / "search").exists()
 
 
 class _Listening(SilentDisplay):

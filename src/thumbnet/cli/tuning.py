@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbnet.cli.options import DataOption, JsonOption, SourceOption, load_dataset, parse_duration
+from thumbnet.cli.options import (
+    DataOption,
+    ImageSizeOption,
+    JsonOption,
+    LabelOption,
+    OnBadImageOption,
+    SourceOption,
+    load_dataset,
+    parse_duration,
+)
 from thumbnet.errors import InputError, JobError
 
 if TYPE_CHECKING:
@@ -32,6 +41,9 @@ def tune(
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
+    image_size: ImageSizeOption = None,
+    label: LabelOption = None,
+    on_bad_image: OnBadImageOption = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="For how long to try, such as 30m, over all sittings."),
@@ -95,7 +107,8 @@ def tune(
     elif budget is None and trials is None:
         raise InputError("say how much to try, by --budget 30m or --trials 20")
     else:
-        dataset = load_dataset(data, source, display)
+        reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
+        dataset = load_dataset(data, source, display, **reading)
         plan = Plan.make(
             Recipe.read(recipe),
             space or neighbour(recipe),

@@ -29,7 +29,7 @@ _COLUMNS = 3
 # A parameter of so few values has a place for each, one of more an axis.
 _MOST_KINDS = 6
 _SPREAD = 8  # of values that want a logarithmic axis
-_LONG = 8  # in letters, of names that have no room side by side
+_LONG = 24  # in letters, of names that have no room side by side
 
 
 @style()
@@ -136,6 +136,7 @@ def importance_chart(shares: Mapping[str, float]) -> Figure:
         )
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(axis="y", length=0)
+    axes.margins(y=0.02)
     axes.set(xlabel="share of the variance", xlim=(0, 1.12 * max(shares.values())))
     return figure
 
@@ -164,7 +165,7 @@ def _draw_values(axes: Axes, outcomes: Sequence[Outcome], values: Sequence[Any])
     places = [None if value is None else kinds.index(_text(value)) for value in values]
     _dots(axes, outcomes, places)
     axes.set_xticks(range(len(kinds)), [label(kind) for kind in kinds])
-    if any(len(kind) > _LONG for kind in kinds):
+    if sum(map(len, kinds)) > _LONG:
         for tick in axes.get_xticklabels():
             tick.set(rotation=20, ha="right", rotation_mode="anchor", fontsize=7)
     axes.set_xlim(-0.5, len(kinds) - 0.5)

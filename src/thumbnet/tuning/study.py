@@ -1,6 +1,7 @@
 """A study: what is searched for, its directory, and where Optuna keeps what was tried."""
 
 import json
+import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobError
+from thumbnet.errors import InputError, JobError, ThumbnetError
 from thumbnet.recipe import Recipe
 from thumbnet.records import read_bounded_text
 from thumbnet.run import Run
@@ -151,7 +152,7 @@ class Tuning:
         It is left out where it does not lie in the space.
 
         Raises:
-            InputError: the directory is not empty.
+            InputError: the directory is not empty, or the driver of the database is missing.
             JobError: the storage cannot be reached.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -159,7 +160,12 @@ class Tuning:
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "tuning.json", asdict(plan))
         tuning = cls(path)
-        study = tuning.study()
+        try:
+            study = tuning.study()
+        except ThumbnetError:
+            # What cannot be begun leaves nothing behind.
+            shutil.rmtree(path)
+            raise
         if start := starting_point(plan.dimensions(), plan.base()):
             study.enqueue_trial(start)
         return tuning
@@ -199,6 +205,7 @@ class Tuning:
         """The study in its storage, made if it is not there.
 
         Raises:
+            InputError: the driver of the database is missing.
             JobError: the storage cannot be reached.
         """
         import optuna
@@ -216,6 +223,11 @@ class Tuning:
                 ),
                 load_if_exists=True,
             )
+        except ImportError as error:
+            raise InputError(
+                "the driver of the database in --storage is not installed; for PostgreSQL: "
+                "pip install 'thumbnet[postgresql]'"
+            ) from error
         except Exception as error:  # each database raises kinds of its own
             raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
 
