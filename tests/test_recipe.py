@@ -1,4 +1,6 @@
 import contextlib
+import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from thumbnet.errors import InputError
 from thumbnet.recipe import Recipe, shipped_recipes
 
+ROOT = Path(__file__).parents[1]
 MINIMAL = {"name": "mine", "model": {"architecture": "ann"}}
 
 
@@ -20,6 +23,16 @@ def test_shipped_recipe_survives_saving(name: str, tmp_path: Path) -> None:
     assert Recipe.read(path) == recipe
     assert recipe.name == name
     assert recipe.description
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_shipped_recipe_says_which_study_it_came_from(name: str) -> None:
+    file = files("thumbnet") / "recipes" / f"{name}.toml"
+    found = re.search(r"^# Study: (?:none;|(\S+\.md), \"(.+)\"\.$)", file.read_text(), re.MULTILINE)
+    assert found
+    page, section = found.groups()
+    if page:
+        assert f"## {section}\n" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_default_recipes_ship() -> None:

@@ -10,7 +10,9 @@ import pytest
 import regression
 import time_to_accuracy
 
-from thumbnet import InputError, JobError
+import tuning
+from thumbnet import InputError, JobError, Recipe
+from thumbnet.recipe import Augmentation
 
 BASELINE = {"images_per_sgemm_gflop": 20.0, "accuracy": 0.5}
 
@@ -83,6 +85,38 @@ def test_a_script_runs_in_an_environment_that_thumbnet_has_not_touched(
     assert rows == [{"TF_ENABLE_ONEDNN_OPTS": None, "OWN": "x"}]
     with pytest.raises(subprocess.CalledProcessError):
         harness.run_script(script, "3")
+
+
+def test_what_a_search_found_is_set_beside_the_default() -> None:
+    def metrics(accuracy: float) -> dict[str, float]:
+        return {
+            "validation_accuracy": accuracy + 0.01,
+            "accuracy": accuracy,
+            "train_flops": 21.5e12,
+            "train_seconds": 150.0,
+            "sgemm_tflop": 30.0,
+        }
+
+    runs = {
+        "poor": [metrics(0.6), metrics(0.62)],
+        "cnn": [metrics(0.86), metrics(0.87)],
+        "found": [metrics(0.85), metrics(0.87)],
+    }
+    findings = {"seconds": 1800.0, "trials": {"finished": 5, "in short": 20}}
+    page = tuning.describe_search(runs, findings, 'name = "poor-tuned"')
+    assert "5 finished, 20 in short" in page
+    assert "falls short of `cnn` by 0.5 points" in page
+    assert (
+        "| found | 2 | 0.8700 ± 0.0141 | 0.8600 ± 0.0141 | 21.5 ± 0.0 | 150 ± 0 | 30.0 ± 0.0 |"
+        in page
+    )
+    assert "1.80 times as many" in tuning.describe_workers([(10, 17), (10, 19)], 60)
+
+
+def test_where_a_search_begins_is_poorer_than_the_default() -> None:
+    poor, default = Recipe.read(tuning.POOR), Recipe.read("cnn")
+    assert poor.optimizer != default.optimizer
+    assert poor.augmentation == Augmentation()
 
 
 def test_a_page_says_where_its_figures_are_from(monkeypatch: pytest.MonkeyPatch) -> None:

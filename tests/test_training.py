@@ -37,6 +37,17 @@ NAMES_THAT_SCRIPTS_RELY_ON = {
 }
 
 
+def test_a_subset_of_the_images_is_trained_on_and_all_held_out_ones_are_kept(
+    tiny_recipe: Recipe, small: Dataset, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe.override({"subset": 0.5, "epochs": 1})
+    metrics = train(recipe, small, tmp_path / "run", SilentDisplay()).metrics()
+    assert metrics["train_images"] == 150
+    assert metrics["validation_images"] == 100
+    with pytest.raises(InputError, match="use a larger one, or subset = 1"):
+        train(recipe.override({"subset": 0.001}), small, tmp_path / "other", SilentDisplay())
+
+
 class Interrupting(SilentDisplay):
     """Presses Ctrl-C at one step."""
 

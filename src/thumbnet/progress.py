@@ -31,6 +31,9 @@ class Display(Protocol):
     def epoch(self, row: Mapping[str, float]) -> None:
         """Tell of a finished epoch: its row of the history."""
 
+    def standing(self, text: str) -> None:
+        """Tell how a larger job stands that the run is part of."""
+
     def download(self, done: int, total: int) -> None:
         """Tell of bytes received, out of `total` (0 where that is not known)."""
 
@@ -52,6 +55,8 @@ class SilentDisplay:
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None: ...
 
     def epoch(self, row: Mapping[str, float]) -> None: ...
+
+    def standing(self, text: str) -> None: ...
 
     def download(self, done: int, total: int) -> None: ...
 
@@ -91,6 +96,7 @@ class LiveDisplay(SilentDisplay):
         self._epochs = 0
         self._started = 0.0
         self._first_step: int | None = None
+        self._standing = ""
         self._draw_anew()
 
     def _draw_anew(self) -> None:
@@ -137,11 +143,13 @@ class LiveDisplay(SilentDisplay):
         figures.append(f"learning rate {rate:.2g}")
         if speed:
             left = (self._batches.total_steps - step) / speed
-            where += [f"{speed * images:,.0f} images/s", f"{_minutes(left)} left"]
-        # Two lines, so that nothing is cut off on a terminal of 80 columns.
-        self._bar.update(
-            self._task, completed=step, detail="  ".join(where) + "\n" + "  ".join(figures)
-        )
+            where += [f"{speed * images:,.0f} images/s", f"{minutes(left)} left"]
+        # A line each, so that nothing is cut off on a terminal of 80 columns.
+        lines = filter(None, ["  ".join(where), "  ".join(figures), self._standing])
+        self._bar.update(self._task, completed=step, detail="\n".join(lines))
+
+    def standing(self, text: str) -> None:
+        self._standing = text
 
     def epoch(self, row: Mapping[str, float]) -> None:
         self.message(describe_epoch(row, self._epochs))
@@ -169,9 +177,10 @@ def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
     if "validation_accuracy" in row:
         parts.append(f"validation {row['validation_accuracy']:.1%}")
     parts.append(f"{row['images_per_second']:,.0f} images/s")
-    parts.append(_minutes(row["seconds"]))
+    parts.append(minutes(row["seconds"]))
     return "  ".join(parts)
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A time as minutes and seconds, `3:05`."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -91,7 +91,8 @@ class Stopping(Section):
 class Recipe(Section):
     """All that decides a run; see the shipped ones in `thumbnet/recipes`.
 
-    A batch is trained on in so many `parts` side by side, each normalised by itself.
+    A batch is trained on in so many `parts` side by side, each normalised by itself. `subset` is
+    the share of the images that are not held out which is trained on, for quick trials.
     `balance` is for classes of different sizes: `class_weights` lets an image count the more in
     the loss the rarer its class, `sampling` shows every class equally often. `revisit` is the
     share of the images that the epochs after the first visit: those that had the highest loss
@@ -112,6 +113,7 @@ class Recipe(Section):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
     parts: Annotated[int, Field(ge=1, le=64)] = 1
     validation: Share = 0.1
+    subset: Annotated[float, Field(gt=0, le=1)] = 1.0
     balance: Balance = "none"
     revisit: Annotated[float, Field(gt=0, le=1)] = 1.0
     metrics: tuple[Metric, ...] = ("accuracy",)

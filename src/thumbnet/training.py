@@ -1,8 +1,9 @@
 """From a recipe and a dataset to a run: what is made ready, trained, and left behind."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from thumbnet.batches import Batches
 from thumbnet.bench.machine import sgemm_gflops
 from thumbnet.checkpoints import Weights, set_weights
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
-from thumbnet.data.split import stratified_split
+from thumbnet.data.split import stratified_split, stratified_subset
 from thumbnet.efficiency import count_training_flop
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError, JobError
@@ -179,6 +180,8 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
         # All of them would be the same images once more in memory.
         training = dataset.train.take(indices) if len(held_out) else dataset.train
         validation = dataset.train.take(held_out)
+    if recipe.subset < 1:
+        training = training.take(stratified_subset(training.labels, recipe.subset, recipe.seed))
     batches = Batches(
         training,
         recipe.batch_size,
@@ -236,7 +239,9 @@ def _train(
             set_weights(model, best_weights)
         display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
         cost = {
-            "train_flops": _training_flop(model, prepared.batches, state.step),
+            "train_flops": _training_flop(
+                prepared.batches, state.step, _flop_of_image(model, prepared.batches)
+            ),
             "sgemm_gflops": ceiling,
             "sgemm_tflop": state.seconds * ceiling / 1000,
         }
@@ -265,22 +270,38 @@ def planned_flop(recipe: Recipe, dataset: Dataset) -> int:
     Raises:
         InputError: the recipe cannot be used with these images.
     """
+    return planned_flop_by_epochs(recipe, dataset, [recipe.epochs])[recipe.epochs]
+
+
+def planned_flop_by_epochs(
+    recipe: Recipe, dataset: Dataset, epochs: Iterable[int]
+) -> dict[int, int]:
+    """What training would take with each of these numbers of epochs in place of the recipe's own.
+
+    Raises:
+        InputError: the recipe cannot be used with these images.
+    """
     prepared = _prepare(_settled(recipe), dataset, SilentDisplay())
-    return _training_flop(prepared.model, prepared.batches, prepared.batches.total_steps)
+    flop_of_image = _flop_of_image(prepared.model, prepared.batches)
+    found = {}
+    for each in epochs:
+        batches = replace(prepared.batches, epochs=each)
+        found[each] = _training_flop(batches, batches.total_steps, flop_of_image)
+    return found
 
 
-def _training_flop(model: "keras.Model", batches: Batches, steps: int) -> int:
-    """Floating point operations of so many steps."""
+def _flop_of_image(model: "keras.Model", batches: Batches) -> Callable[[tuple[int, int]], int]:
+    """What one image of a height and width costs in training; each size is counted once."""
     channels = batches.data.images.shape[-1]
-    steps_of_size: dict[tuple[int, int], int] = {}
-    for step in range(steps):
-        epoch, _ = batches.position(step)
-        size = batches.image_size(epoch)
-        steps_of_size[size] = steps_of_size.get(size, 0) + 1
-    return batches.size * sum(
-        times * count_training_flop(model, (*size, channels))
-        for size, times in steps_of_size.items()
-    )
+    return cache(lambda size: count_training_flop(model, (*size, channels)))
+
+
+def _training_flop(
+    batches: Batches, steps: int, flop_of_image: Callable[[tuple[int, int]], int]
+) -> int:
+    """Floating point operations of so many steps."""
+    epochs = (batches.position(step)[0] for step in range(steps))
+    return batches.size * sum(flop_of_image(batches.image_size(epoch)) for epoch in epochs)
 
 
 @contextmanager

@@ -1,26 +1,40 @@
 """A search on real images: what is tried, kept, stopped, killed and gone on with."""
 
+import contextlib
+import html
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from thumbnet.batches import Batches
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, JobError, ThumbnetError
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe, shipped_recipes
 from thumbnet.run import Run
 from thumbnet.training import planned_flop, resume, train
-from thumbnet.tuning.findings import write_findings
-from thumbnet.tuning.space import Choices, Range, neighbour, parse_space, space_text
-from thumbnet.tuning.study import Plan, Tuning, search
+from thumbnet.tuning.results import write_findings
+from thumbnet.tuning.search import search
+from thumbnet.tuning.space import (
+    Choices,
+    Range,
+    neighbour,
+    parse_space,
+    space_text,
+    starting_point,
+)
+from thumbnet.tuning.study import Plan, Tuning
 
 SPACE = """
 "optimizer.learning_rate" = { low = 0.001, high = 0.1, log = true }
@@ -34,19 +48,11 @@ def base(tiny_recipe: Recipe) -> Recipe:
     return tiny_recipe
 
 
-def _plan(base: Recipe, dataset: Dataset, **changes: Any) -> Plan:
-    values: dict[str, Any] = {
-        "recipe": base.to_toml(),
-        "space": SPACE,
-        "data": {},
-        "objectives": ("accuracy",),
-        "budget_seconds": 0.0,
-        "trials": 6,
-        "cost_limit": 100.0 * planned_flop(base, dataset),
-        "storage": "",
-        "seed": 0,
-    }
-    return Plan(**values | changes)
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "test.space.toml"
+    path.write_text(SPACE, encoding="utf-8")
+    return path
 
 
 def test_the_flop_that_are_planned_are_those_that_are_spent(
@@ -56,73 +62,216 @@ def test_the_flop_that_are_planned_are_those_that_are_spent(
     assert run.metrics()["train_flops"] == planned_flop(base, small)
 
 
+def _begin(base: Recipe, space: Path, dataset: Dataset, **options: Any) -> Tuning:
+    options = {"trials": 6, "max_cost": 100.0} | options
+    plan = Plan.make(base, space, dataset, name="search", **options)
+    return Tuning.begin(space.parent / "search", plan)
+
+
 def test_a_search_finds_the_best_of_its_trials_without_the_test_images(
-    base: Recipe, small: Dataset, tmp_path: Path
+    base: Recipe, small: Dataset, space: Path
 ) -> None:
-    tuning = Tuning.begin(tmp_path / "search", _plan(base, small))
+    tuning = _begin(base, space, small)
     search(tuning, small, SilentDisplay())
     findings = write_findings(tuning)
     runs = [Run(path) for path in sorted((tuning.path / "trials").iterdir())]
     assert len(runs) == 6
     assert not any(run.finished or run.predictions_path.exists() for run in runs)
-    assert sum(findings["trials"].values()) == 6
-    (best,) = findings["best"]
+    assert sum(findings.counts().values()) == 6
+    (best,) = findings.best
     finished = [run for run in runs if len(run.history()) == run.recipe().epochs]
     accuracies = [run.history()[-1]["validation_accuracy"] for run in finished]
-    assert best["validation_accuracy"] == pytest.approx(max(accuracies), abs=1e-6)
-    chosen = Run(tuning.path / best["directory"]).recipe()
-    recipe = Recipe.read(tuning.path / "best.toml")
+    assert best.accuracy == pytest.approx(max(accuracies), abs=1e-6)
+    chosen = Run(tuning.path / best.directory).recipe()
+    recipe = Recipe.read(tuning.best_path)
     assert recipe.override({"name": chosen.name, "description": chosen.description}) == chosen
-    assert (tuning.path / "figures" / "search.png").stat().st_size > 5_000
     # What was tried can be finished, and then reads them.
     assert (
-        resume(Run(tuning.path / best["directory"]), small, SilentDisplay()).metrics()["accuracy"]
-        >= 0
+        resume(Run(tuning.path / best.directory), small, SilentDisplay()).metrics()["accuracy"] >= 0
     )
 
 
-def test_a_search_goes_on_where_it_was(base: Recipe, small: Dataset, tmp_path: Path) -> None:
-    tuning = Tuning.begin(tmp_path / "search", _plan(base, small, trials=2))
+def test_the_recipe_itself_is_the_first_trial(base: Recipe, small: Dataset, space: Path) -> None:
+    tuning = _begin(base, space, small, trials=1)
+    search(tuning, small, SilentDisplay())
+    first = Run(tuning.path / "trials" / "0000").recipe()
+    assert first.model == base.model
+    assert first.optimizer == base.optimizer
+
+
+@pytest.mark.parametrize("name", ["ann", "cnn"])
+def test_the_default_recipes_lie_in_the_spaces_of_their_architectures(name: str) -> None:
+    recipe = Recipe.read(name)
+    space = parse_space(space_text(recipe, None), "test", recipe)
+    assert starting_point(space, recipe).keys() == space.keys()
+
+
+def test_a_search_goes_on_where_it_was(base: Recipe, small: Dataset, space: Path) -> None:
+    tuning = _begin(base, space, small, trials=2)
     search(tuning, small, SilentDisplay())
     search(tuning, small, SilentDisplay())
     assert len(tuning.study().trials) == 2
 
 
-def test_what_is_too_dear_is_not_trained(base: Recipe, small: Dataset, tmp_path: Path) -> None:
-    plan = _plan(base, small, trials=2, cost_limit=float(planned_flop(base, small)))
-    tuning = Tuning.begin(tmp_path / "search", plan)
+def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allows(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    space.write_text(
+        '"model.widths" = { choices = [[16], [32]] }\n"epochs" = { low = 1, high = 5 }', "utf-8"
+    )
+    tuning = _begin(base, space, small, max_cost=2.0, trials=3)
     search(tuning, small, SilentDisplay())
-    costs = {trial.number: trial.user_attrs["flop"] for trial in tuning.study().trials}
-    for trial in tuning.study().trials:
-        trained = (tuning.path / "trials" / f"{trial.number:04d}").exists()
-        assert trained == (costs[trial.number] <= plan.cost_limit)
-    assert write_findings(tuning)["trials"]["COMPLETE"] <= 2
+    for outcome in write_findings(tuning).outcomes:
+        # As many epochs of twice the width take twice the arithmetic.
+        assert outcome.epochs == {"[16]": 4, "[32]": 2}[str(outcome.parameters["model.widths"])]
 
 
-def test_a_budget_of_time_ends_the_search(base: Recipe, small: Dataset, tmp_path: Path) -> None:
-    plan = _plan(base, small, trials=0, budget_seconds=0.5)
-    tuning = Tuning.begin(tmp_path / "search", plan)
+def test_a_hopeless_trial_is_given_up_halfway(base: Recipe, small: Dataset, space: Path) -> None:
+    space.write_text('"optimizer.learning_rate" = { choices = [0.01, 1e-9] }', "utf-8")
+    tuning = _begin(base.override({"epochs": 6}), space, small, trials=6)
+    for rate in ["0.01"] * 5 + ["1e-09"]:
+        tuning.study().enqueue_trial({"optimizer.learning_rate": rate})
+    search(tuning, small, SilentDisplay())
+    *others, hopeless = write_findings(tuning).outcomes
+    assert {outcome.state for outcome in others} == {"finished"}
+    assert (hopeless.state, len(hopeless.curve)) == ("given up", 3)
+
+
+def test_what_is_too_dear_is_not_trained(base: Recipe, small: Dataset, space: Path) -> None:
+    space.write_text('"model.widths" = { choices = [[16], [512]] }', "utf-8")
+    tuning = _begin(base, space, small, max_cost=1.0, trials=2)
+    search(tuning, small, SilentDisplay())
+    findings = write_findings(tuning)
+    for outcome in findings.outcomes:
+        assert (outcome.state == "too dear") == (outcome.parameters["model.widths"] == [512])
+        assert bool(outcome.curve) == (outcome.state != "too dear")
+    assert findings.counts()["finished"] == 2
+
+
+def test_a_search_ends_where_everything_is_too_dear(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    tuning = _begin(base, space, small, max_cost=0.01, trials=2)
+    said = _Listening()
+    search(tuning, small, said)
+    assert "dearer than --max-cost allows" in said.messages[-1]
+    assert write_findings(tuning).best == ()
+
+
+def test_a_budget_of_time_ends_the_search(base: Recipe, small: Dataset, space: Path) -> None:
+    tuning = _begin(base, space, small, trials=0, budget_seconds=0.5)
     search(tuning, small, SilentDisplay())
     assert len(tuning.study().trials) >= 1
 
 
-def test_accuracy_against_cost_gives_a_front(base: Recipe, small: Dataset, tmp_path: Path) -> None:
-    tuning = Tuning.begin(
-        tmp_path / "search", _plan(base, small, objectives=("accuracy", "cost"), trials=5)
-    )
+def test_accuracy_against_cost_gives_a_front(base: Recipe, small: Dataset, space: Path) -> None:
+    tuning = _begin(base, space, small, objectives=("accuracy", "cost"), trials=5)
     search(tuning, small, SilentDisplay())
-    best = write_findings(tuning)["best"]
-    by_accuracy = sorted(best, key=lambda one: -one["validation_accuracy"])
-    costs = [one["train_flops"] for one in by_accuracy]
+    best = write_findings(tuning).best
+    costs = [one.flop or 0 for one in best]
     assert costs == sorted(costs, reverse=True)
+    epochs = {outcome.epochs for outcome in write_findings(tuning).outcomes}
+    assert epochs == {1, 2}
 
 
-def test_a_database_holds_the_study_as_well(base: Recipe, small: Dataset, tmp_path: Path) -> None:
-    plan = _plan(base, small, trials=1, storage=f"sqlite:///{tmp_path}/study.db")
-    tuning = Tuning.begin(tmp_path / "search", plan)
+def test_the_best_quarter_of_those_tried_in_short_is_trained_in_full(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    tuning = _begin(base, space, small, trials=6, screen=0.5)
     search(tuning, small, SilentDisplay())
-    assert not (tuning.path / "journal.log").exists()
-    assert write_findings(tuning)["trials"]["COMPLETE"] == 1
+    findings = write_findings(tuning)
+    short = [outcome for outcome in findings.outcomes if outcome.state == "in short"]
+    (full,) = [outcome for outcome in findings.outcomes if outcome.state == "finished"]
+    assert [outcome.number for outcome in short] == [0, 1, 2, 3, 5]
+    best = max(short[:4], key=lambda outcome: outcome.accuracy or 0)
+    assert full.parameters == best.parameters
+    subsets = [Run(tuning.path / one.directory).recipe().subset for one in findings.outcomes]
+    assert subsets == [0.5, 0.5, 0.5, 0.5, 1.0, 0.5]
+    assert Recipe.read(tuning.best_path).subset == 1
+
+
+def test_a_database_holds_several_studies(base: Recipe, small: Dataset, space: Path) -> None:
+    storage = f"sqlite:///{space.parent}/study.db"
+    for place in ("one", "other"):
+        (space.parent / place).mkdir()
+        own = space.rename(space.parent / place / space.name)
+        tuning = _begin(base, own, small, trials=1, storage=storage)
+        search(tuning, small, SilentDisplay())
+        assert not (tuning.path / "journal.log").exists()
+        assert write_findings(tuning).counts() == {"finished": 1}
+        space = own.rename(space)
+
+
+@pytest.mark.parametrize(
+    ("storage", "error", "sentence"),
+    [
+        ("oracle://tuner@localhost/studies", InputError, "driver of the database"),
+        ("sqlite:////nowhere/study.db", JobError, "cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_used_leaves_nothing_behind(
+    base: Recipe,
+    small: Dataset,
+    space: Path,
+    storage: str,
+    error: type[ThumbnetError],
+    sentence: str,
+) -> None:
+    with pytest.raises(error, match=sentence):
+        _begin(base, space, small, storage=storage)
+    assert not (space.parent / "search").exists()
+
+
+class _Listening(SilentDisplay):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.names: list[str] = []
+        self.heard: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    @contextlib.contextmanager
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+        self.names.append(recipe.name)
+        yield
+
+    def standing(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def test_a_search_tells_how_it_stands(base: Recipe, small: Dataset, space: Path) -> None:
+    tuning = _begin(base, space, small, trials=2, budget_seconds=600.0)
+    shown = _Listening()
+    search(tuning, small, shown)
+    assert shown.names == ["trial 0", "trial 1"]
+    assert shown.heard[0].startswith("0 finished, 1 to begin, ")
+    best = write_findings(tuning).best[0]
+    assert f"best {best.accuracy:.2%} in trial {best.number}, 2 finished" in shown.messages[1]
+    assert re.search(r"9:\d\d left", shown.heard[-1])
+
+
+def test_a_time_in_which_nobody_was_at_work_is_not_counted(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    tuning = _begin(base, space, small, trials=1)
+    study = tuning.study()
+    trial = study.ask()
+    trial.set_user_attr("worker", "one that was killed")
+    trial.suggest_float("optimizer.learning_rate", 0.001, 0.1, log=True)
+    begun = study.trials[0].datetime_start
+    assert begun is not None
+    time.sleep(1)
+    search(tuning, small, SilentDisplay())
+    findings = write_findings(tuning)
+    assert findings.counts() == {"lost": 1, "finished": 1}
+    spans = [
+        (one.datetime_complete - one.datetime_start).total_seconds()
+        for one in tuning.study().trials
+        if one.datetime_complete and one.datetime_start
+    ]
+    assert spans[0] >= 1
+    assert findings.seconds == pytest.approx(spans[1], abs=0.01)
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -176,7 +325,7 @@ def test_a_killed_worker_loses_no_trial_and_another_takes_up_its_own(
     base: Recipe, tmp_path: Path
 ) -> None:
     recipe, space, out = tmp_path / "slow.toml", tmp_path / "slow.space.toml", tmp_path / "search"
-    slow = base.override({"epochs": 40, "batch_size": 20, "name": "slow"})
+    slow = base.override({"epochs": 15, "batch_size": 20, "name": "slow"})
     recipe.write_text(slow.to_toml(), encoding="utf-8")
     space.write_text('"optimizer.learning_rate" = { low = 0.001, high = 0.1 }', encoding="utf-8")
     first = _tune(str(recipe), "--out", str(out), "--trials", "3")
@@ -193,16 +342,59 @@ def test_a_killed_worker_loses_no_trial_and_another_takes_up_its_own(
     output, _ = second.communicate(timeout=200)
     assert second.returncode == 0, output
     findings = json.loads((out / "findings.json").read_text())
-    assert findings["trials"] == {"COMPLETE": 3, "PRUNED": 0, "FAIL": 1, "RUNNING": 0}
+    assert findings["trials"] == {"finished": 3, "lost": 1}
     assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0001", "0003"]
     for path in (out / "trials").iterdir():
-        assert len(Run(path).history()) == 40
+        assert len(Run(path).history()) == 15
     assert "Best recipe" in output
+
+
+def test_a_terminal_shows_the_trial_the_best_and_the_time_left(base: Recipe, space: Path) -> None:
+    recipe = space.with_name("test.toml")
+    recipe.write_text(base.to_toml(), encoding="utf-8")
+    command = [sys.executable, "-m", "thumbnet", "tune", str(recipe), "--trials", "2"]
+    command += ["--out", str(space.parent / "search"), "--budget", "1h", "--source", "sample"]
+    master, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        # A terminal whose other end has closed gives an error rather than an end.
+        with contextlib.suppress(OSError):
+            while part := os.read(master, 65_536):
+                shown += part
+    os.close(master)
+    assert process.returncode == 0, shown
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"trial 1 .*epoch 1/2", text)
+    assert re.search(r"best \d\d\.\d\d% in trial 0, 1 finished, 0 to begin, 59:\d\d left", text)
+
+
+def test_the_page_of_a_search_shows_what_was_found(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    tuning = _begin(base, space, small, trials=5)
+    search(tuning, small, SilentDisplay())
+    findings = write_findings(tuning)
+    page = tuning.report_path.read_text(encoding="utf-8")
+    assert f"{100 * (findings.best[0].accuracy or 0):.1f}%" in page
+    charts = re.findall(r'<svg [^>]*aria-label="([^"]+)"', page)
+    assert len(charts) == 4 + bool(findings.importances)
+    assert len(list(tuning.figures_path.glob("*.svg"))) == len(charts)
+    (table,) = re.findall(r"<caption>Every trial.*?</table>", page, re.DOTALL)
+    assert table.count("<tr>") == 1 + len(findings.outcomes)
+    assert tuning.best_path.read_text(encoding="utf-8").splitlines()[0] in html.unescape(page)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (
+            ["cnn", "--out", "new", "--screen", "0.2", "--objective", "accuracy,cost"],
+            "--screen goes with",
+        ),
         (["cnn"], "give a recipe and --out"),
         (["cnn", "--out", "new"], "say how much to try"),
         (["--resume", "missing"], "no directory of a search"),

@@ -2,16 +2,26 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbnet.cli.options import DataOption, JsonOption, SourceOption, load_dataset, parse_duration
-from thumbnet.errors import InputError
+from thumbnet.cli.options import (
+    DataOption,
+    ImageSizeOption,
+    JsonOption,
+    LabelOption,
+    OnBadImageOption,
+    SourceOption,
+    load_dataset,
+    parse_duration,
+)
+from thumbnet.errors import InputError, JobError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
     from thumbnet.progress import Display
+    from thumbnet.tuning.findings import Findings
     from thumbnet.tuning.study import Plan, Tuning
 
 
@@ -31,6 +41,9 @@ def tune(
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
+    image_size: ImageSizeOption = None,
+    label: LabelOption = None,
+    on_bad_image: OnBadImageOption = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="For how long to try, such as 30m, over all sittings."),
@@ -44,6 +57,16 @@ def tune(
         float,
         typer.Option(min=0.01, help="How many times the recipe's own arithmetic a trial may take."),
     ] = 1.0,
+    screen: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.9,
+            metavar="SHARE",
+            help="Try each recipe on this share of the images first, and train the best quarter of "
+            "them in full; 0 trains all in full.",
+        ),
+    ] = 0.0,
     space: Annotated[
         Path | None,
         typer.Option(
@@ -59,82 +82,60 @@ def tune(
 ) -> None:
     """Search for a better recipe on the validation split, and write it as best.toml."""
     from thumbnet.progress import choose_display
+    from thumbnet.recipe import Recipe
 
     try:
         import optuna as _  # noqa: F401
 
-        from thumbnet.tuning.findings import write_findings
-        from thumbnet.tuning.study import Tuning, search
+        from thumbnet.tuning.results import write_findings
+        from thumbnet.tuning.search import search
+        from thumbnet.tuning.space import neighbour
+        from thumbnet.tuning.study import Plan, Tuning
     except ModuleNotFoundError as error:
         raise InputError(f"tune needs {error.name}: pip install 'thumbnet[tune]'") from error
 
     display = choose_display()
     if resume is not None:
-        if recipe or out or budget or trials or space or storage:
+        if recipe or out or budget or trials or screen or space or storage:
             raise InputError("--resume goes on with a search as it was begun; it takes no others")
         tuning = Tuning(resume)
         dataset = _dataset_again(tuning.plan(), data, source, display)
     elif recipe is None or out is None:
         raise InputError("give a recipe and --out DIRECTORY, or --resume DIRECTORY")
+    elif screen and objective != "accuracy":
+        raise InputError("--screen goes with --objective accuracy alone; leave one of them out")
     elif budget is None and trials is None:
         raise InputError("say how much to try, by --budget 30m or --trials 20")
     else:
-        dataset = load_dataset(data, source, display)
-        seconds = parse_duration(budget) if budget else 0.0
-        plan = _plan(
-            recipe, space, dataset, objective, seconds, trials or 0, max_cost, storage, seed
+        reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
+        dataset = load_dataset(data, source, display, **reading)
+        plan = Plan.make(
+            Recipe.read(recipe),
+            space or neighbour(recipe),
+            dataset,
+            name=out.resolve().name,
+            objectives=tuple(objective.split(",")),
+            budget_seconds=parse_duration(budget) if budget else 0.0,
+            trials=trials or 0,
+            screen=screen,
+            max_cost=max_cost,
+            storage=storage,
+            seed=seed,
         )
         tuning = Tuning.begin(out, plan)
     try:
         search(tuning, dataset, display)
     finally:
         findings = write_findings(tuning)
+    if not findings.best:
+        raise JobError(
+            f"no trial in {tuning.path} has finished; begin anew with a larger --budget or a "
+            "smaller --max-cost"
+        )
     if as_json:
-        typer.echo(json.dumps(findings, indent=2))
+        typer.echo(json.dumps(findings.record(), indent=2))
         return
     _print_findings(tuning, findings)
-
-
-def _plan(
-    recipe_name: str,
-    space_path: Path | None,
-    dataset: "Dataset",
-    objective: str,
-    budget_seconds: float,
-    trials: int,
-    max_cost: float,
-    storage: str,
-    seed: int,
-) -> "Plan":
-    from thumbnet.recipe import Recipe
-    from thumbnet.training import planned_flop
-    from thumbnet.tuning.space import neighbour, space_text
-    from thumbnet.tuning.study import Plan
-
-    base = Recipe.read(recipe_name)
-    # Nothing but the epochs ends a trial, and all are compared on the same images.
-    base = base.override(
-        {"stopping.patience": 0, "stopping.budget_seconds": 0, "stopping.until_accuracy": 0}
-    )
-    if not base.validation and dataset.validation is None:
-        raise InputError("a search needs validation images; set validation above 0 in the recipe")
-    text = space_text(base, space_path or neighbour(recipe_name))
-    return Plan(
-        recipe=base.to_toml(),
-        space=text,
-        data={
-            "name": dataset.name,
-            "path": str(dataset.path.resolve()) if dataset.path else None,
-            "reading": dataset.reading.model_dump(),
-            "digests": dataset.digests,
-        },
-        objectives=tuple(objective.split(",")),
-        budget_seconds=budget_seconds,
-        trials=trials,
-        cost_limit=max_cost * planned_flop(base, dataset),
-        storage=storage,
-        seed=seed,
-    )
 
 
 def _dataset_again(
@@ -150,18 +151,14 @@ def _dataset_again(
     return dataset
 
 
-def _print_findings(tuning: "Tuning", findings: dict[str, Any]) -> None:
-    counts = findings["trials"]
-    typer.echo(
-        f"{counts['COMPLETE']} trials finished, {counts['PRUNED']} given up, {counts['FAIL']} "
-        f"failed or lost, {findings['too_dear']} too dear to try; {findings['seconds']:.0f} s"
-    )
-    for best in findings["best"]:
+def _print_findings(tuning: "Tuning", findings: "Findings") -> None:
+    counts = ", ".join(f"{count} {state}" for state, count in findings.counts().items())
+    typer.echo(f"Trials: {counts}; {findings.seconds:.0f} s")
+    for best in findings.best:
         typer.echo(
-            f"{best['directory']}: validation {best['validation_accuracy']:.2%}, "
-            f"{best['train_flops'] / 1e12:.3g} TFLOP"
+            f"{best.directory}: validation {best.accuracy:.2%}, {(best.flop or 0) / 1e12:.3g} TFLOP"
         )
-    for name, share in findings["importances"].items():
+    for name, share in findings.importances.items():
         typer.echo(f"  {name:28} {share:6.1%}")
-    if findings["best"]:
-        typer.echo(f"Best recipe: {tuning.path / 'best.toml'}")
+    typer.echo(f"Best recipe: {tuning.best_path}")
+    typer.echo(f"Report: {tuning.report_path}")

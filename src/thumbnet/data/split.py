@@ -1,4 +1,4 @@
-"""The validation split: the only images that model selection may look at."""
+"""Shares of the training images: those held out, and those that are left of the rest."""
 
 import numpy as np
 
@@ -22,19 +22,45 @@ def stratified_split(
     Raises:
         InputError: a class has too few images to be in both parts.
     """
-    everything = np.arange(len(labels))
     if validation == 0:
-        return everything, everything[:0]
-
-    from sklearn.model_selection import train_test_split
-
+        return np.arange(len(labels)), np.arange(0)
     try:
-        train, held_out = train_test_split(
-            everything, test_size=validation, stratify=labels, random_state=seed
-        )
+        return _parted(labels, validation, seed)
     except ValueError as error:
         raise InputError(
             f"a validation share of {validation} of {len(labels)} images cannot hold every class "
             f"({error}); use a larger share, more images, or validation = 0"
         ) from error
-    return np.sort(train), np.sort(held_out)
+
+
+def stratified_subset(labels: Int64Array, subset: float, seed: int) -> Int64Array:
+    """Choose so large a share of the images, class by class.
+
+    Args:
+        labels: int64 array of shape (n,).
+        subset: above 0 and below 1.
+        seed: the same seed gives the same images.
+
+    Returns:
+        A sorted int64 array of indices.
+
+    Raises:
+        InputError: a class has too few images to be in it.
+    """
+    try:
+        _, chosen = _parted(labels, subset, seed)
+    except ValueError as error:
+        raise InputError(
+            f"a subset of {subset} of {len(labels)} images cannot hold every class ({error}); use "
+            "a larger one, or subset = 1 for all"
+        ) from error
+    return chosen
+
+
+def _parted(labels: Int64Array, share: float, seed: int) -> tuple[Int64Array, Int64Array]:
+    from sklearn.model_selection import train_test_split
+
+    rest, part = train_test_split(
+        np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed
+    )
+    return np.sort(rest), np.sort(part)

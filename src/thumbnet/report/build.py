@@ -1,15 +1,11 @@
 """One HTML file about one or more runs, with all that it needs inside."""
 
-import base64
-import hashlib
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from thumbnet.atomic import write_text
@@ -32,12 +28,12 @@ from thumbnet.figures.trust import (
 )
 from thumbnet.interpretation.explain import load_arrays
 from thumbnet.report import pictures, words
+from thumbnet.report.page import render_page
 from thumbnet.report.result import Result, read_results
 from thumbnet.report.rows import comparison_rows
 from thumbnet.report.svg import inline_svg
 from thumbnet.run import Run
 
-_HERE = Path(__file__).parent
 MISTAKES, SAMPLES, EXAMPLES = 12, 12, 6  # images in each section
 
 
@@ -59,34 +55,16 @@ def build_report(runs: Sequence[Run], path: Path, dataset: Dataset | None) -> Pa
     """
     results = read_results(runs, dataset)
     pairs = [Pair.of(first, second) for first, second in combinations(results, 2)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": words.percent,
-        "duration": words.duration,
-        "whole": words.whole,
-        "quote": shlex.quote,
-    }
-    script = (_HERE / "script.js").read_text(encoding="utf-8")
-    page = environment.get_template("template.html.j2").render(
+    page = render_page(
+        "template.html.j2",
         results=results,
         ranked=_ranked(results),
         pairs=pairs,
         rows=comparison_rows(results),
         charts=_charts(results),
         images=_images(results, pairs, dataset),
-        words=words,
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # The template's macros leave blank lines before the document type.
-    write_text(path, page.lstrip())
+    write_text(path, page)
     return path
 
 

@@ -1,6 +1,7 @@
 """What a search may vary: ranges and choices for the dotted keys of a recipe."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,18 @@ class Range:
         """Values that the recipe has to accept."""
         return [self.low, self.high]
 
+    def all(self) -> list[Any]:
+        """Every whole number of the range."""
+        return list(range(math.ceil(self.low), math.floor(self.high) + 1))
+
+    def parameter(self, value: Any) -> Any:
+        """What the study calls a value of the recipe; None where it lies outside."""
+        return value if self.low <= value <= self.high else None
+
+    def value(self, parameter: Any) -> Any:
+        """The value of the recipe that the study calls so."""
+        return parameter
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -45,11 +58,23 @@ class Choices:
 
     def suggest(self, trial: "optuna.Trial", key: str) -> Any:
         """The value that a trial is to take."""
-        return json.loads(trial.suggest_categorical(key, self.texts))
+        return self.value(trial.suggest_categorical(key, self.texts))
 
     def examples(self) -> list[Any]:
         """Values that the recipe has to accept."""
-        return [json.loads(text) for text in self.texts]
+        return [self.value(text) for text in self.texts]
+
+    def all(self) -> list[Any]:
+        """Every choice."""
+        return self.examples()
+
+    def parameter(self, value: Any) -> Any:
+        """What the study calls a value of the recipe; None where it is none of them."""
+        return next((text for text in self.texts if self.value(text) == value), None)
+
+    def value(self, parameter: Any) -> Any:
+        """The value of the recipe that the study calls so."""
+        return json.loads(parameter)
 
 
 Space = Mapping[str, Range | Choices]
@@ -103,6 +128,18 @@ def parse_space(text: str, source: str, recipe: Recipe) -> Space:
             except InputError as error:
                 raise InputError(f"{source}: {error}") from error
     return space
+
+
+def starting_point(space: Space, recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a point of the space; empty where it lies outside."""
+    values = recipe.model_dump(mode="json")
+    point = {}
+    for key, dimension in space.items():
+        value = values
+        for part in key.split("."):
+            value = value[part]
+        point[key] = dimension.parameter(value)
+    return {} if None in point.values() else point
 
 
 def _dimension(key: str, value: Any, source: str) -> Range | Choices:

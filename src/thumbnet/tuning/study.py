@@ -1,39 +1,32 @@
-"""The search itself: workers that take trials from one study until the budget is spent.
-
-A trial is a run directory that was stopped before the test images are read: it sees the validation
-split alone. `thumbnet train --resume` finishes any of them. A worker holds a lock as long as it
-lives; a trial whose worker has gone is taken up again, from its last checkpoint.
-"""
+"""A study: what is searched for, its directory, and where Optuna keeps what was tried."""
 
 import json
+import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
-
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobError, JobInterruptedError, ThumbnetError
-from thumbnet.progress import Display, SilentDisplay
+from thumbnet.errors import InputError, JobError, ThumbnetError
 from thumbnet.recipe import Recipe
 from thumbnet.records import read_bounded_text
 from thumbnet.run import Run
-from thumbnet.training import planned_flop, resume, train
-from thumbnet.tuning.space import Space, parse_space
+from thumbnet.training import planned_flop
+from thumbnet.tuning.space import Space, parse_space, space_text, starting_point
 
 if TYPE_CHECKING:
     import optuna
 
 QUARTERS = 4
-_STARTUP_TRIALS = 6
-# A worker writes its name into its trial right after it got it; until then nobody else takes it.
-_NAMELESS_SECONDS = 60
-_NAME = "thumbnet"
+# Trials at random before the sampler and the pruner go by what they have seen.
+_STARTUP_TRIALS = 5
+# While the learning rate is high, or the images are small, a good recipe may look like a bad one.
+_FIRST_PRUNED_QUARTER = 2
+# Of a trial whose worker has gone: when that was, as far as its files tell.
+LAST_SIGN = "last_sign"
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "cost": "minimize",
@@ -45,26 +38,105 @@ class Plan:
     """What a study is about; `tuning.json` in its directory.
 
     Attributes:
+        name: of the study in its storage, which may hold others.
         recipe: where the search starts, as TOML text.
         space: what is varied, as TOML text.
         data: of the images, as a run's `environment.json` has it.
         objectives: "accuracy", or "accuracy" and "cost".
         budget_seconds: how long something is tried, over all sittings; 0 for no bound.
         trials: how many are tried; 0 for no bound.
+        screen: the share of the images on which each recipe is tried first; 0 to train all in
+            full at once.
         cost_limit: the FLOP of a training; what would take more is not tried.
         storage: a database URL; empty for the journal in the directory.
         seed: of the sampler.
     """
 
+    name: str
     recipe: str
     space: str
     data: dict[str, Any]
     objectives: tuple[str, ...]
     budget_seconds: float
     trials: int
+    screen: float
     cost_limit: float
     storage: str
     seed: int
+
+    @classmethod
+    def make(
+        cls,
+        recipe: Recipe,
+        space: Path | None,
+        dataset: Dataset,
+        *,
+        name: str,
+        objectives: tuple[str, ...] = ("accuracy",),
+        budget_seconds: float = 0.0,
+        trials: int = 0,
+        screen: float = 0.0,
+        max_cost: float = 1.0,
+        storage: str = "",
+        seed: int = 0,
+    ) -> "Plan":
+        """A plan of its own, whatever else the storage holds.
+
+        Args:
+            recipe: where the search starts.
+            space: a file that says what is varied; by default what comes with the architecture.
+            dataset: the images.
+            name: what the study is called, before a part that makes it unique.
+            objectives: as in `Plan`.
+            budget_seconds: as in `Plan`.
+            trials: as in `Plan`.
+            screen: as in `Plan`.
+            max_cost: how many times the recipe's own arithmetic a trial may take.
+            storage: as in `Plan`.
+            seed: as in `Plan`.
+
+        Raises:
+            InputError: the space cannot be used, or no images are held out.
+        """
+        # Nothing but the epochs ends a trial, and all are compared by the same measure.
+        recipe = recipe.override(
+            {
+                "stopping.patience": 0,
+                "stopping.budget_seconds": 0,
+                "stopping.until_accuracy": 0,
+                "metrics": ["accuracy"],
+            }
+        )
+        if not recipe.validation and dataset.validation is None:
+            raise InputError(
+                "a search needs validation images; set validation above 0 in the recipe"
+            )
+        return cls(
+            name=f"{name}-{uuid.uuid4().hex[:8]}",
+            recipe=recipe.to_toml(),
+            space=space_text(recipe, space),
+            data={
+                "name": dataset.name,
+                "path": str(dataset.path.resolve()) if dataset.path else None,
+                "reading": dataset.reading.model_dump(),
+                "digests": dataset.digests,
+            },
+            objectives=objectives,
+            budget_seconds=budget_seconds,
+            trials=trials,
+            screen=screen,
+            cost_limit=max_cost * planned_flop(recipe, dataset),
+            storage=storage,
+            seed=seed,
+        )
+
+    def base(self) -> Recipe:
+        """The recipe where the search starts."""
+        return Recipe.parse(self.recipe, "the recipe of the search")
+
+    def dimensions(self) -> Space:
+        """What is varied."""
+        return parse_space(self.space, "the space of the search", self.base())
 
 
 @dataclass(frozen=True)
@@ -75,16 +147,28 @@ class Tuning:
 
     @classmethod
     def begin(cls, path: Path, plan: Plan) -> "Tuning":
-        """Make the directory.
+        """Make the directory, and a study whose first trial is the recipe itself.
+
+        It is left out where it does not lie in the space.
 
         Raises:
-            InputError: it is not empty.
+            InputError: the directory is not empty, or the driver of the database is missing.
+            JobError: the storage cannot be reached.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path} is not empty; choose another directory, or --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "tuning.json", asdict(plan))
-        return cls(path)
+        tuning = cls(path)
+        try:
+            study = tuning.study()
+        except ThumbnetError:
+            # What cannot be begun leaves nothing behind.
+            shutil.rmtree(path)
+            raise
+        if start := starting_point(plan.dimensions(), plan.base()):
+            study.enqueue_trial(start)
+        return tuning
 
     def plan(self) -> Plan:
         """What it is about.
@@ -101,6 +185,18 @@ class Tuning:
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{file} is damaged: {error}; begin the search anew") from error
 
+    @property
+    def best_path(self) -> Path:
+        return self.path / "best.toml"
+
+    @property
+    def figures_path(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
     def trial_run(self, number: int) -> Run:
         """The run directory of a trial."""
         return Run(self.path / "trials" / f"{number:04d}")
@@ -109,6 +205,7 @@ class Tuning:
         """The study in its storage, made if it is not there.
 
         Raises:
+            InputError: the driver of the database is missing.
             JobError: the storage cannot be reached.
         """
         import optuna
@@ -117,191 +214,29 @@ class Tuning:
         plan = self.plan()
         try:
             return optuna.create_study(
-                study_name=_NAME if not plan.storage else f"{_NAME}-{self.path.resolve().name}",
+                study_name=plan.name,
                 storage=_storage(plan.storage, self.path),
                 directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS),
+                pruner=optuna.pruners.MedianPruner(
+                    n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_FIRST_PRUNED_QUARTER
+                ),
                 load_if_exists=True,
             )
+        except ImportError as error:
+            raise InputError(
+                "the driver of the database in --storage is not installed; for PostgreSQL: "
+                "pip install 'thumbnet[postgresql]'"
+            ) from error
         except Exception as error:  # each database raises kinds of its own
             raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
 
 
-def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
-    """Try out trials, as one worker of possibly many, until the budget is spent.
-
-    Raises:
-        JobInterruptedError: by Ctrl-C; what was begun is taken up by whoever goes on.
-        InputError, JobError: the study or its recipe cannot be used.
-    """
-    plan, study = tuning.plan(), tuning.study()
-    base = Recipe.parse(plan.recipe, "the recipe of the search")
-    space = parse_space(plan.space, "the space of the search", base)
-    with _working(tuning.path) as worker:
-        _take_up_what_was_lost(tuning, study)
-        while (why := _spent(plan, study)) is None:
-            _try_one(tuning, plan, study, base, space, dataset, display, worker)
-        display.message(f"the search is over: {why}")
-
-
-class _Stopped(Exception):  # noqa: N818
-    """A trial is over; not an error, and never seen outside."""
-
-
-class _TrialDisplay(SilentDisplay):
-    """Hears of each epoch, and stops the training where the trial is hopeless, late or done."""
-
-    def __init__(self, trial: "optuna.Trial", recipe: Recipe, hopeless: Callable[[], bool]) -> None:
-        self._trial, self._recipe, self._hopeless = trial, recipe, hopeless
-        self.accuracies: list[float] = []
-
-    @property
-    def done(self) -> bool:
-        return len(self.accuracies) == self._recipe.epochs
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        epoch = int(row["epoch"])
-        self.accuracies.append(row["validation_accuracy"])
-        if epoch == self._recipe.epochs:
-            # Before the test images are read.
-            self.accuracies = [row["validation_accuracy"]] * epoch
-            raise _Stopped
-        # Trials differ in epochs, so they are compared at quarters of their way.
-        quarter = QUARTERS * epoch // self._recipe.epochs
-        if quarter and len(self._trial.study.directions) == 1:
-            self._trial.report(row["validation_accuracy"], quarter)
-        if self._hopeless():
-            raise _Stopped
-
-
-def _try_one(
-    tuning: Tuning,
-    plan: Plan,
-    study: "optuna.Study",
-    base: Recipe,
-    space: Space,
-    dataset: Dataset,
-    display: Display,
-    worker: str,
-) -> None:
-    from optuna.trial import TrialState
-
-    trial = study.ask()
-    trial.set_user_attr("worker", worker)
-    place = trial.user_attrs.get("goes_on_with", trial.number)
-    trial.set_user_attr("directory", tuning.trial_run(place).path.name)
-    settings = {key: dimension.suggest(trial, key) for key, dimension in space.items()}
-    title = f"trial {trial.number}"
-    try:
-        recipe = base.override(settings)
-        flop = planned_flop(recipe, dataset)
-    except InputError as error:
-        display.message(f"{title}: {error}")
-        study.tell(trial, state=TrialState.PRUNED)
-        return
-    trial.set_user_attr("flop", flop)
-    if flop > plan.cost_limit:
-        trial.set_user_attr("too_dear", True)
-        study.tell(trial, state=TrialState.PRUNED)
-        return
-    single = len(plan.objectives) == 1
-    watch = _TrialDisplay(
-        trial, recipe, lambda: _late(plan, study) or (single and trial.should_prune())
-    )
-    run = tuning.trial_run(place)
-    try:
-        if Run.is_free(run.path):
-            train(recipe, dataset, run.path, watch)
-        else:
-            resume(run, dataset, watch)
-    except _Stopped:
-        pass
-    except JobInterruptedError:
-        raise
-    except ThumbnetError as error:
-        display.message(f"{title}: {error}")
-        study.tell(trial, state=TrialState.FAIL)
-        return
-    finally:
-        _forget_models()
-    accuracy = watch.accuracies[-1]
-    if watch.done:
-        values = {"accuracy": accuracy, "cost": float(flop)}
-        study.tell(trial, [values[objective] for objective in plan.objectives])
-        note = ""
-    else:
-        study.tell(trial, state=TrialState.PRUNED)
-        note = ", given up"
-    display.message(f"{title}: validation {accuracy:.2%}, {flop / 1e12:.2f} TFLOP{note}")
-
-
-def _take_up_what_was_lost(tuning: Tuning, study: "optuna.Study") -> None:
-    """Give the parameters of each trial whose worker has gone to whoever asks next."""
-    from optuna.trial import TrialState
-
-    # One at a time: two would each take up the same.
-    with FileLock(tuning.path / "taking_up.lock"):
-        for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            if _is_alive(tuning.path, trial):
-                continue
-            study.tell(trial.number, state=TrialState.FAIL)
-            place = trial.user_attrs.get("goes_on_with", trial.number)
-            if trial.params:
-                study.enqueue_trial(trial.params, user_attrs={"goes_on_with": place})
-
-
-def _is_alive(path: Path, trial: "optuna.trial.FrozenTrial") -> bool:
-    worker = trial.user_attrs.get("worker")
-    if worker is None:
-        started = trial.datetime_start
-        return (
-            started is not None and (datetime.now() - started).total_seconds() < _NAMELESS_SECONDS
-        )
-    lock = FileLock(path / "workers" / f"{worker}.lock")
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-@contextmanager
-def _working(path: Path) -> Iterator[str]:
-    """Hold a lock that tells the others that this worker lives: its name."""
-    name = uuid.uuid4().hex[:12]
-    (path / "workers").mkdir(exist_ok=True)
-    with FileLock(path / "workers" / f"{name}.lock"):
-        yield name
-
-
-def _spent(plan: Plan, study: "optuna.Study") -> str | None:
-    """Why nothing more is to be tried; None while something is."""
-    if plan.trials and _tried(study) >= plan.trials:
-        return f"{plan.trials} trials were made"
-    if _late(plan, study):
-        return f"{plan.budget_seconds:.0f} s were spent"
-    return None
-
-
-def _tried(study: "optuna.Study") -> int:
-    """Trials that were begun, but for those that were too dear, and those that were lost."""
-    from optuna.trial import TrialState
-
-    states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-    trials = study.get_trials(deepcopy=False, states=states)
-    return sum(not trial.user_attrs.get("too_dear") for trial in trials)
-
-
-def _late(plan: Plan, study: "optuna.Study") -> bool:
-    return bool(plan.budget_seconds) and seconds_spent(study) >= plan.budget_seconds
-
-
 def seconds_spent(study: "optuna.Study") -> float:
-    """For how long at least one trial was under way."""
+    """For how long at least one trial was under way; a lost one, until its last sign of life."""
     now = datetime.now()
     spans = sorted(
-        (trial.datetime_start, trial.datetime_complete or now)
+        (trial.datetime_start, _last_sign(trial) or trial.datetime_complete or now)
         for trial in study.get_trials(deepcopy=False)
         if trial.datetime_start is not None
     )
@@ -310,6 +245,11 @@ def seconds_spent(study: "optuna.Study") -> float:
         total += max(0.0, (end - max(start, reached)).total_seconds()) if end > reached else 0.0
         reached = max(reached, end)
     return total
+
+
+def _last_sign(trial: "optuna.trial.FrozenTrial") -> datetime | None:
+    text = trial.user_attrs.get(LAST_SIGN)
+    return datetime.fromisoformat(text) if text else None
 
 
 def _storage(url: str, path: Path) -> Any:
@@ -327,9 +267,3 @@ def _sampler(plan: Plan, path: Path) -> "optuna.samplers.BaseSampler":
     # Several workers with one seed would all try the same first trials.
     others = len(list((path / "workers").glob("*.lock"))) if (path / "workers").is_dir() else 0
     return optuna.samplers.TPESampler(seed=plan.seed + others, n_startup_trials=_STARTUP_TRIALS)
-
-
-def _forget_models() -> None:
-    import keras
-
-    keras.utils.clear_session()

@@ -1,0 +1,46 @@
+"""A page of its own: templates in, one HTML text out that needs nothing but itself."""
+
+import base64
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from thumbnet.report import words
+
+_HERE = Path(__file__).parent
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill in a template that extends `page.html.j2`, with style and script inside.
+
+    Args:
+        template: its file name in this directory.
+        values: what it speaks of.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "duration": words.duration,
+        "whole": words.whole,
+        "quote": shlex.quote,
+    }
+    script = (_HERE / "script.js").read_text(encoding="utf-8")
+    page = environment.get_template(template).render(
+        words=words,
+        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
+    )
+    # The templates' macros leave blank lines before the document type.
+    return page.lstrip()
