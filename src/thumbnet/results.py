@@ -63,7 +63,7 @@ def write_results(
         "seed": recipe.seed,
         "data_name": dataset.name,
         "data_source": dataset.source,
-        "train_images": len(dataset.train) - (0 if dataset.validation else len(held_out)),
+        "train_images": len(job.batches.data),
         "validation_images": len(held_out),
         "skipped_images": len(dataset.skipped),
         "validation_accuracy": state.history[-1].get("validation_accuracy"),
