@@ -2,14 +2,16 @@
 #   docker build --tag thumbnet .
 #   docker run --read-only --publish 8000:8000 thumbnet
 #   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet /models/cnn
+# With another extra it trains: docker build --build-arg EXTRAS=gpu --tag thumbnet-train .
 FROM python:3.11-slim AS build
+ARG EXTRAS=serve
 WORKDIR /build
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
 # The lock file decides the versions; of what it names, only what serving needs is installed.
 RUN sed -nE '/^[a-z0-9].*==/s/ *\\$//p' requirements.lock > constraints.txt \
  && python -m venv /opt/thumbnet \
- && /opt/thumbnet/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
+ && /opt/thumbnet/bin/pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"
 
 FROM python:3.11-slim
 COPY --from=build /opt/thumbnet /opt/thumbnet

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from thumbnet.batches import Batches
 from thumbnet.data.dataset import Dataset, LabelledImages
-from thumbnet.data.stored import StoredImages, UInt8Array
+from thumbnet.data.stored import Int64Array, StoredImages, UInt8Array
+from thumbnet.distributed import Processes
 from thumbnet.recipe import Augmentation
 
 PLAIN = Augmentation()
@@ -216,3 +217,36 @@ def test_class_weights_let_each_class_count_the_same(unbalanced: LabelledImages)
     sums = np.bincount(unbalanced.labels, weights)
     np.testing.assert_allclose(sums, 52 / 3, rtol=1e-6)
     assert Batches(unbalanced, 13, PLAIN, seed=2).weights(unbalanced.labels) is None
+
+
+@pytest.mark.parametrize("flip", ["random", "alternating"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_shares_of_several_processes_are_the_batch_of_one(
+    small: Dataset, flip: str, count: int
+) -> None:
+    augmentation = Augmentation.model_validate({"flip": flip, "shift": 2, "cutout": 6})
+    losses = np.random.default_rng(0).random(len(small.train), np.float32)
+    alone = Batches(small.train, 50, augmentation, 3, revisit=0.5, epochs=2)
+    order = alone.order(1, losses)
+    shares = [
+        Batches(
+            small.train, 50, augmentation, 3, revisit=0.5, epochs=2,
+            processes=Processes(rank, count, count),
+        ).epoch(1, 1, order)
+        for rank in range(count)
+    ]  # fmt: skip
+    for (images, labels), *parts in zip(alone.epoch(1, 1, order), *shares, strict=True):
+        assert {len(part) for part, _ in parts} == {50 // count}
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), labels)
+
+
+@settings(max_examples=50, deadline=None)
+@given(start=st.integers(0, 40), size=st.integers(1, 60), count=st.integers(2, 7))
+def test_shares_of_any_size_leave_a_mean_as_it_is(start: int, size: int, count: int) -> None:
+    own = [Processes(rank, count, count).share(start, start + size) for rank in range(count)]
+    shares = cast("list[Int64Array]", own)
+    assert len({len(share) for share in shares}) == 1
+    counts = np.bincount(np.concatenate(shares), minlength=start + size)
+    assert not counts[:start].any()
+    assert len(set(counts[start:])) == 1

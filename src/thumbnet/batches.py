@@ -16,9 +16,11 @@ import numpy.typing as npt
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array, channel_histogram
 from thumbnet.data.resizing import resize
 from thumbnet.data.stored import StoredImages
+from thumbnet.distributed import ALONE, Processes
 from thumbnet.recipe import Augmentation, Balance
 
 Float32Array = npt.NDArray[np.float32]
+Rows = slice | Int64Array
 
 # Each use of randomness draws from a stream of its own, so that adding one moves no other.
 _SHUFFLE, _FLIP, _AUGMENT = range(3)
@@ -29,7 +31,8 @@ class Batches:
     """The training images in batches; each epoch visits them in a new order.
 
     What is left over when the images do not divide by the batch size sits out that epoch, so
-    that every step has the same shape; the shuffle gives each image the same chance.
+    that every step has the same shape; the shuffle gives each image the same chance. Of several
+    processes each makes its own rows of a batch, as they would be in the whole one.
     """
 
     data: LabelledImages
@@ -39,6 +42,7 @@ class Batches:
     balance: Balance = "none"
     epochs: int = 1
     revisit: float = 1.0
+    processes: Processes = ALONE
     _frames: dict[tuple[int, int, int], UInt8Array] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -50,8 +54,7 @@ class Batches:
 
     def steps(self, epoch: int) -> int:
         """How many steps an epoch has."""
-        visited = len(self.data) * (self.revisit if epoch else 1.0)
-        return max(1, int(visited) // self.size)
+        return max(1, self._visited(epoch) // self.size)
 
     @property
     def total_steps(self) -> int:
@@ -64,6 +67,14 @@ class Batches:
             return 0, step
         epoch, within = divmod(step - self.steps(0), self.steps(1))
         return epoch + 1, within
+
+    @property
+    def sizes(self) -> set[int]:
+        """How many images the batches have: fewer where a smaller epoch does not fill one."""
+        return {self.size, min(self.size, self._visited(1))}
+
+    def _visited(self, epoch: int) -> int:
+        return int(len(self.data) * (self.revisit if epoch else 1.0))
 
     def order(self, epoch: int, losses: Float32Array | None = None) -> Int64Array:
         """Which images an epoch visits, and when.
@@ -81,7 +92,7 @@ class Batches:
             return self._balanced_order(random)
         if self.revisit == 1 or epoch == 0 or losses is None:
             return random.permutation(len(self.data))
-        hardest = np.argsort(-losses, kind="stable")[: int(len(self.data) * self.revisit)]
+        hardest = np.argsort(-losses, kind="stable")[: self._visited(epoch)]
         return random.permutation(hardest)
 
     def epoch(
@@ -95,7 +106,8 @@ class Batches:
             order: what `order` gave for this epoch; by default without any losses.
 
         Yields:
-            uint8 images of shape (batch, height, width, channels) and int64 labels (batch,).
+            uint8 images of shape (batch, height, width, channels) and int64 labels (batch,), of
+            several processes those that are this one's.
         """
         order = self.order(epoch) if order is None else order
         with ThreadPoolExecutor(max_workers=1) as background:
@@ -110,13 +122,14 @@ class Batches:
 
     def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Int64Array]:
         chosen = order[step * self.size : (step + 1) * self.size]
+        own = self.processes.share(0, len(chosen))
         random = np.random.default_rng([self.seed, _AUGMENT, epoch, step])
-        images = self._shifted(epoch, chosen, random)
-        flipped = self._flipped(epoch, chosen, random)
+        images = self._shifted(epoch, chosen, own, random)
+        flipped = self._flipped(epoch, chosen, random)[own]
         images[flipped] = images[flipped, :, ::-1]
         if cutout := round(self.augmentation.cutout * self._scale(epoch)):
-            _cut_out(images, cutout, self._mean_color, random)
-        return images, self.data.labels[chosen]
+            _cut_out(images, cutout, self._mean_color, len(chosen), own, random)
+        return images, self.data.labels[chosen[own]]
 
     def image_size(self, epoch: int) -> tuple[int, int]:
         """Height and width of the images of an epoch."""
@@ -169,18 +182,24 @@ class Batches:
         color: UInt8Array = np.round(mean).astype(np.uint8)
         return color
 
-    def _shifted(self, epoch: int, chosen: Int64Array, random: np.random.Generator) -> UInt8Array:
+    def _shifted(
+        self, epoch: int, chosen: Int64Array, own: Rows, random: np.random.Generator
+    ) -> UInt8Array:
         size = self.image_size(epoch)
         margin = round(self.augmentation.shift * self._scale(epoch))
+        corners = None
+        if margin:
+            corners = random.integers(0, 2 * margin + 1, size=(2, len(chosen)))[:, own]
+        chosen = chosen[own]
         if isinstance(self.data.images, StoredImages):
             frames = _pad(resize(self.data.images[chosen], size), margin)
-            return _shift(frames, np.arange(len(chosen)), margin, random)
+            return _shift(frames, np.arange(len(chosen)), margin, corners)
         key = (*size, margin)
         if key not in self._frames:
             # Made once and cropped at every step: doing it batch by batch costs ten times that.
             self._frames.clear()
             self._frames[key] = _pad(resize(np.asarray(self.data.images), size), margin)
-        return _shift(self._frames[key], chosen, margin, random)
+        return _shift(self._frames[key], chosen, margin, corners)
 
 
 def _pad(images: UInt8Array, margin: int) -> UInt8Array:
@@ -190,25 +209,32 @@ def _pad(images: UInt8Array, margin: int) -> UInt8Array:
 
 
 def _shift(
-    padded: UInt8Array, chosen: Int64Array, margin: int, random: np.random.Generator
+    padded: UInt8Array, chosen: Int64Array, margin: int, corners: Int64Array | None
 ) -> UInt8Array:
-    """Crop each chosen image out of its padded frame, up to `margin` pixels off the centre."""
-    if margin == 0:
+    """Crop each chosen image out of its padded frame at its corner, of shape (2, chosen)."""
+    if corners is None:
         return padded[chosen]
     height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
-    top, left = random.integers(0, 2 * margin + 1, size=(2, len(chosen)))
+    top, left = corners
     return np.ascontiguousarray(np.moveaxis(windows[chosen, top, left], 1, -1))
 
 
-def _cut_out(images: UInt8Array, size: int, color: UInt8Array, random: np.random.Generator) -> None:
-    """Fill one square of each image, in place, with `color`.
+def _cut_out(
+    images: UInt8Array,
+    size: int,
+    color: UInt8Array,
+    batch: int,
+    own: Rows,
+    random: np.random.Generator,
+) -> None:
+    """Fill one square of each image, in place, with `color`; `images` are the own of a batch.
 
     Source: DeVries and Taylor 2017 (arXiv 1708.04552). Here the square lies within the image.
     """
-    count, height, width, _ = images.shape
+    height, width = images.shape[1:3]
     size = min(size, height, width)
-    top = random.integers(0, height - size + 1, size=count)
-    left = random.integers(0, width - size + 1, size=count)
+    top = random.integers(0, height - size + 1, size=batch)[own]
+    left = random.integers(0, width - size + 1, size=batch)[own]
     for image, row, column in zip(images, top, left, strict=True):
         image[row : row + size, column : column + size] = color

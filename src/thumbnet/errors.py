@@ -29,6 +29,10 @@ class JobInterruptedError(JobError):
     """Whoever started the job has stopped it."""
 
 
+class LostProcessError(JobError):
+    """Another of the processes that train together is gone."""
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """A path as a message can hold it: bytes that are no text, and control characters, escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -14,7 +14,7 @@ def image_losses(size: int) -> "keras.metrics.Metric":
     """A metric whose result is no mean: the cross-entropy of each image of the last batch.
 
     Args:
-        size: of the largest batch; the values after those of a smaller one mean nothing.
+        size: how many are kept; the values after those of a smaller batch mean nothing.
 
     Returns:
         A metric over one-hot labels and logits, both of shape (n, classes), with a result of
@@ -30,7 +30,7 @@ def image_losses(size: int) -> "keras.metrics.Metric":
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
             losses = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
             before = keras.ops.convert_to_tensor(self._losses)
-            self._losses.assign(keras.ops.slice_update(before, (0,), losses))
+            self._losses.assign(keras.ops.slice_update(before, (0,), losses[:size]))
 
         def result(self) -> Any:
             return keras.ops.convert_to_tensor(self._losses)

@@ -14,6 +14,7 @@ from thumbnet import image_losses
 from thumbnet.batches import Batches
 from thumbnet.checkpoints import Weights, restore_checkpoint, save_checkpoint, weights_of
 from thumbnet.data.dataset import LabelledImages
+from thumbnet.distributed import ALONE, Processes
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError, JobError, JobInterruptedError
 from thumbnet.interruption import Interruption
@@ -36,7 +37,7 @@ class TrainingState:
 
     Attributes:
         step: steps taken.
-        seconds: training time so far, over all sittings.
+        seconds: training time so far, over all sittings, by the clock of the first process.
         sums: of each metric over the steps of the epoch that is under way.
         history: one row for each finished epoch.
         best_accuracy: the highest validation accuracy so far.
@@ -73,6 +74,7 @@ class Job:
     losses: Weights
     display: Display
     seconds_before: float
+    processes: Processes = ALONE
     started: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
@@ -87,7 +89,7 @@ class Job:
         """
         progress = self.state.step / self.batches.total_steps
         if budget := self.recipe.stopping.budget_seconds:
-            progress = max(progress, min(1.0, self.seconds() / budget))
+            progress = max(progress, min(1.0, self.state.seconds / budget))
         peak = self.recipe.optimizer.learning_rate
         return peak * learning_rate_share(self.recipe.schedule, progress)
 
@@ -122,37 +124,48 @@ def run_epochs(job: Job) -> None:
     state, batches = job.state, job.batches
     with Interruption() as interruption, job.display.training(job.recipe, batches):
         while not state.stopped:
-            _train_epoch(job, interruption)
+            interrupted = _train_epoch(job, interruption)
             _, taken = batches.position(state.step)
-            if not interruption.requested or taken == 0:
+            if not interrupted or taken == 0:
                 _end_epoch(job)
             _save(job)
-            if interruption.requested and not state.stopped:
+            if _is_interrupted(job, interruption) and not state.stopped:
                 raise JobInterruptedError(f"interrupted after {state.step} steps")
 
 
 def _save(job: Job) -> None:
     state = job.state
-    state.seconds = job.seconds()
-    save_checkpoint(
-        job.run.checkpoints_path,
-        job.model,
-        state.step,
-        asdict(state),
-        job.best_weights,
-        job.losses,
-    )
+    if job.processes.rank == 0:
+        save_checkpoint(
+            job.run.checkpoints_path,
+            job.model,
+            state.step,
+            asdict(state),
+            job.best_weights,
+            job.losses,
+        )
 
 
-def _train_epoch(job: Job, interruption: Interruption) -> None:
-    """Take the steps that are left of the epoch, until they or the patience of the user end."""
+def _is_interrupted(job: Job, interruption: Interruption) -> bool:
+    """Whether any process was asked to end; what the clock says is noted as well, for all alike."""
+    told = job.processes.gather([job.seconds(), interruption.requested])
+    job.state.seconds = float(told[0, 0])
+    return bool(told[:, 1].any())
+
+
+def _train_epoch(job: Job, interruption: Interruption) -> bool:
+    """Take the steps that are left of the epoch, until they or the patience of the user end.
+
+    Returns:
+        Whether it was interrupted.
+    """
     state, model, batches = job.state, job.model, job.batches
     epoch, first_step = batches.position(state.step)
     order = batches.order(epoch, job.losses.get("ranked"))
-    saved = time.monotonic()
+    saved = state.seconds
     for images, labels in batches.epoch(epoch, first_step, order):
         rate = job.learning_rate()
-        model.optimizer.learning_rate = rate
+        model.optimizer.learning_rate = job.processes.replicate(rate)
         values = model.train_on_batch(
             images,
             job.one_hot[labels],
@@ -167,13 +180,14 @@ def _train_epoch(job: Job, interruption: Interruption) -> None:
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + float(value)
         state.step += 1
-        job.display.step(state.step, values, rate, len(images))
-        if interruption.requested or _budget_is_spent(job):
-            return
+        job.display.step(state.step, values, rate, len(images) * job.processes.count)
+        if (interrupted := _is_interrupted(job, interruption)) or _budget_is_spent(job):
+            return interrupted
         _, taken = batches.position(state.step)
-        if taken and time.monotonic() - saved >= CHECKPOINT_SECONDS:
+        if taken and state.seconds - saved >= CHECKPOINT_SECONDS:
             _save(job)
-            saved = time.monotonic()
+            saved = state.seconds
+    return False
 
 
 def _end_epoch(job: Job) -> None:
@@ -187,11 +201,11 @@ def _end_epoch(job: Job) -> None:
     row |= {name: total / steps for name, total in state.sums.items()}
     row["images_per_second"] = steps * job.batches.size / (job.seconds() - seconds_before)
     row |= {f"validation_{name}": value for name, value in _validate(job).items()}
-    row["seconds"] = job.seconds()
+    state.seconds = row["seconds"] = float(job.processes.first(job.seconds()))
     state.history.append(row)
     state.sums = {}
     if job.losses:
-        job.losses["ranked"] = job.losses["latest"].copy()
+        job.losses["ranked"] = job.processes.first(job.losses["latest"]).copy()
     job.run.write_history(state.history)
     job.display.epoch(row)
 
@@ -206,13 +220,15 @@ def _end_epoch(job: Job) -> None:
 def _validate(job: Job) -> dict[str, float]:
     """The mean of each metric over the validation images; empty where there are none."""
     totals: dict[str, float] = {}
-    for start in range(0, len(job.validation), PREDICTION_BATCH):
-        images = job.validation.images[start : start + PREDICTION_BATCH]
-        labels = job.one_hot[job.validation.labels[start : start + PREDICTION_BATCH]]
-        values = job.model.test_on_batch(images, labels, return_dict=True)
+    images, labels = job.validation.images, job.validation.labels
+    size = job.processes.even(PREDICTION_BATCH)
+    for start in range(0, len(job.validation), size):
+        stop = min(start + size, len(job.validation))
+        own = job.processes.share(start, stop)
+        values = job.model.test_on_batch(images[own], job.one_hot[labels[own]], return_dict=True)
         values.pop(image_losses.NAME, None)
         for name, value in values.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * len(images)
+            totals[name] = totals.get(name, 0.0) + float(value) * (stop - start)
     return {name: total / len(job.validation) for name, total in totals.items()}
 
 
@@ -238,7 +254,7 @@ def _reason_to_stop(job: Job, epoch: int, accuracy: float) -> str:
 
 def _budget_is_spent(job: Job) -> bool:
     budget = job.recipe.stopping.budget_seconds
-    return bool(budget) and job.seconds() >= budget
+    return bool(budget) and job.state.seconds >= budget
 
 
 def _require_finite(values: Mapping[str, float], job: Job) -> None:

@@ -64,6 +64,7 @@ class EnvironmentRecord(TypedDict, total=False):
     versions: dict[Text, Text]
     git_revision: Text | None
     seed: Count
+    processes: Count
     data: DataRecord
     changed_on_resuming: list[dict[Text, Any]]
 

@@ -15,9 +15,10 @@ from thumbnet.bench.machine import sgemm_gflops
 from thumbnet.checkpoints import Weights, set_weights
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split, stratified_subset
+from thumbnet.distributed import ALONE, Processes
 from thumbnet.efficiency import count_training_flop
 from thumbnet.engines import PREDICTION_BATCH
-from thumbnet.errors import InputError, JobError
+from thumbnet.errors import InputError, JobError, JobInterruptedError
 from thumbnet.image_losses import image_losses
 from thumbnet.loop import Job, restore_state, run_epochs
 from thumbnet.model_card import write_model_card
@@ -54,6 +55,7 @@ def train(
     dataset: Dataset,
     out: str | Path,
     display: Display | None = None,
+    processes: Processes = ALONE,
 ) -> Run:
     """Train one model and write its run directory.
 
@@ -63,9 +65,11 @@ def train(
         out: a directory that is empty or does not exist.
         display: what shows the progress; by default a live line on a terminal and a plain line
             an epoch elsewhere, on standard error.
+        processes: those that train this run together, each of which calls this; `out` comes from
+            `Processes.mirrored`.
 
     Returns:
-        The finished run.
+        The finished run; only of rank 0 does it hold the results.
 
     Raises:
         InputError: a recipe that cannot be used, or a directory that is not empty.
@@ -76,7 +80,7 @@ def train(
     display = display or choose_display()
     # What cannot be trained leaves no directory behind.
     Run.require_free(out)
-    prepared = _prepare(recipe, dataset, display)
+    prepared = _prepare(recipe, dataset, display, processes)
     run = Run(Path(out))
     with run.alone():
         run.begin(
@@ -84,6 +88,7 @@ def train(
             describe_environment()
             | {
                 "seed": recipe.seed,
+                "processes": processes.count,
                 "data": {
                     "name": dataset.name,
                     "source": dataset.source,
@@ -94,7 +99,7 @@ def train(
                 },
             },
         )
-        return _train(run, recipe, dataset, prepared, display)
+        return _train(run, recipe, dataset, prepared, display, processes)
 
 
 def _settled(recipe: Recipe) -> Recipe:
@@ -109,6 +114,7 @@ def resume(
     dataset: Dataset,
     display: Display | None = None,
     settings: Mapping[str, Any] | None = None,
+    processes: Processes = ALONE,
 ) -> Run:
     """Go on with a run that was stopped, from its last checkpoint, as if it had not been.
 
@@ -118,6 +124,7 @@ def resume(
         display: as in `train`.
         settings: values of the recipe to replace from here on, by their dotted keys; only
             `RESUMABLE_SETTINGS`. They are saved with the run.
+        processes: as in `train`; there may be more or fewer than before.
 
     Raises:
         InputError: the images are others than before, a setting cannot be replaced, or no
@@ -136,7 +143,7 @@ def resume(
             "with the same data, or begin anew with --overwrite"
         )
     if run.finished:
-        if not run.model_card_path.is_file():
+        if processes.rank == 0 and not run.model_card_path.is_file():
             write_model_card(run)
         return run
     with run.alone():
@@ -146,7 +153,8 @@ def resume(
             run.change_recipe(recipe, settings)
         for directory in (run.path, run.checkpoints_path, run.figures_path):
             remove_leftovers(directory)
-        return _train(run, recipe, dataset, _prepare(recipe, dataset, display), display)
+        prepared = _prepare(recipe, dataset, display, processes)
+        return _train(run, recipe, dataset, prepared, display, processes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +171,16 @@ class _Prepared:
     held_out: Int64Array
 
 
-def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
+def _prepare(
+    recipe: Recipe, dataset: Dataset, display: Display, processes: Processes = ALONE
+) -> _Prepared:
+    if processes.count > 1:
+        processes.require_same(f"{recipe.to_toml()}{dataset.digests}", "a recipe or images")
+    if processes.devices > 1 and recipe.parts > 1:
+        raise InputError(
+            f"parts = {recipe.parts} cuts batches that several devices share already; set parts "
+            "to 1, or train on one"
+        )
     display.message(f"{recipe.name}: building the model")
     if recipe.deterministic:
         make_deterministic()
@@ -190,7 +207,10 @@ def _prepare(recipe: Recipe, dataset: Dataset, display: Display) -> _Prepared:
         recipe.balance,
         recipe.epochs,
         recipe.revisit,
+        processes,
     )
+    for size in batches.sizes:
+        processes.require_even(size)
     model = compiled_model(recipe, training, len(dataset.class_names))
     _require_sizes(model, batches, recipe)
     return _Prepared(model, batches, validation, held_out)
@@ -214,12 +234,17 @@ def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> No
 
 
 def _train(
-    run: Run, recipe: Recipe, dataset: Dataset, prepared: _Prepared, display: Display
+    run: Run,
+    recipe: Recipe,
+    dataset: Dataset,
+    prepared: _Prepared,
+    display: Display,
+    processes: Processes,
 ) -> Run:
     model = prepared.model
     state, best_weights, restored = restore_state(run, model)
     losses = _image_losses(recipe, len(prepared.batches.data), restored)
-    ceiling = sgemm_gflops()
+    ceiling = float(processes.gather(sgemm_gflops()).sum())
     job = Job(
         run=run,
         recipe=recipe,
@@ -232,11 +257,19 @@ def _train(
         losses=losses,
         display=display,
         seconds_before=state.seconds,
+        processes=processes,
     )
     with _kept_for_later(run):
-        run_epochs(job)
-        if best_weights:
-            set_weights(model, best_weights)
+        try:
+            run_epochs(job)
+            if best_weights:
+                set_weights(model, best_weights)
+        except JobInterruptedError:
+            processes.leave()
+            raise
+        processes.leave()
+        if processes.rank:
+            return run
         display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
         cost = {
             "train_flops": _training_flop(

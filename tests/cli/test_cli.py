@@ -46,6 +46,7 @@ SUBCOMMANDS = [
     ["serve"],
     ["tune"],
     ["bench", "inference"],
+    ["bench", "scaling"],
     ["data", "info"],
     ["data", "show"],
     ["data", "check"],
@@ -105,6 +106,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["explain", "nosuch"], "nosuch is no directory"),
         (["audit", "nosuch"], "nosuch is no directory"),
         (["train", "--resume", "x", "--seeds", "2"], "--resume goes on with a run"),
+        (["train", "ann", "--out", "x", "--distributed", "--seeds", "2"], "trains one run"),
+        (["train", "ann", "--out", "x", "--distributed"], "no launcher has said"),
     ],
     ids=" ".join,
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Annotated
 
 import typer
 
@@ -38,3 +39,30 @@ def machine(as_json: JsonOption = False) -> None:
     typer.echo(f"BLAS       {found.blas} on {found.blas_threads} threads, NumPy {found.numpy}")
     typer.echo(f"sgemm      {found.sgemm_gflops:.0f} GFLOP/s, 4096×4096 float32")
     typer.echo(f"memory     {found.bandwidth_gb_per_second:.1f} GB/s, a = b + s·c in float32")
+
+
+@app.command(epilog="Example: thumbnet bench scaling cnn --steps 10")
+def scaling(
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a shipped recipe, or path of a .toml file.")
+    ] = "cnn",
+    steps: Annotated[int, typer.Option(min=1, help="Steps to time.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the same training steps on one process and on two, each with a core of its own."""
+    from thumbnet.bench.scaling import measure_scaling
+    from thumbnet.cli.console import new_table, standard_output
+    from thumbnet.progress import choose_display
+    from thumbnet.recipe import Recipe
+
+    rows = measure_scaling(Recipe.read(recipe), steps, choose_display().message)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = new_table("processes", "cores of each", "images/s", "efficiency", "summed in a step")
+    for row in rows:
+        table.add_row(
+            *(str(row["processes"]), str(row["cores"]), f"{row['images_per_second']:,.0f}"),
+            *(f"{row['efficiency']:.0%}", f"{row['reduced_bytes']:,} bytes"),
+        )
+    standard_output().print(table)

@@ -1,6 +1,9 @@
 """`run`, `train` and `recipes`: the subcommands that train, and show what with."""
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +25,7 @@ from thumbnet.errors import InputError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
+    from thumbnet.distributed import Processes
     from thumbnet.progress import Display
     from thumbnet.recipe import Recipe
     from thumbnet.run import Run
@@ -129,17 +133,22 @@ def train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits every time, a little slower.")
     ] = False,
+    distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="As one of several processes that srun, torchrun or a Job of Kubernetes started.",
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
-    from thumbnet.cli.tables import print_summary
     from thumbnet.progress import choose_display
     from thumbnet.recipe import Recipe
     from thumbnet.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
 
-    display = choose_display()
     overrides = _settings(
         seed=seed,
         epochs=epochs,
@@ -155,23 +164,55 @@ def train(
         if recipe is not None or out is not None or overwrite or seeds or read_anew:
             raise InputError(
                 "--resume goes on with a run as it was begun: of the other options it takes "
-                "--data, --source and --set alone"
+                "--data, --source, --set and --distributed alone"
             )
-        opened = Run.open(resume)
-        dataset = dataset_to_resume(opened, data, source, display)
-        finished = resume_run(opened, dataset, display, overrides)
-    elif recipe is None or out is None:
+        with _processes(distributed, resume) as (processes, directory, display):
+            opened = Run.open(directory)
+            dataset = dataset_to_resume(opened, data, source, display)
+            finished = resume_run(opened, dataset, display, overrides, processes)
+            _show(finished, processes)
+        return
+    if recipe is None or out is None:
         raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")
-    else:
-        resolved = Recipe.read(recipe).override(overrides)
+    resolved = Recipe.read(recipe).override(overrides)
+    if seeds:
+        if distributed:
+            raise InputError("--distributed trains one run; start it once for each of --seeds")
+        display = choose_display()
         dataset = load_dataset(data, source, display, **reading)
-        if seeds:
-            _train_seeds(resolved, seeds, out, overwrite, dataset, display)
-            return
+        _train_seeds(resolved, seeds, out, overwrite, dataset, display)
+        return
+    with _processes(distributed, out) as (processes, directory, display):
+        if distributed and resolved.parts > 1:
+            display.message(f"{resolved.name}: parts = 1, as the devices share each batch")
+            resolved = resolved.override({"parts": 1})
+        dataset = load_dataset(data, source, display, **reading)
         if overwrite:
-            _remove_run(out)
-        finished = train_run(resolved, dataset, out, display)
-    print_summary(finished)
+            _remove_run(directory)
+        finished = train_run(resolved, dataset, directory, display, processes)
+        _show(finished, processes)
+
+
+@contextmanager
+def _processes(distributed: bool, path: Path) -> Iterator[tuple["Processes", Path, "Display"]]:
+    """Those that train the run at `path`, the directory of this one, and what shows its progress.
+
+    With `--distributed` the body is run in a child process, by whose exit code this one ends.
+    """
+    from thumbnet.distributed import ALONE, launched
+    from thumbnet.launch import read_launch
+    from thumbnet.progress import SilentDisplay, choose_display
+
+    together = launched(read_launch(os.environ), path) if distributed else nullcontext(ALONE)
+    with together as processes, processes.mirrored(path) as directory:
+        yield processes, directory, SilentDisplay() if processes.rank else choose_display()
+
+
+def _show(run: "Run", processes: "Processes") -> None:
+    from thumbnet.cli.tables import print_summary
+
+    if processes.rank == 0:
+        print_summary(run)
 
 
 def recipes(

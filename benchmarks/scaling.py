@@ -1,0 +1,69 @@
+"""How training scales from one process on one core to two, for one or more recipes.
+
+    .venv/bin/python benchmarks/scaling.py cnn strong
+    .venv/bin/python benchmarks/scaling.py cnn --steps 2 --rounds 1 --out runs/bench/scaling.md
+
+What `thumbnet bench scaling` measures, so many times by turns; the median of each figure.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import harness
+
+from thumbnet.atomic import write_text
+from thumbnet.bench.scaling import measure_scaling
+from thumbnet.recipe import Recipe
+
+COLUMNS = ["recipe", "processes", "cores of each", "images/s", "efficiency", "summed in a step"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="+", help="names of shipped recipes")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "scaling.md")
+    arguments = parser.parse_args()
+    found: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in arguments.recipes}
+    for _ in range(arguments.rounds):
+        for name, rounds in found.items():
+            rounds.append(measure_scaling(Recipe.read(name), arguments.steps, _tell))
+    rows = [
+        [name, *_row(same)] for name, rounds in found.items() for same in zip(*rounds, strict=True)
+    ]
+    text = harness.document(
+        "Scaling from one process to two",
+        f"Keras on JAX, the same batch throughout, each process kept to its cores. The median of "
+        f"{arguments.steps} steps, and of {arguments.rounds} rounds of that (lowest to highest). "
+        "Efficiency is the rate as a share of that of one process on one core, times the cores "
+        "used; it is 100% by definition in the first row.",
+        harness.markdown_table(COLUMNS, rows),
+    )
+    write_text(arguments.out, text)
+    print(text)
+
+
+def _row(same: tuple[dict[str, Any], ...]) -> list[str]:
+    rates = [row["images_per_second"] for row in same]
+    shares = [row["efficiency"] for row in same]
+    first = same[0]
+    summed = f"{first['reduced_bytes']:,} bytes in {first['reductions']} sums"
+    return [
+        str(first["processes"]),
+        str(first["cores"]),
+        f"{statistics.median(rates):,.0f}",
+        f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})",
+        summed if first["reductions"] else "–",
+    ]
+
+
+def _tell(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
