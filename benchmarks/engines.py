@@ -24,6 +24,7 @@ import numpy as np
 
 from thumbnet.atomic import write_text
 from thumbnet.bench.machine import sgemm_gflops
+from thumbnet.runtime import computes_in
 
 WIDTHS = ("64,256,256", "32,96,128", "32,64,128")
 
@@ -35,6 +36,7 @@ class KerasEngine:
     backend: str = "tensorflow"
     onednn: bool = True
     jit_compile: bool = False
+    precision: str = "float32"
 
 
 ENGINES = {
@@ -42,8 +44,13 @@ ENGINES = {
     "Keras, TensorFlow as installed": KerasEngine(onednn=False),
     "Keras, TensorFlow with oneDNN, jit_compile": KerasEngine(jit_compile=True),
     "Keras, JAX": KerasEngine(backend="jax"),
+    "Keras, TensorFlow with oneDNN, 16 bits (Thumbnet)": KerasEngine(precision="mixed_bfloat16"),
 }
-TORCH_LAYOUTS = ("last", "first")
+TORCH = {
+    "PyTorch, channels last": ("--layout", "last"),
+    "PyTorch, channels first": ("--layout", "first"),
+    "PyTorch, channels last, 16 bits": ("--layout", "last", "--precision", "bfloat16"),
+}
 
 
 def main() -> None:
@@ -82,6 +89,9 @@ def _compare(widths: str, batch: int, steps: int) -> list[list[str]]:
         if find_spec(engine.backend) is None:
             print(f"{name}: not installed, left out", file=sys.stderr)
             continue
+        if not computes_in(engine.precision):
+            print(f"{name}: this processor has no arithmetic for it, left out", file=sys.stderr)
+            continue
         gflops = sgemm_gflops()
         [found] = harness.run_script(
             Path(__file__),
@@ -93,10 +103,12 @@ def _compare(widths: str, batch: int, steps: int) -> list[list[str]]:
         flop = found["flop_per_image"]
         rows.append(_row(name, batch / found["seconds"], flop, gflops))
     if (harness.TORCH / "torch").is_dir():
-        for layout in TORCH_LAYOUTS:
+        for name, options_of_it in TORCH.items():
+            if "bfloat16" in options_of_it and not computes_in("mixed_bfloat16"):
+                continue
             gflops = sgemm_gflops()
-            seconds = _torch_seconds(layout, widths, batch, steps)
-            rows.append(_row(f"PyTorch, channels {layout}", batch / seconds, flop, gflops))
+            seconds = _torch_seconds(options_of_it, widths, batch, steps)
+            rows.append(_row(name, batch / seconds, flop, gflops))
     else:
         print("PyTorch: not installed, left out; see benchmarks/README.md", file=sys.stderr)
     return rows
@@ -119,7 +131,8 @@ def _measure(
     from thumbnet.efficiency import count_training_flop
 
     images = images_of(batch)
-    stepper = Stepper(plain_recipe(widths, batch), images)
+    recipe = plain_recipe(widths, batch).override({"precision": engine.precision})
+    stepper = Stepper(recipe, images)
     if engine.jit_compile:
         stepper.model.jit_compile = True
     seconds = harness.median_seconds(constant_step(stepper, images), steps)
@@ -127,7 +140,7 @@ def _measure(
     return {"seconds": seconds, "flop_per_image": flop}
 
 
-def _torch_seconds(layout: str, widths: str, batch: int, steps: int) -> float:
+def _torch_seconds(own: tuple[str, ...], widths: str, batch: int, steps: int) -> float:
     from steps import images_of
 
     images = images_of(max(batch, 1_000))
@@ -140,7 +153,7 @@ def _torch_seconds(layout: str, widths: str, batch: int, steps: int) -> float:
         }
         np.savez(data, **arrays)  # type: ignore[arg-type]
         numbers = map(str, _numbers(widths))
-        options = ["--batch", str(batch), "--layout", layout, "--time-steps", str(steps)]
+        options = ["--batch", str(batch), *own, "--time-steps", str(steps)]
         [found] = harness.run_script(
             harness.PEERS / "pytorch_record.py",
             str(data),

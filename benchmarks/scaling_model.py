@@ -19,6 +19,8 @@ from thumbnet.training import compiled_model
 
 GPUS = (1, 2, 8, 32, 256)
 FLOAT_BYTES = 4
+STRONG = "The recipe's batch shared (strong scaling)"
+WEAK = "As many images for each GPU as the recipe's batch has (weak scaling)"
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,11 @@ def main() -> None:
     for name in parser.parse_args().recipes:
         network, batch = count_network(name), Recipe.read(name).batch_size
         print(
-            f"{name}: {network.parameters:,} trained parameters, "
+            f"`{name}`: {network.parameters:,} trained parameters, "
             f"{network.flop / 1e9:.2f} GFLOP an image, {network.small_sums} small sums a step"
         )
         for weak in (False, True):
-            print(f"\n{'Weak' if weak else 'Strong'} scaling:\n")
+            print(f"\n{WEAK if weak else STRONG}:\n")
             print(table(network, batch, hardware, weak=weak))
 
 

@@ -1,7 +1,8 @@
 """Test accuracy over training time: Thumbnet's recipes beside a tutorial and the record's recipe.
 
-    .venv/bin/python benchmarks/time_to_accuracy.py quick fast tutorial pytorch --seeds 0 1 2
-    .venv/bin/python benchmarks/time_to_accuracy.py strong pytorch-wide --seeds 0
+    .venv/bin/python benchmarks/time_to_accuracy.py quick fast tutorial pytorch pytorch-16 \
+        --seeds 0 1 2
+    .venv/bin/python benchmarks/time_to_accuracy.py strong pytorch-wide-16 --seeds 0
     .venv/bin/python benchmarks/time_to_accuracy.py --draw
 
 Each contestant runs in a process of its own, one after another, and leaves a CSV file for each
@@ -50,16 +51,24 @@ class Peer:
     torch: bool = False
 
 
+# Epochs, batch and widths of a trial of the record's recipe at the cost of `fast` in 32 bits.
+_THIRD = ("--widths", "32", "96", "128", "--batch", "1000", "--epochs", "6")
+_16_BITS = ("--precision", "bfloat16")
 PEERS = {
     "tutorial": Peer("tutorial CNN, TensorFlow as installed", "tutorial_cnn.py"),
-    # Epochs, batch and widths of a trial of the record's recipe at the cost of `fast`.
     "pytorch": Peer(
-        "record's recipe, PyTorch, a third of the width",
+        "record's recipe, PyTorch, a third of the width", "pytorch_record.py", _THIRD, torch=True
+    ),
+    "pytorch-16": Peer(
+        "record's recipe, PyTorch, a third of the width, in 16 bits",
         "pytorch_record.py",
-        ("--widths", "32", "96", "128", "--batch", "1000", "--epochs", "6"),
+        (*_THIRD, *_16_BITS),
         torch=True,
     ),
     "pytorch-wide": Peer("record's recipe, PyTorch", "pytorch_record.py", torch=True),
+    "pytorch-wide-16": Peer(
+        "record's recipe, PyTorch, in 16 bits", "pytorch_record.py", _16_BITS, torch=True
+    ),
 }
 
 

@@ -3,10 +3,10 @@
     .venv/bin/python tools/make_model.py
     .venv/bin/python tools/make_model.py --run runs/fast
 
-Trains the recipe `fast` on CIFAR-10, with a tenth held out to calibrate it on, exports it for
-LiteRT and keeps what serving needs; `--run` takes a run that is finished already. The examples are
-test images of the bundled sample: of each class that is shown, the first that is answered rightly,
-and the one that the model is least sure of.
+Trains the recipe `fast`, with fewer channels and more epochs, on CIFAR-10 with a tenth held out to
+calibrate it on, exports it for LiteRT and keeps what serving needs; `--run` takes a run that is
+finished already. The examples are test images of the bundled sample: of each class that is shown,
+the first that is answered rightly, and the one that the model is least sure of.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from thumbnet import load_cifar10, train
+from thumbnet import Recipe, load_cifar10, train
 from thumbnet.atomic import replacing_path, write_json
 from thumbnet.engines import open_engine
 from thumbnet.export import export_run
@@ -28,15 +28,18 @@ FORMAT = "litert"
 EXAMPLES = ("cat", "ship", "frog", "horse", "automobile", "airplane")
 EXAMPLES_PATH = Path(bundled_run().path).parents[1] / "page" / "files" / "examples"
 LARGEST_BYTES = 2_000_000
+# With the channels of `fast` the file would be three times too large.
+SMALLER = {"model.widths": [32, 96, 128], "epochs": 12}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, help="a finished run of the recipe fast")
+    parser.add_argument("--run", type=Path, help="a finished run to keep instead")
     arguments = parser.parse_args()
     dataset = load_cifar10()
     with tempfile.TemporaryDirectory() as directory:
-        run = Run.open(arguments.run) if arguments.run else train("fast", dataset, directory)
+        recipe = Recipe.read("fast").override(SMALLER)
+        run = Run.open(arguments.run) if arguments.run else train(recipe, dataset, directory)
         if FORMAT not in run.exports():
             export_run(run, FORMAT, dataset, print)
         keep(run)

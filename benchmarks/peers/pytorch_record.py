@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 256, 256])
     parser.add_argument("--activation", choices=["gelu", "relu", "silu"], default="gelu")
     parser.add_argument("--layout", choices=["last", "first"], default="last")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time-steps", type=int)
     arguments = parser.parse_args()
@@ -62,7 +63,7 @@ def main() -> None:
     network = build(arguments.widths, activation, train.images[:WHITENING_IMAGES])
     if arguments.layout == "last":
         network = network.to(memory_format=torch.channels_last)
-    trainer = Trainer(network, arguments.batch, arguments.layout)
+    trainer = Trainer(network, arguments.batch, arguments.layout, arguments.precision)
     if arguments.time_steps:
         seconds = time_steps(trainer, train, arguments.time_steps)
         print(json.dumps({"seconds": seconds}), flush=True)
@@ -125,8 +126,8 @@ def _norm(channels: int) -> Any:
 class Trainer:
     """A network, its optimizers and the step that uses them."""
 
-    def __init__(self, network: Any, batch: int, layout: str) -> None:
-        self.network, self.batch, self.layout = network, batch, layout
+    def __init__(self, network: Any, batch: int, layout: str, precision: str) -> None:
+        self.network, self.batch, self.layout, self.precision = network, batch, layout, precision
         stem, head = network[0], network[-1]
         self.stem_bias = stem.bias
         self.kernels = [
@@ -152,7 +153,9 @@ class Trainer:
         images = images.permute(0, 3, 1, 2)
         if self.layout == "first":
             images = images.contiguous()
-        return self.network(images) / self.network[-1].in_features
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.network(images)
+        return logits.float() / self.network[-1].in_features
 
     def step(self, images: Any, labels: Any, share: float) -> None:
         """One step of both optimizers, at a share of their peak rates."""

@@ -78,9 +78,8 @@ def main() -> None:
 
 def _accuracies(recipe: Recipe, dataset: Dataset, checkpoints: list[Path]) -> list[float]:
     """On the test images, with the weights of each checkpoint."""
-    model = build_model(
-        recipe.model, dataset.train.images, len(dataset.class_names), recipe.seed, recipe.precision
-    )
+    # In 32 bits, as the model that training keeps.
+    model = build_model(recipe.model, dataset.train.images, len(dataset.class_names), recipe.seed)
     found = []
     for path in checkpoints:
         with np.load(path, allow_pickle=False) as arrays:
