@@ -34,6 +34,7 @@ name = "shared"
 epochs = 2
 batch_size = 120
 validation = 0.0506
+subset = 0.4
 model = { architecture = "cnn", widths = [4, 8], dropout = 0.1 }
 optimizer = { name = "sgd", learning_rate = 0.001, momentum = 0.9 }
 augmentation = { flip = "random", shift = 2, cutout = 4 }
