@@ -73,7 +73,7 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
 
     Args:
         runs: for each run its FLOP for one image and its accuracy.
-        known: the recipes to place them among.
+        known: the recipes to place them among, in the order of their arithmetic.
     """
     figure = Figure(figsize=(5.0, 3.3), layout="constrained")
     axes = figure.subplots()
@@ -91,12 +91,15 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
         markerfacecolor="none",
         markeredgecolor=MUTED,
     )
-    for recipe in known:
+    for recipe, following in zip(known, [*known[1:], None], strict=True):
+        # To the left where the next one is so near that its ring would lie on the name.
+        near = following and following.flop_per_image < 1.5 * recipe.flop_per_image
         axes.annotate(
             recipe.name,
             (recipe.flop_per_image, recipe.accuracy),
-            xytext=(11, -3),
+            xytext=(-11 if near else 11, -3),
             textcoords="offset points",
+            horizontalalignment="right" if near else "left",
             color=MUTED,
         )
     axes.set_xscale("log")
