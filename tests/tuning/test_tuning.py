@@ -3,6 +3,7 @@
 import contextlib
 import html
 import json
+import math
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thumbnet.batches import Batches
@@ -29,6 +31,7 @@ from thumbnet.tuning.search import search
 from thumbnet.tuning.space import (
     Choices,
     Range,
+    first_points,
     neighbour,
     parse_space,
     space_text,
@@ -106,11 +109,30 @@ def test_the_default_recipes_lie_in_the_spaces_of_their_architectures(name: str)
     assert starting_point(space, recipe).keys() == space.keys()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_points_try_every_choice_and_every_part_of_a_range(seed: int) -> None:
+    recipe = Recipe.read("cnn")
+    space = parse_space(space_text(recipe, None), "test", recipe)
+    points = first_points(space, 10, seed)
+    assert first_points(space, 10, seed) == points
+    for key, dimension in space.items():
+        values = [dimension.value(point[key]) for point in points]
+        for value in values:
+            recipe.override({key: value})
+        if isinstance(dimension, Choices):
+            assert all(choice in values for choice in dimension.all()), key
+        else:
+            assert all(dimension.low <= value <= dimension.high for value in values), key
+    rates = np.log([point["optimizer.learning_rate"] for point in points])
+    tenths = (rates - math.log(0.03)) / math.log(0.5 / 0.03) * 10
+    assert sorted(tenths.astype(int)) == list(range(10))
+
+
 def test_a_search_goes_on_where_it_was(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=2)
     search(tuning, small, SilentDisplay())
     search(tuning, small, SilentDisplay())
-    assert len(tuning.study().trials) == 2
+    assert len(write_findings(tuning).outcomes) == 2
 
 
 def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allows(
@@ -128,7 +150,8 @@ def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allo
 
 def test_a_hopeless_trial_is_given_up_halfway(base: Recipe, small: Dataset, space: Path) -> None:
     space.write_text('"optimizer.learning_rate" = { choices = [0.01, 1e-9] }', "utf-8")
-    tuning = _begin(base.override({"epochs": 6}), space, small, trials=6)
+    # After two first points, which are trained whatever they reach.
+    tuning = _begin(base.override({"epochs": 6}), space, small, trials=8)
     for rate in ["0.01"] * 5 + ["1e-09"]:
         tuning.study().enqueue_trial({"optimizer.learning_rate": rate})
     search(tuning, small, SilentDisplay())
@@ -343,7 +366,7 @@ def test_a_killed_worker_loses_no_trial_and_another_takes_up_its_own(
     assert second.returncode == 0, output
     findings = json.loads((out / "findings.json").read_text())
     assert findings["trials"] == {"finished": 3, "lost": 1}
-    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0001", "0003"]
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0001", "0002"]
     for path in (out / "trials").iterdir():
         assert len(Run(path).history()) == 15
     assert "Best recipe" in output

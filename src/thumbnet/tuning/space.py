@@ -33,6 +33,15 @@ class Range:
             return trial.suggest_int(key, self.low, self.high, log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
+    def at(self, share: float) -> Any:
+        """What the study calls the value at a share of the way, from 0 to less than 1."""
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        if self.log:
+            value = self.low * (self.high / self.low) ** share
+        else:
+            value = self.low + share * (self.high - self.low + whole)
+        return math.floor(value) if whole else min(value, self.high)
+
     def examples(self) -> list[Any]:
         """Values that the recipe has to accept."""
         return [self.low, self.high]
@@ -59,6 +68,10 @@ class Choices:
     def suggest(self, trial: "optuna.Trial", key: str) -> Any:
         """The value that a trial is to take."""
         return self.value(trial.suggest_categorical(key, self.texts))
+
+    def at(self, share: float) -> Any:
+        """What the study calls the value at a share of the way, from 0 to less than 1."""
+        return self.texts[int(share * len(self.texts))]
 
     def examples(self) -> list[Any]:
         """Values that the recipe has to accept."""
@@ -140,6 +153,24 @@ def starting_point(space: Space, recipe: Recipe) -> dict[str, Any]:
             value = value[part]
         point[key] = dimension.parameter(value)
     return {} if None in point.values() else point
+
+
+def first_points(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
+    """Points that try each choice, and each part of a range, about equally often.
+
+    A Latin hypercube (McKay, Beckman and Conover 1979). Of points at random, all of a few may well
+    have one choice in common, and a sampler that goes by what it has seen then stays with it.
+    """
+    from scipy.stats.qmc import LatinHypercube
+
+    drawn = LatinHypercube(len(space), rng=seed).random(count)
+    return [
+        {
+            key: dimension.at(float(share))
+            for (key, dimension), share in zip(space.items(), point, strict=True)
+        }
+        for point in drawn
+    ]
 
 
 def _dimension(key: str, value: Any, source: str) -> Range | Choices:

@@ -15,14 +15,22 @@ from thumbnet.recipe import Recipe
 from thumbnet.records import read_bounded_text
 from thumbnet.run import Run
 from thumbnet.training import planned_flop
-from thumbnet.tuning.space import Space, parse_space, space_text, starting_point
+from thumbnet.tuning.space import (
+    Space,
+    first_points,
+    parse_space,
+    space_text,
+    starting_point,
+)
 
 if TYPE_CHECKING:
     import optuna
 
 QUARTERS = 4
-# Trials at random before the sampler and the pruner go by what they have seen.
-_STARTUP_TRIALS = 5
+# Trials all over the space before the sampler goes by what it has seen; fewer in small spaces.
+_FIRST_TRIALS = 10
+# Trials in full before the pruner compares.
+_COMPARED_TRIALS = 5
 # While the learning rate is high, or the images are small, a good recipe may look like a bad one.
 _FIRST_PRUNED_QUARTER = 2
 # Of a trial whose worker has gone: when that was, as far as its files tell.
@@ -147,9 +155,9 @@ class Tuning:
 
     @classmethod
     def begin(cls, path: Path, plan: Plan) -> "Tuning":
-        """Make the directory, and a study whose first trial is the recipe itself.
+        """Make the directory, and a study whose first trials are decided.
 
-        It is left out where it does not lie in the space.
+        The recipe itself, unless it lies outside the space, then points all over it.
 
         Raises:
             InputError: the directory is not empty, or the driver of the database is missing.
@@ -166,8 +174,11 @@ class Tuning:
             # What cannot be begun leaves nothing behind.
             shutil.rmtree(path)
             raise
-        if start := starting_point(plan.dimensions(), plan.base()):
+        space = plan.dimensions()
+        if start := starting_point(space, plan.base()):
             study.enqueue_trial(start)
+        for point in first_points(space, _first_trials(space), plan.seed):
+            study.enqueue_trial(point)
         return tuning
 
     def plan(self) -> Plan:
@@ -219,7 +230,7 @@ class Tuning:
                 directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
                 pruner=optuna.pruners.MedianPruner(
-                    n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_FIRST_PRUNED_QUARTER
+                    n_startup_trials=_COMPARED_TRIALS, n_warmup_steps=_FIRST_PRUNED_QUARTER
                 ),
                 load_if_exists=True,
             )
@@ -266,4 +277,9 @@ def _sampler(plan: Plan, path: Path) -> "optuna.samplers.BaseSampler":
 
     # Several workers with one seed would all try the same first trials.
     others = len(list((path / "workers").glob("*.lock"))) if (path / "workers").is_dir() else 0
-    return optuna.samplers.TPESampler(seed=plan.seed + others, n_startup_trials=_STARTUP_TRIALS)
+    first = _first_trials(plan.dimensions())
+    return optuna.samplers.TPESampler(seed=plan.seed + others, n_startup_trials=first)
+
+
+def _first_trials(space: Space) -> int:
+    return min(_FIRST_TRIALS, 2 * len(space))
