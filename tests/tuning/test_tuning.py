@@ -148,7 +148,9 @@ def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allo
         assert outcome.epochs == {"[16]": 4, "[32]": 2}[str(outcome.parameters["model.widths"])]
 
 
-def test_a_hopeless_trial_is_given_up_halfway(base: Recipe, small: Dataset, space: Path) -> None:
+def test_a_hopeless_trial_is_given_up_at_three_quarters(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
     space.write_text('"optimizer.learning_rate" = { choices = [0.01, 1e-9] }', "utf-8")
     # After two first points, which are trained whatever they reach.
     tuning = _begin(base.override({"epochs": 6}), space, small, trials=8)
@@ -157,7 +159,7 @@ def test_a_hopeless_trial_is_given_up_halfway(base: Recipe, small: Dataset, spac
     search(tuning, small, SilentDisplay())
     *others, hopeless = write_findings(tuning).outcomes
     assert {outcome.state for outcome in others} == {"finished"}
-    assert (hopeless.state, len(hopeless.curve)) == ("given up", 3)
+    assert (hopeless.state, len(hopeless.curve)) == ("given up", 5)
 
 
 def test_what_is_too_dear_is_not_trained(base: Recipe, small: Dataset, space: Path) -> None:

@@ -31,8 +31,10 @@ QUARTERS = 4
 _FIRST_TRIALS = 10
 # Trials in full before the pruner compares.
 _COMPARED_TRIALS = 5
-# While the learning rate is high, or the images are small, a good recipe may look like a bad one.
-_FIRST_PRUNED_QUARTER = 2
+# While the learning rate is high, or the images are small, a good recipe may look like a bad one:
+# one that was among the best had been the worst by far at half of its epochs.
+_FIRST_PRUNED_QUARTER = 3
+_PRUNED_PERCENT = 25.0
 # Of a trial whose worker has gone: when that was, as far as its files tell.
 LAST_SIGN = "last_sign"
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
@@ -229,8 +231,10 @@ class Tuning:
                 storage=_storage(plan.storage, self.path),
                 directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
-                pruner=optuna.pruners.MedianPruner(
-                    n_startup_trials=_COMPARED_TRIALS, n_warmup_steps=_FIRST_PRUNED_QUARTER
+                pruner=optuna.pruners.PercentilePruner(
+                    100 - _PRUNED_PERCENT,
+                    n_startup_trials=_COMPARED_TRIALS,
+                    n_warmup_steps=_FIRST_PRUNED_QUARTER,
                 ),
                 load_if_exists=True,
             )
