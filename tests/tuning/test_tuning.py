@@ -128,6 +128,20 @@ def test_the_first_points_try_every_choice_and_every_part_of_a_range(seed: int) 
     assert sorted(tenths.astype(int)) == list(range(10))
 
 
+def test_the_first_points_are_tried_after_the_recipe_itself(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    tuning = _begin(base, space, small, trials=4)
+    search(tuning, small, SilentDisplay())
+    tried = [trial.params for trial in tuning.study().trials[1:4]]
+    # Where accuracy alone counts, epochs are not searched.
+    planned = [
+        {key: value for key, value in point.items() if key != "epochs"}
+        for point in tuning.plan().first()[:3]
+    ]
+    assert tried == planned
+
+
 def test_a_search_goes_on_where_it_was(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=2)
     search(tuning, small, SilentDisplay())
@@ -152,8 +166,7 @@ def test_a_hopeless_trial_is_given_up_at_three_quarters(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     space.write_text('"optimizer.learning_rate" = { choices = [0.01, 1e-9] }', "utf-8")
-    # After two first points, which are trained whatever they reach.
-    tuning = _begin(base.override({"epochs": 6}), space, small, trials=8)
+    tuning = _begin(base.override({"epochs": 6}), space, small, trials=6)
     for rate in ["0.01"] * 5 + ["1e-09"]:
         tuning.study().enqueue_trial({"optimizer.learning_rate": rate})
     search(tuning, small, SilentDisplay())
@@ -368,7 +381,7 @@ def test_a_killed_worker_loses_no_trial_and_another_takes_up_its_own(
     assert second.returncode == 0, output
     findings = json.loads((out / "findings.json").read_text())
     assert findings["trials"] == {"finished": 3, "lost": 1}
-    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0001", "0002"]
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0001", "0003"]
     for path in (out / "trials").iterdir():
         assert len(Run(path).history()) == 15
     assert "Best recipe" in output

@@ -148,6 +148,11 @@ class Plan:
         """What is varied."""
         return parse_space(self.space, "the space of the search", self.base())
 
+    def first(self) -> list[dict[str, Any]]:
+        """The points to try before the sampler goes by what it has seen."""
+        space = self.dimensions()
+        return first_points(space, min(_FIRST_TRIALS, 2 * len(space)), self.seed)
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -157,9 +162,9 @@ class Tuning:
 
     @classmethod
     def begin(cls, path: Path, plan: Plan) -> "Tuning":
-        """Make the directory, and a study whose first trials are decided.
+        """Make the directory, and a study whose first trial is the recipe itself.
 
-        The recipe itself, unless it lies outside the space, then points all over it.
+        It is left out where it does not lie in the space.
 
         Raises:
             InputError: the directory is not empty, or the driver of the database is missing.
@@ -176,11 +181,8 @@ class Tuning:
             # What cannot be begun leaves nothing behind.
             shutil.rmtree(path)
             raise
-        space = plan.dimensions()
-        if start := starting_point(space, plan.base()):
+        if start := starting_point(plan.dimensions(), plan.base()):
             study.enqueue_trial(start)
-        for point in first_points(space, _first_trials(space), plan.seed):
-            study.enqueue_trial(point)
         return tuning
 
     def plan(self) -> Plan:
@@ -281,9 +283,5 @@ def _sampler(plan: Plan, path: Path) -> "optuna.samplers.BaseSampler":
 
     # Several workers with one seed would all try the same first trials.
     others = len(list((path / "workers").glob("*.lock"))) if (path / "workers").is_dir() else 0
-    first = _first_trials(plan.dimensions())
+    first = len(plan.first())
     return optuna.samplers.TPESampler(seed=plan.seed + others, n_startup_trials=first)
-
-
-def _first_trials(space: Space) -> int:
-    return min(_FIRST_TRIALS, 2 * len(space))

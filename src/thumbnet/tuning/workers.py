@@ -20,8 +20,10 @@ _NAMELESS_SECONDS = 60
 # Of those tried in short, one of so many is trained in full.
 _ONE_OF = 4
 # What a trial is noted to be: the accuracy that it reached in short; in full, the number of the one
-# in short before it; taken up, the number whose directory it goes on in.
+# in short before it; taken up, the number whose directory it goes on in; of the first points,
+# which of them.
 SCREENED, PROMOTES, GOES_ON_WITH = "screened", "promotes", "goes_on_with"
+_FIRST = "first"
 
 
 @contextmanager
@@ -34,11 +36,16 @@ def working(path: Path) -> Iterator[str]:
 
 
 def queue_trials(tuning: Tuning, study: "optuna.Study") -> None:
-    """Queue what comes before new trials: lost ones, and the best of those tried in short."""
+    """Queue what comes before new trials.
+
+    Lost ones, the best of those tried in short, and, where nothing else waits, the next of the
+    first points.
+    """
     # One worker at a time: two would each queue the same.
     with FileLock(tuning.path / "queue.lock"):
         _queue_lost(tuning, study)
         _queue_promoted(study)
+        _queue_first(tuning, study)
 
 
 def _queue_lost(tuning: Tuning, study: "optuna.Study") -> None:
@@ -73,6 +80,17 @@ def _queue_promoted(study: "optuna.Study") -> None:
     for trial in screened[: len(screened) // _ONE_OF]:
         if trial.number not in promoted:
             study.enqueue_trial(trial.params, user_attrs={PROMOTES: trial.number})
+
+
+def _queue_first(tuning: Tuning, study: "optuna.Study") -> None:
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    queued = sum(_FIRST in trial.user_attrs for trial in trials)
+    waiting = any(trial.state == TrialState.WAITING for trial in trials)
+    points = tuning.plan().first()
+    if queued < len(points) and not waiting:
+        study.enqueue_trial(points[queued], user_attrs={_FIRST: queued})
 
 
 def _last_sign(run: Run, trial: "optuna.trial.FrozenTrial") -> datetime:
