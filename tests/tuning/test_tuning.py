@@ -128,6 +128,13 @@ def test_the_first_points_try_every_choice_and_every_part_of_a_range(seed: int) 
     assert sorted(tenths.astype(int)) == list(range(10))
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_every_whole_number_of_a_range_is_on_its_way(log: bool) -> None:
+    way = [Range(1, 6, log).at(step / 1_000) for step in range(1_000)]
+    assert way == sorted(way)
+    assert set(way) == set(range(1, 7))
+
+
 def test_the_first_points_are_tried_after_the_recipe_itself(
     base: Recipe, small: Dataset, space: Path
 ) -> None:

@@ -36,11 +36,13 @@ class Range:
     def at(self, share: float) -> Any:
         """What the study calls the value at a share of the way, from 0 to less than 1."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
-        if self.log:
-            value = self.low * (self.high / self.low) ** share
-        else:
-            value = self.low + share * (self.high - self.low + whole)
-        return math.floor(value) if whole else min(value, self.high)
+        end = self.high + whole  # each whole number is a step of the way
+        value = (
+            self.low * (end / self.low) ** share
+            if self.log
+            else self.low + share * (end - self.low)
+        )
+        return math.floor(value) if whole else value
 
     def examples(self) -> list[Any]:
         """Values that the recipe has to accept."""

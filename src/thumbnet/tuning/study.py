@@ -34,7 +34,7 @@ _COMPARED_TRIALS = 5
 # While the learning rate is high, or the images are small, a good recipe may look like a bad one:
 # one that was among the best had been the worst by far at half of its epochs.
 _FIRST_PRUNED_QUARTER = 3
-_PRUNED_PERCENT = 25.0
+_KEPT_PERCENT = 75.0
 # Of a trial whose worker has gone: when that was, as far as its files tell.
 LAST_SIGN = "last_sign"
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
@@ -234,7 +234,7 @@ class Tuning:
                 directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
                 pruner=optuna.pruners.PercentilePruner(
-                    100 - _PRUNED_PERCENT,
+                    _KEPT_PERCENT,
                     n_startup_trials=_COMPARED_TRIALS,
                     n_warmup_steps=_FIRST_PRUNED_QUARTER,
                 ),
