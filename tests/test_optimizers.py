@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thumbnet.optimizers import build_optimizer, learning_rate_share
@@ -55,9 +55,9 @@ def test_each_optimizer_descends(name: str) -> None:
             keras.layers.Dense(3, name="logits"),
         ]
     )
-    settings = Optimizer.model_validate({"name": name, "learning_rate": 0.05})
+    chosen = Optimizer.model_validate({"name": name, "learning_rate": 0.05})
     model.compile(
-        build_optimizer(settings), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        build_optimizer(chosen), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     losses = [float(model.train_on_batch(x, y)) for _ in range(100)]
     assert losses[-1] < losses[0] / 2
@@ -79,6 +79,33 @@ def test_muon_turns_a_kernel_by_its_learning_rate_in_every_direction() -> None:
     assert singular_values == pytest.approx(0.1 * np.ones(6), rel=0.35)
     # The singular vectors are those of the gradient: the step agrees with it everywhere.
     assert (np.linalg.eigvals(step.T @ gradient.reshape(-1, 6)).real > 0).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(-6, 0))
+@settings(max_examples=25, deadline=None)
+def test_a_step_of_muon_is_three_rounds_of_its_quintic(
+    inputs: int, outputs: int, weakest: int
+) -> None:
+    from thumbnet.muon import NEWTON_SCHULZ, Muon
+
+    keras = prepare_keras()
+    random = np.random.default_rng([inputs, outputs])
+    short = min(inputs, outputs)
+    left = np.linalg.qr(random.normal(size=(inputs, inputs)))[0][:, :short]
+    right = np.linalg.qr(random.normal(size=(outputs, outputs)))[0][:short]
+    strength = np.logspace(0, weakest, short)
+    kernel = keras.Variable(np.ones((inputs, outputs)), name="kernel")
+    optimizer = Muon(1.0, momentum=0.0)
+    optimizer.build([kernel])
+    before = np.asarray(kernel) * np.sqrt(short / kernel.shape[0] / kernel.shape[1])
+    gradient = ((left * strength) @ right).astype("f")
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+
+    a, b, c = NEWTON_SCHULZ
+    expected = strength / np.linalg.norm(strength)
+    for _ in range(3):
+        expected = a * expected + b * expected**3 + c * expected**5
+    assert before - np.asarray(kernel) == pytest.approx((left * expected) @ right, abs=1e-4)
 
 
 def test_muon_survives_saving() -> None:

@@ -107,12 +107,20 @@ def _is_hidden_kernel(variable: Any) -> bool:
 
 
 def _orthogonalise(matrix: Any) -> Any:
-    """Bring the singular values of a matrix near one, keeping its singular vectors."""
+    """Bring the singular values of a matrix near one, keeping its singular vectors.
+
+    A round takes x to x (a + b g + c g²), where g = xᵀx. What the rounds multiply by are all
+    polynomials of the first g, which commute: they are gathered on its short side, and the matrix
+    itself is multiplied twice, not twice in each round.
+    """
     a, b, c = NEWTON_SCHULZ
-    wide = matrix.shape[0] > matrix.shape[1]  # the shorter side first: smaller products
-    x = ops.transpose(matrix) if wide else matrix
-    x = x / (ops.norm(x) + 1e-7)
+    x = matrix / (ops.norm(matrix) + 1e-7)
+    wide = matrix.shape[0] < matrix.shape[1]
+    gram = ops.matmul(x, ops.transpose(x)) if wide else ops.matmul(ops.transpose(x), x)
+    identity = ops.eye(gram.shape[0], dtype=gram.dtype)
+    factor = identity
     for _ in range(NEWTON_SCHULZ_ROUNDS):
-        gram = ops.matmul(x, ops.transpose(x))
-        x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
-    return ops.transpose(x) if wide else x
+        polynomial = a * identity + b * gram + c * ops.matmul(gram, gram)
+        factor = ops.matmul(factor, polynomial)
+        gram = ops.matmul(ops.matmul(polynomial, polynomial), gram)
+    return ops.matmul(factor, x) if wide else ops.matmul(x, factor)

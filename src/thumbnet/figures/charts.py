@@ -221,5 +221,5 @@ def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> N
 
 
 def _cell_texts(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    texts = [["" if v == 0 else "<1" if v < 0.5 else f"{v:.0f}" for v in row] for row in values]
+    texts = [["" if v == 0 else "<1" if v <= 0.5 else f"{v:.0f}" for v in row] for row in values]
     return np.array(texts)
