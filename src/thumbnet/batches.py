@@ -191,12 +191,14 @@ class Batches:
         if margin:
             corners = random.integers(0, 2 * margin + 1, size=(2, len(chosen)))[:, own]
         chosen = chosen[own]
-        if isinstance(self.data.images, StoredImages):
+        if size == self.data.images.shape[1:3] or isinstance(self.data.images, StoredImages):
+            # A second copy of all images would take more memory than padding a batch takes time.
+            self._frames.clear()
             frames = _pad(resize(self.data.images[chosen], size), margin)
             return _shift(frames, np.arange(len(chosen)), margin, corners)
         key = (*size, margin)
         if key not in self._frames:
-            # Made once and cropped at every step: doing it batch by batch costs ten times that.
+            # Made once and cropped at every step: resizing batch by batch costs ten times that.
             self._frames.clear()
             self._frames[key] = _pad(resize(np.asarray(self.data.images), size), margin)
         return _shift(self._frames[key], chosen, margin, corners)
