@@ -97,7 +97,7 @@ def test_a_step_of_muon_is_three_rounds_of_its_quintic(
     kernel = keras.Variable(np.ones((inputs, outputs)), name="kernel")
     optimizer = Muon(1.0, momentum=0.0)
     optimizer.build([kernel])
-    before = np.asarray(kernel) * np.sqrt(short / kernel.shape[0] / kernel.shape[1])
+    before = np.asarray(kernel) * np.sqrt(short / (inputs * outputs))
     gradient = ((left * strength) @ right).astype("f")
     optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
 

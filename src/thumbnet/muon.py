@@ -109,9 +109,10 @@ def _is_hidden_kernel(variable: Any) -> bool:
 def _orthogonalise(matrix: Any) -> Any:
     """Bring the singular values of a matrix near one, keeping its singular vectors.
 
-    A round takes x to x (a + b g + c g²), where g = xᵀx. What the rounds multiply by are all
-    polynomials of the first g, which commute: they are gathered on its short side, and the matrix
-    itself is multiplied twice, not twice in each round.
+    A round takes x to x (a + b g + c g²), where g = xᵀx, or g = xxᵀ from the left where that is
+    the smaller. All that the rounds multiply by are polynomials of the first g, which commute, so
+    that they can be multiplied with one another first: x, the largest of these matrices, is
+    multiplied twice in all, not twice in each round.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix / (ops.norm(matrix) + 1e-7)

@@ -42,7 +42,7 @@ class Range:
             if self.log
             else self.low + share * (end - self.low)
         )
-        return math.floor(value) if whole else value
+        return min(math.floor(value) if whole else value, self.high)  # where rounding led past it
 
     def examples(self) -> list[Any]:
         """Values that the recipe has to accept."""
