@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.models import build_model, parameters_class
-from thumbnet.models._winograd import FEWEST_CHANNELS, WinogradConv2D, winograd
+from thumbnet.models._winograd import (
+    FEWEST_CHANNELS,
+    LONGEST_SIDE,
+    WinogradConv2D,
+    winograd,
+)
 from thumbnet.runtime import prepare_keras
 
 Float32Array = npt.NDArray[np.float32]
@@ -19,7 +24,7 @@ def normal(*shape: int) -> Float32Array:
 @settings(max_examples=25, deadline=None)
 @given(
     count=st.integers(1, 3),
-    height=st.integers(1, 18),
+    height=st.integers(1, LONGEST_SIDE),
     width=st.integers(1, 18),
     channels=st.integers(1, 5),
     filters=st.integers(1, 5),
@@ -30,7 +35,11 @@ def test_it_is_the_convolution_at_any_size(
     keras = prepare_keras()
     images, kernel = normal(count, height, width, channels), normal(3, 3, channels, filters)
     expected = np.asarray(keras.ops.conv(images, kernel, padding="same"))
-    np.testing.assert_allclose(np.asarray(winograd(images, kernel)), expected, atol=1e-4)
+    errors = np.asarray(winograd(images, kernel)) - expected
+    # Of sums of so many products of normal numbers.
+    deviation = np.sqrt(9 * channels)
+    assert np.sqrt(np.mean(errors**2)) < 1e-4 * deviation
+    assert np.abs(errors).max() < 5e-3 * deviation
 
 
 def test_a_layer_trains_as_that_of_keras_and_multiplies_less() -> None:
@@ -47,8 +56,8 @@ def test_a_layer_trains_as_that_of_keras_and_multiplies_less() -> None:
         results.append((losses, model.get_weights()[0], operations(model, pixels)))
     (losses, trained, ours), (their_losses, their_trained, theirs) = results
     assert losses[-1] < losses[0]
-    np.testing.assert_allclose(losses, their_losses, rtol=1e-5)
-    np.testing.assert_allclose(trained, their_trained, atol=1e-5)
+    np.testing.assert_allclose(losses, their_losses, rtol=1e-4)
+    np.testing.assert_allclose(trained, their_trained, atol=1e-4)
     assert "Conv2D" in theirs
     assert "Conv2D" not in ours
 
@@ -65,7 +74,7 @@ def operations(model: object, pixels: Float32Array) -> set[str]:
 
 @pytest.mark.parametrize(
     ("widths", "precision", "plain"),
-    [([8, 64, 64], "float32", 3), ([8, 64, 64], "mixed_bfloat16", 6), ([8, 8, 8], "float32", 6)],
+    [([8, 32, 32], "float32", 3), ([8, 32, 32], "mixed_bfloat16", 6), ([8, 8, 8], "float32", 6)],
 )
 def test_wide_blocks_of_a_cnn_are_trained_so_in_float32_alone(
     widths: list[int], precision: str, plain: int, small: Dataset
