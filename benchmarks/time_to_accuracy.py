@@ -114,7 +114,7 @@ def main() -> None:
     figure = draw(curves)
     for suffix in (".svg", ".png"):
         save_figure(figure, arguments.curves.with_suffix(suffix))
-    write_text(arguments.curves.with_suffix(".md"), describe(curves))
+    write_text(arguments.curves.with_suffix(".md"), describe(curves, arguments.curves.name))
 
 
 def _write_arrays(dataset: Dataset, path: Path) -> None:
@@ -207,8 +207,8 @@ def draw(curves: Sequence[Curve]) -> Figure:
     return figure
 
 
-def describe(curves: Sequence[Curve]) -> str:
-    """The page of results: what was run, and the table."""
+def describe(curves: Sequence[Curve], name: str) -> str:
+    """The page of results, of the files in the folder NAME: what was run, and the table."""
     columns = ["contestant", "runs", "epochs", "test accuracy", "with six views", "seconds"]
     columns += ["sgemm-TFLOP", *(f"to {level:.0%}" for level in LEVELS)]
     rows = []
@@ -224,15 +224,15 @@ def describe(curves: Sequence[Curve]) -> str:
         rows.append(cells)
     return harness.document(
         "Test accuracy over training time",
-        "The page is made of the files in `time_to_accuracy/`, each of which names its own "
-        "command, versions, machine, date and commit.",
+        f"The page is made of the files in `{name}/`, each of which names its own command, "
+        "versions, machine, date and commit.",
         "Mean ± standard deviation over the runs, which differ in their seed; one run says little. "
         'In the columns "to …" the sgemm-TFLOP by the end of the first epoch that reaches an '
         "accuracy without test-time views; a dash where not every run does. Everyone trains on all "
         "50,000 training images. The test images are read after every epoch for the curve alone, "
         "off the clock: recipes were fixed before, on a validation split.",
         harness.markdown_table(columns, rows),
-        "![Test accuracy over time](time_to_accuracy.svg)",
+        f"![Test accuracy over time]({name}.svg)",
     )
 
 

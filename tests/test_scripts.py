@@ -40,7 +40,7 @@ def test_a_curve_is_read_back_with_what_it_reached_and_when(tmp_path: Path) -> N
     assert curve.contestant == "fast"
     assert curve.last["accuracy_tta"] == 0.84
     assert [curve.cost_of(level) for level in (0.6, 0.8, 0.9)] == [1.5, 3.0, None]
-    page = time_to_accuracy.describe([curve])
+    page = time_to_accuracy.describe([curve], "curves")
     assert "| fast | 1 | 2 | 0.8200 | 0.8400 | 20 | 3.0 | 3.0 | 3.0 | – |" in page
     assert len(time_to_accuracy.draw([curve]).axes) == 2
 
