@@ -66,9 +66,9 @@ def computes_in(precision: str) -> bool:
 def fastest_precision() -> Literal["float32", "mixed_bfloat16"]:
     """What trains fastest: 16 bits on a GPU, and where a processor multiplies tiles of them.
 
-    Intel's AMX does so: over twice as fast as float32 when last measured, at commit ba2acb6.
-    Processors with AVX-512 instructions for bfloat16 alone were not measured, and stay with
-    float32.
+    Intel's AMX does so: a step of `strong` took it less than half the time of float32, before
+    Winograd's tiles fitted the images (benchmarks/results/recipes.md). Processors with AVX-512
+    instructions for bfloat16 alone were not measured, and stay with float32.
     """
     return "mixed_bfloat16" if _has_gpu() or "amx_bf16" in _flags() else "float32"
 

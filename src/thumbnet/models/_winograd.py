@@ -100,7 +100,7 @@ class _Transforms(NamedTuple):
 
 
 def _transforms(side: Any) -> _Transforms:
-    """Those of a side that may be known only once a step is taken."""
+    """The transforms of a side, looked up, as its length may be known only once a step is taken."""
     products, tiles, start = (ops.convert_to_tensor(_CUTS)[side, column] for column in range(3))
     numbers = ops.convert_to_tensor(_NUMBERS)[start:]
     size = products * tiles * side
@@ -113,8 +113,8 @@ def _transforms(side: Any) -> _Transforms:
     )
 
 
-def _transforms_of(side: int) -> _Transforms:
-    """Those with which a side takes the fewest products."""
+def _fewest_products(side: int) -> _Transforms:
+    """The transforms of a side with the tile for which it takes the fewest products."""
     tile = min(TILES, key=lambda outputs: -(-side // outputs) * (outputs + 2))
     tiles, products = -(-side // tile), tile + 2
     points = np.array(POINTS[: tile + 1])
@@ -139,14 +139,15 @@ def _transforms_of(side: int) -> _Transforms:
         there[:, number, start : start + products] = of_tile
         back[start : start + tile, :, number] = to_outputs
     # The first pixel lies before the image: rows of zeros, which padding would add, are left out.
-    return _Transforms(products, tiles, there[:, :, 1 : side + 1], back[:side], of_kernel)
+    there, back = there[:, :, 1 : side + 1].reshape(-1, side), back[:side].reshape(side, -1)
+    return _Transforms(products, tiles, there, back, of_kernel)
 
 
 def _of_all_sides() -> tuple[npt.NDArray[np.int32], Float32Array]:
     """Products, tiles and where its numbers start for each side, and the numbers in one row."""
     cuts, numbers, start = [(0, 0, 0)], [], 0
     for side in range(1, LONGEST_SIDE + 1):
-        products, tiles, *matrices = _transforms_of(side)
+        products, tiles, *matrices = _fewest_products(side)
         cuts.append((products, tiles, start))
         numbers += [matrix.ravel() for matrix in matrices]
         start += sum(matrix.size for matrix in matrices)
