@@ -139,8 +139,8 @@ def _fewest_products(side: int) -> _Transforms:
         there[:, number, start : start + products] = of_tile
         back[start : start + tile, :, number] = to_outputs
     # The first pixel lies before the image: rows of zeros, which padding would add, are left out.
-    there, back = there[:, :, 1 : side + 1].reshape(-1, side), back[:side].reshape(side, -1)
-    return _Transforms(products, tiles, there, back, of_kernel)
+    inside = there[:, :, 1 : side + 1].reshape(-1, side)
+    return _Transforms(products, tiles, inside, back[:side].reshape(side, -1), of_kernel)
 
 
 def _of_all_sides() -> tuple[npt.NDArray[np.int32], Float32Array]:
