@@ -78,7 +78,9 @@ def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
         rows += [
             {
                 "test_image": start + int(i),
+                "test_name": test.names[start + i] if test.names else "",
                 "train_image": int(nearest[i]),
+                "train_name": train.names[nearest[i]] if train.names else "",
                 "similarity": float(min(best[i], 1.0)),
                 "mirrored": bool(mirrored[i]),
                 "identical": bool(np.array_equal(images[i], train.images[nearest[i]])),

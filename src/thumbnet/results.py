@@ -52,10 +52,13 @@ def write_results(
     with replacing_path(run.model_path) as path:
         model.save(path)
     engine = KerasEngine(run.model_path)
-    predictions = _predict(engine, dataset.test, np.arange(len(dataset.test)), dataset)
-    predictions.save(run.predictions_path)
+    names = dataset.class_names
+    everything = np.arange(len(dataset.test))
+    _predict(engine, dataset.test, everything, names, "test").save(run.predictions_path)
     if len(held_out):
-        _predict(engine, job.validation, held_out, dataset).save(run.validation_predictions_path)
+        part = "train" if dataset.validation is None else "validation"
+        held_out_answers = _predict(engine, job.validation, held_out, names, part)
+        held_out_answers.save(run.validation_predictions_path)
     measured = {
         "run": run.name,
         "recipe": recipe.name,
@@ -128,8 +131,8 @@ def _write_mistakes(run: Run, predictions: Predictions, validation: Predictions 
     ):
         write_table(run.path / f"{name}.csv", image_rows(predictions, positions))
     suspects = [
-        {"part": part} | row
-        for part, answers in (("test", predictions), ("train", validation))
+        row
+        for answers in (predictions, validation)
         if answers is not None
         for row in image_rows(answers, likely_label_errors(answers))
     ]
@@ -149,13 +152,18 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _predict(
-    engine: Engine, part: LabelledImages, ids: Int64Array, dataset: Dataset
+    engine: Engine,
+    images: LabelledImages,
+    ids: Int64Array,
+    class_names: tuple[str, ...],
+    part: str,
 ) -> Predictions:
     answers = [
-        engine.predict(part.images[start : start + PREDICTION_BATCH])
-        for start in range(0, len(part), PREDICTION_BATCH)
+        engine.predict(images.images[start : start + PREDICTION_BATCH])
+        for start in range(0, len(images), PREDICTION_BATCH)
     ]
-    return Predictions(np.concatenate(answers), part.labels, ids, dataset.class_names)
+    probabilities = np.concatenate(answers)
+    return Predictions(probabilities, images.labels, ids, class_names, part, images.names)
 
 
 def _accuracy_of_views(engine: Engine, part: LabelledImages, views: int) -> float:

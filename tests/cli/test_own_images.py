@@ -1,5 +1,6 @@
 """Own pictures all the way: train, evaluate, predict, report, go on."""
 
+import csv
 import json
 import shutil
 import sys
@@ -76,6 +77,22 @@ def test_own_pictures_all_the_way(
     assert run.class_names() == NAMES
     assert [row["name"] for row in metrics["classes"]] == list(NAMES)
     assert run.environment()["data"]["reading"]["image_size"] == 24
+
+    held_out = run.validation_predictions()
+    assert held_out is not None
+    for part, folder, answers in (
+        ("test", "test", run.predictions()),
+        ("validation", "val", held_out),
+    ):
+        assert answers.part == part
+        assert {pets / name for name in answers.names} == set((pets / folder).glob("*/*"))
+    with open(run.path / "mistakes.csv", encoding="utf-8") as file:
+        mistakes = list(csv.DictReader(file))
+    assert mistakes
+    for row in mistakes:
+        assert row["part"] == "test"
+        assert (pets / row["name"]).parent.name == row["label"]
+        assert row["name"] == load(pets, on_bad_image="skip").test.names[int(row["image"])]
 
     assert thumbnet("evaluate", out) == 0
     assert NAMES[1] in capsys.readouterr().out

@@ -25,6 +25,15 @@ def test_shapes_and_dtypes_are_checked() -> None:
         LabelledImages(images(2), labels(0))
 
 
+def test_names_travel_with_their_images() -> None:
+    part = LabelledImages(images(3), labels(0, 1, 0), ("a.png", "b.png", "c.png"))
+    assert part.take([2, 0]).names == ("c.png", "a.png")
+    assert part.name(1) == "b.png"
+    assert LabelledImages(images(3), labels(0, 1, 0)).take([2]).name(0) == "#0"
+    with pytest.raises(InputError, match="one for each of the 3 images, or none; got 2"):
+        LabelledImages(images(3), labels(0, 1, 0), ("a.png", "b.png"))
+
+
 def test_labels_must_have_names() -> None:
     part = LabelledImages(images(2), labels(0, 2))
     with pytest.raises(InputError, match=r"train part of here run from 0 to 2; with 2 classes"):

@@ -1,5 +1,10 @@
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from thumbnet.errors import InputError
 from thumbnet.evaluation.mistakes import (
     confused_examples,
     confused_pairs,
@@ -44,12 +49,30 @@ def test_flipped_labels_are_found_among_clear_ones() -> None:
 def test_rows_name_images_by_their_ids() -> None:
     (row,) = image_rows(ANSWERS, np.array([2]))
     assert (row["image"], row["label"], row["predicted"]) == (12, "a", "b")
+    assert row["name"] == ""
     assert confused_pairs(ANSWERS)[0] == {
         "true": "a",
         "predicted": "b",
         "images": 1,
         "share_of_class": 1 / 3,
     }
+
+
+def test_rows_name_images_by_their_files(tmp_path: Path) -> None:
+    names = (*(f"glass/glass{number}.jpg" for number in range(5)), "päper/1.jpg")
+    replace(ANSWERS, part="validation", names=names).save(tmp_path / "a.npz")
+    answers = Predictions.load(tmp_path / "a.npz")
+    assert answers.names == names
+    first, last = image_rows(answers, np.array([2, 5]))
+    assert (first["part"], first["name"]) == ("validation", "glass/glass2.jpg")
+    assert last["name"] == "päper/1.jpg"
+
+
+def test_names_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError, match="6 labels and 1 image names"):
+        replace(ANSWERS, names=("a.jpg",))
+    with pytest.raises(InputError, match="name that cannot be printed"):
+        replace(ANSWERS, names=("\x1b[2J",) * 6)
 
 
 def test_examples_come_pair_by_pair_the_surest_first() -> None:

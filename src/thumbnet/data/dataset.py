@@ -28,6 +28,8 @@ class LabelledImages:
             `StoredImages` stand for one where it would not fit into memory: what indexing gives
             is the same, and whoever takes all of them does so some at a time.
         labels: int64 array of shape (n,), indices into the dataset's class names.
+        names: for each image what its owner calls it, such as "glass/glass12.jpg": the path of
+            its file within the data set, as it can be printed. Empty for images without names.
 
     Raises:
         InputError: the arrays have other shapes or dtypes, or differ in length.
@@ -35,6 +37,7 @@ class LabelledImages:
 
     images: UInt8Array
     labels: Int64Array
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -47,14 +50,24 @@ class LabelledImages:
                 f"labels must be an int64 array of shape ({len(self.images)},), one for each "
                 f"image; got {self.labels.dtype} of shape {self.labels.shape}"
             )
+        if len(self.names) not in (0, len(self.images)):
+            raise InputError(
+                f"names must be one for each of the {len(self.images)} images, or none; got "
+                f"{len(self.names)}"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, indices: npt.ArrayLike) -> "LabelledImages":
-        """The images and labels at `indices`; images in memory are copied."""
+        """The images at `indices` with their labels and names; images in memory are copied."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return LabelledImages(self.images.take(chosen, axis=0), self.labels[chosen])
+        names = tuple(self.names[index] for index in chosen.tolist()) if self.names else ()
+        return LabelledImages(self.images.take(chosen, axis=0), self.labels[chosen], names)
+
+    def name(self, index: int) -> str:
+        """What to call an image: its name, or "#503" where the images have none."""
+        return self.names[index] if self.names else f"#{index}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,7 @@ def list_folder(folder: Path) -> tuple[Listing, Pictures]:
         labels=labels,
         splits=np.array(walk.splits, np.int64),
         problems=tuple(walk.problems),
+        are_files=True,
     )
     return listing, PictureFiles(folder, folder, walk.names)
 

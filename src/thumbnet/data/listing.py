@@ -62,6 +62,7 @@ class Listing:
         path: what the user named.
         title: the layout and where it is, in words.
         names: what distinguishes each image within `path`.
+        are_files: whether the names are paths of files, by which their owner knows the images.
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,) of `TRAIN`, `VALIDATION` and `TEST`.
@@ -75,6 +76,7 @@ class Listing:
     labels: Int64Array
     splits: Int64Array
     problems: tuple[Problem, ...] = ()
+    are_files: bool = False
 
     @property
     def lost(self) -> list[str]:
@@ -132,8 +134,10 @@ def assemble(
     splits = splits.copy()
     splits[list(bad)] = _LEFT_OUT
     order = _hashed_order(listing.names)
+    names = tuple(map(shown, listing.names)) if listing.are_files else ()
+    everything = LabelledImages(images, labels, names)
     train, validation, test = (
-        LabelledImages(images.take(chosen, axis=0), labels[chosen])
+        everything.take(chosen)
         for chosen in (
             order[splits[order] == TRAIN],
             np.flatnonzero(splits == VALIDATION),

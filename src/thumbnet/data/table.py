@@ -75,6 +75,7 @@ def list_table(
         labels=labels,
         splits=np.array([split for _, _, split in rows], np.int64),
         problems=tuple(problems),
+        are_files=True,
     )
     return listing, PictureFiles(file, file.parent, names)
 

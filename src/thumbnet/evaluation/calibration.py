@@ -1,7 +1,7 @@
 """Whether a confidence can be believed, and how to mend it. Pure functions of `Predictions`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,12 +70,8 @@ def scale_probabilities(probabilities: Float32Array, temperature: float) -> Floa
 
 def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
     """The same predictions with scaled probabilities."""
-    return Predictions(
-        scale_probabilities(predictions.probabilities, temperature),
-        predictions.labels,
-        predictions.ids,
-        predictions.class_names,
-    )
+    scaled = scale_probabilities(predictions.probabilities, temperature)
+    return replace(predictions, probabilities=scaled)
 
 
 def probability_scores(predictions: Predictions) -> dict[str, float]:

@@ -88,11 +88,16 @@ def confused_examples(predictions: Predictions, count: int, per_pair: int = 6) -
 
 
 def image_rows(predictions: Predictions, positions: Int64Array) -> list[dict[str, Any]]:
-    """What was said of some images, as rows of a table; `image` is the id in the data set."""
+    """The predictions of some images, as rows of a table.
+
+    `image` is the index within `part`, and `name` the file; empty for images without names.
+    """
     names, predicted = predictions.class_names, predictions.predicted
     return [
         {
+            "part": predictions.part,
             "image": int(predictions.ids[i]),
+            "name": predictions.names[i] if predictions.names else "",
             "label": names[predictions.labels[i]],
             "predicted": names[predicted[i]],
             "confidence": float(predictions.confidence[i]),

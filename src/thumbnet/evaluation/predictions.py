@@ -24,6 +24,9 @@ class Predictions:
         ids: int64 array of shape (n,), the index of each image in the part of the data set it
             came from.
         class_names: one name for each column of `probabilities`.
+        part: the part of the data set: "train", "validation" or "test"; empty if not recorded.
+        names: what each image is called in its data set, such as "glass/glass12.jpg"; empty for
+            images without names.
 
     Raises:
         InputError: shapes that do not fit together, or rows that are no probabilities.
@@ -33,6 +36,8 @@ class Predictions:
     labels: Int64Array
     ids: Int64Array
     class_names: tuple[str, ...]
+    part: str = ""
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count, classes = len(self.labels), len(self.class_names)
@@ -42,6 +47,10 @@ class Predictions:
                 f"probabilities of shape {self.probabilities.shape} and ids of shape "
                 f"{self.ids.shape}"
             )
+        if len(self.names) not in (0, count):
+            raise InputError(f"predictions hold {count} labels and {len(self.names)} image names")
+        if not all(text.isprintable() for text in (self.part, *self.names)):
+            raise InputError("predictions hold an image name that cannot be printed")
         if count and (self.labels.min() < 0 or self.labels.max() >= classes):
             raise InputError(f"predictions hold a label outside 0 to {classes - 1}")
         sums = self.probabilities.sum(axis=1, dtype=np.float64)
@@ -77,6 +86,9 @@ class Predictions:
                 labels=self.labels,
                 ids=self.ids,
                 class_names=np.array(self.class_names),
+                part=np.array(self.part),
+                # Not an array of texts, in which each would take as much as the longest.
+                names=np.frombuffer("\n".join(self.names).encode(), np.uint8),
             )
 
     @classmethod
@@ -88,11 +100,14 @@ class Predictions:
         """
         try:
             arrays = read_npz(path)
+            names = arrays.get("names", np.array([], np.uint8)).tobytes().decode()
             return cls(
                 probabilities=arrays["probabilities"].astype(np.float32),
                 labels=arrays["labels"].astype(np.int64),
                 ids=arrays["ids"].astype(np.int64),
                 class_names=tuple(str(name) for name in arrays["class_names"]),
+                part=str(arrays.get("part", "")),
+                names=tuple(names.split("\n")) if names else (),
             )
         except FileNotFoundError as error:
             raise InputError(f"{path} is missing: the run did not finish; resume it") from error
