@@ -20,6 +20,7 @@ from thumbnet.serving.batching import Batcher
 from thumbnet.serving.gate import Gate
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.problems import RequestError
+from thumbnet.serving.settings import Settings
 
 
 def _echo(images: UInt8Array) -> Float32Array:
@@ -121,7 +122,7 @@ def test_too_many_requests_at_once_are_refused_and_those_under_way_answered() ->
         await PlainTextResponse("done")(scope, receive, send)
 
     async def main() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(Gate(slow, Metrics(), most=2))
+        transport = httpx.ASGITransport(Gate(slow, Metrics(), Settings(requests=2)))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             taken = [asyncio.create_task(client.get("/")) for _ in range(2)]
             await asyncio.sleep(0.05)

@@ -216,8 +216,8 @@ def test_noise_for_http_ends_its_connection_alone(server: Server, noise: bytes) 
 @pytest.mark.parametrize(
     ("head", "status", "sentence"),
     [
-        (b"GET / HTTP/1.1\r\nX-More: " + b"y" * 33_000, 431, "larger than 32,768 bytes"),
-        (b"no request at all\r\n\r\n", 400, "no HTTP/1.1"),
+        (b"GET / HTTP/1.1\r\nX-More: " + b"y" * 33_000, 431, "more than 32,768 bytes of headers"),
+        (b"no request at all\r\n\r\n", 400, "not valid HTTP/1.1"),
     ],
 )
 def test_a_head_that_is_none_or_too_much_is_refused(

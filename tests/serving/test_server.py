@@ -1,6 +1,5 @@
 """Starting and stopping the service, and clients that are slow or gone."""
 
-import asyncio
 import json
 import signal
 import socket
@@ -12,13 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import uvicorn
 from server_process import Serve
-from starlette.responses import PlainTextResponse
 
 from thumbnet.data.stored import UInt8Array
 from thumbnet.serving.model import bundled_run
-from thumbnet.serving.server import BoundedProtocol
 
 
 def _start(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -90,29 +86,6 @@ def test_tensorflow_is_not_imported(serve: Serve) -> None:
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()
     assert "litert" in maps
     assert "libtensorflow" not in maps
-
-
-def test_a_head_that_comes_too_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thumbnet.serving.server.HEADER_SECONDS", 0.1)
-
-    async def answer_to(head: bytes) -> bytes:
-        config = uvicorn.Config(PlainTextResponse("hello"), lifespan="off", log_config=None)
-        config.load()
-        state = uvicorn.Server(config).server_state
-        listener = await asyncio.get_running_loop().create_server(
-            lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0
-        )
-        async with listener:
-            reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-            writer.write(head)
-            found = await reader.read()
-            writer.close()
-            return found
-
-    refused = asyncio.run(answer_to(b"GET / HTTP/1.1\r\nHost: x\r\n"))
-    assert refused.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert refused.endswith(b'{"error": "the head of the request did not arrive within 0.1 s"}')
-    assert asyncio.run(answer_to(b"")) == b""  # who asks nothing is told nothing
 
 
 def _refuses_connections(port: int) -> bool:

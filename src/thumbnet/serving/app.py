@@ -57,7 +57,7 @@ def create_app(service: Service, reader: pictures.Pictures) -> FastAPI:
             ),
             expose_headers=("inference-header-content-length", "retry-after", "x-request-id"),
         )
-    app.add_middleware(Gate, service.metrics, settings.requests)
+    app.add_middleware(Gate, service.metrics, settings)
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_address)
     app.add_exception_handler(RequestValidationError, _refuse_value)

@@ -1,5 +1,6 @@
 """What every request passes: an id, a line in the log, a place in the metrics, and who may ask."""
 
+import asyncio
 import hmac
 import json
 import logging
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbnet.serving.metrics import Metrics
+from thumbnet.serving.settings import Settings
 
 LOGGER = logging.getLogger("thumbnet.serving")
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -31,22 +33,24 @@ _HEADERS = {
 }
 
 _FULL = JSONResponse(
-    {"error": "too many requests are under way; try again later"}, 503, {"Retry-After": "1"}
+    {"error": "too many requests are in progress; try again later"}, 503, {"Retry-After": "1"}
 )
+# How long the rest of a body may take that nobody needs any more.
+_REST_SECONDS = 5.0
 
 
 class Gate:
-    """Middleware around everything else, see above; no error leaves it but as a sentence.
+    """Middleware around everything else, see above; every error leaves it as one sentence.
 
     Args:
         app: what answers.
         metrics: where requests are counted.
-        most: how many requests may be under way; what comes after them is refused.
+        settings: how many requests may be in progress, and how large a body may be.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, most: int) -> None:
-        self._app, self._metrics, self._most = app, metrics, most
-        self._under_way = 0
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
+        self._app, self._metrics, self._settings = app, metrics, settings
+        self._in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,6 +59,8 @@ class Gate:
         started, status = time.perf_counter(), 0
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        full = self._in_progress >= self._settings.requests
+        body = _Body(scope, receive)
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -64,21 +70,23 @@ class Gate:
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                # Until its body has come, a client does not look for an answer.
+                if not body.complete and (full or not await body.skip(self._settings.body_bytes)):
+                    headers["Connection"] = "close"
             await send(message)
 
-        full = self._under_way >= self._most
-        self._under_way += 1
+        self._in_progress += 1
         try:
-            await (_FULL if full else self._app)(scope, receive, send_on)
+            await (_FULL if full else self._app)(scope, body.receive, send_on)
         except ClientDisconnect:
             status = status or _CLIENT_GONE
         except Exception:
             LOGGER.exception(json.dumps({"request_id": request_id}))
             if not status:
                 message = f"the service failed; its log says more of request {request_id}"
-                await JSONResponse({"error": message}, 500)(scope, receive, send_on)
+                await JSONResponse({"error": message}, 500)(scope, body.receive, send_on)
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
             self._note(scope, request_id, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -98,6 +106,36 @@ class Gate:
             "seconds": round(seconds, 6),
         }
         LOGGER.info(json.dumps(line))
+
+
+class _Body:
+    """Knows how much of a request's body is still to come."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        # Such a client sends no body before it is asked to.
+        self._waits = "expect" in Headers(scope=scope)
+        self.complete = False
+
+    async def receive(self) -> Message:
+        """The next message of the request."""
+        self._waits = False
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self.complete = True
+        return message
+
+    async def skip(self, most: int) -> bool:
+        """Throw the rest of the body away; whether that was done, within bounds."""
+        if self._waits:
+            return False
+        try:
+            async with asyncio.timeout(_REST_SECONDS):
+                while not self.complete and most >= 0:
+                    most -= len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return False
+        return self.complete
 
 
 class Guard:

@@ -1,7 +1,6 @@
 """Starting the service, and stopping it."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -9,12 +8,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from thumbnet.data.images import silent_pillow
 from thumbnet.errors import InputError
@@ -24,10 +21,10 @@ from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository
 from thumbnet.serving.pictures import Pictures
 from thumbnet.serving.problems import RequestError
+from thumbnet.serving.protocol import protocol_with
 from thumbnet.serving.service import Service
 from thumbnet.serving.settings import Settings
 
-HEADER_BYTES, HEADER_SECONDS = 32_768, 10.0
 _GRACE_SECONDS = 30
 
 
@@ -80,13 +77,14 @@ async def _serve(
                 raise InputError(f"the model {name}: {error}") from error
         config = uvicorn.Config(
             create_app(service, pictures),
-            http=BoundedProtocol,
+            http=protocol_with(settings),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         _log_to_standard_error()
@@ -106,80 +104,6 @@ def _titles(repository: Repository) -> list[str]:
         f"{model.name} (version {model.version}, {model.engine.name})"
         for model in repository.loaded()
     ]
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP with a limit to how long and how large the head of a request may be."""
-
-    _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop it."""
-        self._have_head()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count what comes before the body."""
-        if self._head_timer is not None:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        # A head that came complete, with the start of its body, has stopped the clock.
-        if self._head_timer is not None and self._head_bytes > HEADER_BYTES:
-            self._refuse(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"the head of the request is larger than {HEADER_BYTES:,} bytes",
-            )
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, like everything else that is refused."""
-        self._refuse(HTTPStatus.BAD_REQUEST, "the request is no HTTP/1.1")
-
-    def on_message_begin(self) -> None:
-        """Start the clock for the next request of the connection."""
-        super().on_message_begin()
-        self._await_head()
-
-    def on_headers_complete(self) -> None:
-        """Stop it."""
-        self._have_head()
-        super().on_headers_complete()
-
-    def _await_head(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEADER_SECONDS, self._end_of_patience)
-
-    def _have_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        self._head_timer, self._head_bytes = None, 0
-
-    def _end_of_patience(self) -> None:
-        if self._head_bytes:
-            self._refuse(
-                HTTPStatus.REQUEST_TIMEOUT,
-                f"the head of the request did not arrive within {HEADER_SECONDS:g} s",
-            )
-        elif not self.transport.is_closing():
-            self.transport.close()  # nobody has asked anything
-
-    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        self._have_head()
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete:  # never into the midst of an answer
-            content = json.dumps({"error": sentence}).encode()
-            self.transport.write(
-                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\n"
-                b"content-length: %d\r\n\r\n%b"
-                % (status, status.phrase.encode(), len(content), content)
-            )
-        self.transport.close()
 
 
 @contextmanager

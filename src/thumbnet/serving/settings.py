@@ -10,19 +10,24 @@ class Settings:
     """The limits of a service.
 
     Attributes:
-        batch_images: how many images are computed at a time, if so many wait.
+        batch_images: at most this many images are computed at a time.
         batch_seconds: how long the first image of a batch waits for others.
-        queue_images: how many images may wait or be computed, of one model.
-        request_seconds: how long a request may take once it was read.
+        queue_images: how many images may wait or be computed, for each model.
+        request_seconds: how long an answer may take, counted from the end of the request.
         body_bytes: of a request.
         body_seconds: how long a request may take to arrive.
+        header_bytes: of a request's head; also of everything else around its body.
+        header_seconds: how long a head may take to arrive.
         pending_bytes: of all requests that are being read or answered.
-        requests: how many may be under way.
+        requests: how many may be in progress.
+        connections: how many may be open.
+        keep_alive_seconds: how long a connection stays open after an answer.
+        stalled_seconds: how long a client may leave its answer unread.
         images: in a request.
         pixels: of a picture file, before it is decoded.
-        reject_below: the probability under which an answer counts as none.
-        token: what a request must carry as its bearer token; empty for no such thing.
-        cors_origins: from which pages of other hosts a browser may ask.
+        reject_below: the model abstains when its highest probability is below this.
+        token: the bearer token that a request must carry; empty for none.
+        cors_origins: the other origins whose pages may send requests.
     """
 
     batch_images: int = 128
@@ -31,8 +36,13 @@ class Settings:
     request_seconds: float = 30.0
     body_bytes: int = 16 * MEBIBYTE
     body_seconds: float = 15.0
+    header_bytes: int = 32_768
+    header_seconds: float = 10.0
     pending_bytes: int = 256 * MEBIBYTE
     requests: int = 1_000
+    connections: int = 2_000
+    keep_alive_seconds: int = 75
+    stalled_seconds: float = 30.0
     images: int = 1_024
     pixels: int = 16_000_000
     reject_below: float = 0.5
