@@ -1,6 +1,7 @@
 # The service without TensorFlow: 700 MB of packages, an ordinary user, nothing written to the disk.
 #   docker build --tag thumbnet .
 #   docker run --read-only --publish 8000:8000 thumbnet
+#   thumbnet export runs/cnn --to litert    # the image has no TensorFlow: it serves exports
 #   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet /models/cnn
 # With another extra it trains: docker build --build-arg EXTRAS=gpu --tag thumbnet-train .
 FROM python:3.11-slim AS build

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,10 +11,11 @@ import pytest
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import open_engine
 from thumbnet.errors import InputError
+from thumbnet.installing import install_command
 from thumbnet.models import build_model, parameters_class
 from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
-from thumbnet.runtime import computes_in, prepare_keras
+from thumbnet.runtime import backend, computes_in, prepare_keras
 from thumbnet.training import train
 
 SCRIPT = Path(__file__).with_name("without_tensorflow.py")
@@ -37,9 +39,62 @@ def test_without_tensorflow_jax_is_found_and_does_it_all(tmp_path: Path) -> None
 
 
 def test_a_backend_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KERAS_BACKEND", "nosuch")
-    with pytest.raises(InputError, match=r"needs nosuch, .* pip install 'thumbnet\[tensorflow\]'"):
+    monkeypatch.setattr("thumbnet.runtime.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=re.escape(install_command(backend()))):
         prepare_keras.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("backend", "torch", "set to compute with torch, which Thumbnet does not support: set"),
+        ("image_data_format", "channels_first", "image_data_format = 'channels_first', and"),
+        ("floatx", "float16", "floatx = 'float16', and Thumbnet needs 'float32'"),
+    ],
+)
+def test_a_keras_that_is_configured_otherwise_is_refused(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_keras().config, name, lambda: value)
+    with pytest.raises(InputError, match=message):
+        prepare_keras.__wrapped__()
+
+
+CNN_AFTER_KERAS = """
+{first}
+{second}
+import numpy as np
+from thumbnet.models import build_model, parameters_class
+from thumbnet.runtime import backend, describe_environment
+
+parameters = parameters_class("cnn").model_validate({{"architecture": "cnn", "widths": [4, 8]}})
+images = np.zeros((4, 32, 32, 3), np.uint8)
+model = build_model(parameters, images, 10, seed=0)
+assert model.predict_on_batch(images).shape == (4, 10)
+import keras
+assert backend() == keras.config.backend() == describe_environment()["backend"], backend()
+print(backend())
+"""
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.parametrize("order", [("keras", "thumbnet"), ("thumbnet", "keras")])
+def test_the_backend_in_keras_json_is_used_whatever_is_imported_first(
+    order: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}', encoding="utf-8")
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    code = CNN_AFTER_KERAS.format(first=f"import {order[0]}", second=f"import {order[1]}")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment | {"KERAS_HOME": str(tmp_path)},
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "jax\n"
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

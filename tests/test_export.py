@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from thumbnet.evaluation.intervals import Interval
 from thumbnet.export import comparison, export_run
 from thumbnet.export.comparison import Comparison
 from thumbnet.export.prepare import prepare_for_export
+from thumbnet.installing import install_command
 from thumbnet.models import build_model, finished_model, parameters_class
 from thumbnet.prediction import predict
 from thumbnet.progress import SilentDisplay
@@ -131,6 +133,8 @@ def test_the_record_says_what_was_compared(exported: Run) -> None:
         assert record["images"] == 200
         assert record["images_from"] == "validation images"
         assert record["source_sha256"] == file_digest(exported.model_path)
+        assert record["keras_images_per_second"] > 0
+        assert record["keras_latency_ms"] > 0
         file = MODEL_FILES[name]
         assert record["files"][file] == file_digest(exported.exports_path / file)
         if not name.endswith("-int8"):
@@ -304,11 +308,31 @@ def test_a_missing_package_is_named_with_its_extra(
     copy: Run, small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thumbnet.engines, "find_spec", lambda package: None)
-    with pytest.raises(InputError, match=r"needs onnxruntime: pip install 'thumbnet\[onnx\]'"):
+    with pytest.raises(
+        InputError, match=f"needs onnxruntime: {re.escape(install_command('onnx'))}"
+    ):
         open_engine(copy, "onnx")
-    with pytest.raises(InputError, match=r"pip install 'thumbnet\[litert\]'"):
+    with pytest.raises(InputError, match=re.escape(install_command("litert"))):
         export_run(copy, "litert", small, ignore)
     assert open_engine(copy).name == "keras"
+
+
+def test_without_keras_and_exports_it_is_said_to_export_first(
+    copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the container that serves, which has LiteRT and no TensorFlow."""
+    monkeypatch.setattr(thumbnet.engines, "is_backend_installed", lambda: False)
+    assert open_engine(copy).name == "litert"
+    copy.exports_record_path.unlink()
+    with pytest.raises(InputError, match=f"thumbnet export {copy.path} --to litert`"):
+        open_engine(copy)
+
+
+def test_images_of_another_data_set_are_refused(copy: Run, sample: Dataset) -> None:
+    before = copy.exports()
+    with pytest.raises(InputError, match="was made of other images than those of bundled sample"):
+        export_run(copy, "litert", sample, ignore)
+    assert copy.exports() == before
 
 
 def test_quantised_exports_are_not_chosen_by_themselves(copy: Run) -> None:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, LostProcessError, ThumbnetError
+from thumbnet.installing import install_command
 from thumbnet.launch import Launch
 from thumbnet.runtime import backend, prepare_keras
 from thumbnet.supervision import LastWords, supervised
@@ -192,8 +193,8 @@ def launched(launch: Launch, path: str | Path) -> Iterator[Processes]:
     """
     if backend() != "jax":
         raise InputError(
-            f"--distributed needs JAX, and Keras computes with {backend()}: pip install "
-            "'thumbnet[jax]' and set KERAS_BACKEND=jax"
+            f"--distributed needs JAX, and Keras computes with {backend()}: set KERAS_BACKEND=jax, "
+            f"and install JAX where it is missing: {install_command('jax')}"
         )
     with supervised(_way_on(path)) as say_if_ended:
         processes = join(launch, say_if_ended)

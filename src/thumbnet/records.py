@@ -172,6 +172,8 @@ class ExportRecord(TypedDict):
     tolerance: dict[Text, Amount]
     images_per_second: Amount
     latency_ms: Amount
+    keras_images_per_second: NotRequired[Amount]
+    keras_latency_ms: NotRequired[Amount]
 
 
 EXPORT_NAME = r"^(onnx|openvino|litert|savedmodel)(-int8)?$"

@@ -4,6 +4,7 @@ Importing this module sets environment variables and nothing else; `thumbnet/__i
 it first, so that every way into the package goes through it.
 """
 
+import json
 import os
 import platform
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thumbnet.errors import InputError
+from thumbnet.installing import install_command
 
 PACKAGES = ("thumbnet", "keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "scikit-learn")
 
@@ -26,14 +28,50 @@ _TENSORFLOW_WAS_FIRST = "tensorflow" in sys.modules
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # TensorFlow is the faster of the two on a processor: with oneDNN, four times as fast as JAX.
 _BACKENDS = ("tensorflow", "jax")
-os.environ.setdefault("KERAS_BACKEND", next(filter(find_spec, _BACKENDS), _BACKENDS[0]))
 # TensorFlow's start-up notices (level 1) say nothing that a user of Thumbnet can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def _choose_backend() -> str:
+    """The backend of a Keras that is imported already, else the user's choice, else the fastest."""
+    if "keras" in sys.modules:
+        return backend()
+    if chosen := os.environ.get("KERAS_BACKEND"):
+        return chosen
+    installed = list(filter(find_spec, _BACKENDS))
+    if (configured := _configured_backend()) in installed:
+        return configured
+    return next(iter(installed), _BACKENDS[0])
+
+
+def _configured_backend() -> str:
+    """The backend in `keras.json`; empty where there is none. Keras finds the file in this way."""
+    # Path.expanduser raises where no home is known.
+    home = os.path.expanduser("~")  # noqa: PTH111
+    if not os.access(home, os.W_OK):
+        home = "/tmp"
+    path = Path(os.environ.get("KERAS_HOME", f"{home}/.keras"), "keras.json")
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def backend() -> str:
-    """Keras's backend: "tensorflow", "jax" or "torch"."""
+    """Keras's backend: "tensorflow" or "jax", or another that `prepare_keras` refuses."""
+    if "keras" in sys.modules:
+        name: str = sys.modules["keras"].config.backend()
+        return name
     return os.environ["KERAS_BACKEND"]
+
+
+def is_backend_installed() -> bool:
+    """Whether what Keras computes with can be imported."""
+    return find_spec(backend()) is not None
+
+
+# Keras and the processes that this one starts read it.
+os.environ["KERAS_BACKEND"] = _choose_backend()
 
 
 @cache
@@ -44,14 +82,28 @@ def prepare_keras() -> Any:
     takes several seconds, and `thumbnet --help` should not.
 
     Raises:
-        InputError: what Keras is to compute with is not installed.
+        InputError: the backend is not installed or not supported, or Keras is configured for
+            images or numbers of another kind.
     """
-    if find_spec(backend()) is None:
-        extras = " or ".join(f"'thumbnet[{name}]'" for name in _BACKENDS)
-        raise InputError(f"Keras needs {backend()}, which is not installed: pip install {extras}")
+    if backend() not in _BACKENDS:
+        raise InputError(
+            f"Keras is set to compute with {backend()}, which Thumbnet does not support: set "
+            "KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Keras is imported"
+        )
+    if not is_backend_installed():
+        raise InputError(
+            f"Keras needs {backend()}, which is not installed: {install_command(backend())}"
+        )
     with without_notices():
         import keras
 
+    for name, needed in (("image_data_format", "channels_last"), ("floatx", "float32")):
+        found = getattr(keras.config, name)()
+        if found != needed:
+            raise InputError(
+                f"Keras is configured with {name} = {found!r}, and Thumbnet needs {needed!r}: "
+                f"change it in keras.json, or call keras.config.set_{name}({needed!r})"
+            )
     return keras
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from thumbnet.data import parquet
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.load import load
 from thumbnet.errors import InputError
+from thumbnet.installing import install_command
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -150,5 +152,5 @@ def test_without_pyarrow_the_extra_is_named(
 ) -> None:
     path = write(tmp_path / "a.parquet", part)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"pip install 'thumbnet\[parquet\]'"):
+    with pytest.raises(InputError, match=re.escape(install_command("parquet"))):
         load(path)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from server_process import Serve
 
+from thumbnet.cli.serving import named_run
 from thumbnet.data.stored import UInt8Array
 from thumbnet.serving.model import bundled_run
 
@@ -101,3 +102,13 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_directory_may_have_an_equals_sign_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=0.01").mkdir()
+    assert named_run("lr=0.01") == ("lr=0.01", Path("lr=0.01"))
+    assert named_run("pets=lr=0.01") == ("pets", Path("lr=0.01"))
+    assert named_run("runs/lr=0.1") == ("lr=0.1", Path("runs/lr=0.1"))

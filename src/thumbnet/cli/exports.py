@@ -21,10 +21,12 @@ def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
     table.add_row("largest difference of a probability", "", f"{record['max_difference']:.2g}")
     table.add_row(
         "speed",
-        f"{keras['images_per_second']:,.0f} images/s",
+        f"{record['keras_images_per_second']:,.0f} images/s",
         f"{record['images_per_second']:,.0f} images/s",
     )
-    table.add_row("one image", f"{keras['latency_ms']:.1f} ms", f"{record['latency_ms']:.1f} ms")
+    table.add_row(
+        "one image", f"{record['keras_latency_ms']:.1f} ms", f"{record['latency_ms']:.1f} ms"
+    )
     console = standard_output()
     console.print(table)
     bounds = ", ".join(
@@ -32,7 +34,7 @@ def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
     )
     console.print(
         f"compared on {record['images']:,} {record['images_from']}, within the tolerance of "
-        f"{bounds}; the speed of Keras is that measured after training\n"
+        f"{bounds}; the speed of both was measured now\n"
         f"Export: {export_path(run.exports_path, name)}",
         markup=False,
         highlight=False,

@@ -52,15 +52,16 @@ def serve(
     With the environment variable THUMBNET_TOKEN, requests must carry it as their bearer token.
     """
     from thumbnet.errors import InputError
+    from thumbnet.installing import install_command
 
     try:
         from thumbnet.serving.server import serve as serve_runs
     except ModuleNotFoundError as error:
-        raise InputError(f"serve needs {error.name}: pip install 'thumbnet[serve]'") from error
+        raise InputError(f"serve needs {error.name}: {install_command('serve')}") from error
     from thumbnet.serving.model import bundled_run
     from thumbnet.serving.settings import Settings
 
-    named = [_named(text) for text in runs or []]
+    named = [named_run(text) for text in runs or []]
     if not named and repository is None:
         named = [(bundled_run().name, bundled_run().path)]
     settings = Settings(
@@ -71,9 +72,10 @@ def serve(
     serve_runs(named, settings, host, port, repository, engine, _tell)
 
 
-def _named(text: str) -> tuple[str, Path]:
+def named_run(text: str) -> tuple[str, Path]:
+    """The name and directory of a model; a directory may have "=" in its own name."""
     name, separator, path = text.partition("=")
-    if separator and "/" not in name:
+    if separator and "/" not in name and not Path(text).is_dir():
         return name, Path(path)
     return Path(text).resolve().name, Path(text)
 

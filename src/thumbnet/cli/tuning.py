@@ -17,6 +17,7 @@ from thumbnet.cli.options import (
     parse_duration,
 )
 from thumbnet.errors import InputError, JobError
+from thumbnet.installing import install_command
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -92,7 +93,7 @@ def tune(
         from thumbnet.tuning.space import neighbour
         from thumbnet.tuning.study import Plan, Tuning
     except ModuleNotFoundError as error:
-        raise InputError(f"tune needs {error.name}: pip install 'thumbnet[tune]'") from error
+        raise InputError(f"tune needs {error.name}: {install_command('tune')}") from error
 
     display = choose_display()
     if resume is not None:

@@ -15,6 +15,7 @@ from thumbnet.data.pictures import Pictures, file_state
 from thumbnet.data.reading import Reading
 from thumbnet.data.table import find_column, list_table
 from thumbnet.errors import InputError, shown
+from thumbnet.installing import install_command
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 ROWS = 256
@@ -114,7 +115,7 @@ def _reader(file: Path) -> Any:
     except ImportError as error:
         raise InputError(
             f"{shown(file)} can be read with pyarrow only, which is not installed: "
-            "pip install 'thumbnet[parquet]'"
+            f"{install_command('parquet')}"
         ) from error
     try:
         # With a buffer, or else all of a row group would be read at once.

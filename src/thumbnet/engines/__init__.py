@@ -7,7 +7,7 @@ runtime. None but `keras` and `savedmodel` imports TensorFlow.
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from thumbnet.engines.files import file_digest as file_digest
 from thumbnet.engines.keras import KerasEngine as KerasEngine
 from thumbnet.engines.keras import open_keras_engine as open_keras_engine
 from thumbnet.errors import InputError
+from thumbnet.installing import install_command
 from thumbnet.run import Run
+from thumbnet.runtime import backend, is_backend_installed
 
 QUANTIZED = "-int8"
 
@@ -48,7 +50,7 @@ FORMATS = {
     "litert": Format("model.tflite", "", "ai_edge_litert", "litert", litert.open_model),
     "openvino": Format("openvino", "model.xml", "openvino", "openvino", openvino.open_model),
     "onnx": Format("model.onnx", "", "onnxruntime", "onnx", onnx.open_model),
-    "savedmodel": Format("savedmodel", "", "tensorflow", "", savedmodel.open_model),
+    "savedmodel": Format("savedmodel", "", "tensorflow", "tensorflow", savedmodel.open_model),
 }
 # Chosen without being asked for: the same answers as Keras, and no TensorFlow to import. The order
 # is that of `thumbnet bench inference` on two AVX2 cores, for one image above all.
@@ -70,7 +72,19 @@ def open_engine(run: Run, name: str | None = None) -> Engine:
     """
     if name is None:
         name = default_engine(run)
+        if name == "keras" and not is_backend_installed():
+            _refuse_without_export(run)
     return open_keras_engine(run) if name == "keras" else _open_export(run, name)
+
+
+def _refuse_without_export(run: Run) -> NoReturn:
+    to = next(filter(is_installed, _DEFAULTS), _DEFAULTS[0])
+    exports = ", ".join(run.exports()) or "no export"
+    raise InputError(
+        f"{run.path} has {exports} and a model that needs {backend()}, none of which can be opened "
+        f"here: where it was trained, `thumbnet export {run.path} --to {to}`; or "
+        f"{install_command('tensorflow')}"
+    )
 
 
 def default_engine(run: Run) -> str:
@@ -120,8 +134,7 @@ def require_runtime(name: str) -> None:
     """
     kind = FORMATS[name.removesuffix(QUANTIZED)]
     if not is_installed(name):
-        extra = f"'thumbnet[{kind.extra}]'" if kind.extra else "thumbnet"
-        raise InputError(f"the engine {name} needs {kind.package}: pip install {extra}")
+        raise InputError(f"the engine {name} needs {kind.package}: {install_command(kind.extra)}")
 
 
 def _open_export(run: Run, name: str) -> Engine:

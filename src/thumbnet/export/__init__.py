@@ -26,6 +26,7 @@ from thumbnet.export.comparison import compare_engines
 from thumbnet.export.formats import NEEDED, WRITERS, Metadata
 from thumbnet.export.images import ExportImages, choose_images
 from thumbnet.export.prepare import prepare_for_export
+from thumbnet.installing import install_command
 from thumbnet.run import Run
 from thumbnet.runtime import backend
 
@@ -52,13 +53,18 @@ def export_run(
         What `exports.json` then says of this export.
 
     Raises:
-        InputError: the run cannot be used, a package is missing, or there are no images to
-            calibrate on.
+        InputError: the run cannot be used, `dataset` is not what it was made of, a package is
+            missing, or there are no images to calibrate on.
         JobError: the answers differ by more than is tolerated, int8 is not small enough, the
             conversion failed, or a file cannot be written. What was exported before is kept.
     """
     name = to + QUANTIZED * quantize
     _require_possible(name, quantize)
+    if dataset is not None and dataset.digests != run.environment()["data"]["digests"]:
+        raise InputError(
+            f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
+            "--source out, or name the images of the run"
+        )
     engine = open_keras_engine(run)
     images = choose_images(run, dataset, engine.image_shape)
     if quantize and images.calibration is None:
@@ -94,12 +100,12 @@ def _require_possible(name: str, quantize: bool) -> None:
     missing = [package for package in NEEDED[to] if find_spec(package) is None]
     if missing:
         raise InputError(
-            f"exporting to {to} needs {', '.join(missing)}: "
-            f"pip install 'thumbnet[{FORMATS[to].extra}]'"
+            f"exporting to {to} needs {', '.join(missing)}: {install_command(FORMATS[to].extra)}"
         )
     if backend() != "tensorflow":
         raise InputError(
-            f"models are exported by way of TensorFlow: leave KERAS_BACKEND={backend()} away"
+            f"models are exported with TensorFlow, and Keras computes with {backend()}: set "
+            "KERAS_BACKEND=tensorflow"
         )
 
 
@@ -140,6 +146,11 @@ def _export(
         "source_sha256": metadata["source_sha256"],
         **comparison.to_dict(),
         **measure_speed(exported, images.compared.images),
+        # Here and now as well: what metrics.json has of Keras was measured after training.
+        **{
+            f"keras_{figure}": value
+            for figure, value in measure_speed(engine, images.compared.images).items()
+        },
     }
     _put_in_place(written, export_path(run.exports_path, name))
     write_json(run.exports_record_path, run.exports() | {name: record})

@@ -45,7 +45,9 @@ def prepare_for_export(model: "keras.Model", temperature: float) -> "keras.Model
         if isinstance(layer, layers.Normalization):
             scale = 1 / np.maximum(np.sqrt(layer.variance), keras.config.epsilon())
             offset = -np.asarray(layer.mean) * scale
-            return layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
+            return layers.Rescaling(
+                scale.tolist(), offset.tolist(), name=layer.name, dtype="float32"
+            )
         if isinstance(layer, layers.Activation) and layer.activation is keras.activations.gelu:
             return layers.Activation(_gelu, name=layer.name)
         config = layer.get_config() | {"dtype": "float32"}
@@ -57,7 +59,9 @@ def prepare_for_export(model: "keras.Model", temperature: float) -> "keras.Model
         if layer.name in folded or isinstance(layer, layers.Dropout):
             return args[0]
         if layer.name == softmax.name:
-            return layer(layers.Rescaling(1 / temperature, name="temperature")(args[0]))
+            return layer(
+                layers.Rescaling(1 / temperature, name="temperature", dtype="float32")(args[0])
+            )
         return layer(*args, **kwargs)
 
     images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")

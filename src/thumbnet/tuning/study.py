@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, ThumbnetError
+from thumbnet.installing import install_command
 from thumbnet.recipe import Recipe
 from thumbnet.records import read_bounded_text
 from thumbnet.run import Run
@@ -243,7 +244,7 @@ class Tuning:
         except ImportError as error:
             raise InputError(
                 "the driver of the database in --storage is not installed; for PostgreSQL: "
-                "pip install 'thumbnet[postgresql]'"
+                f"{install_command('postgresql')}"
             ) from error
         except Exception as error:  # each database raises kinds of its own
             raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
