@@ -23,7 +23,7 @@ import harness
 import numpy as np
 
 from thumbnet.atomic import write_text
-from thumbnet.bench.machine import sgemm_gflops
+from thumbnet.machine import sgemm_gflops
 from thumbnet.runtime import computes_in
 
 WIDTHS = ("64,256,256", "32,96,128", "32,64,128")
@@ -128,7 +128,7 @@ def _measure(
         os.environ.pop("TF_ENABLE_ONEDNN_OPTS")
     from steps import Stepper, constant_step, images_of, plain_recipe
 
-    from thumbnet.efficiency import count_training_flop
+    from thumbnet.models.flops import count_training_flop
 
     images = images_of(batch)
     recipe = plain_recipe(widths, batch).override({"precision": engine.precision})

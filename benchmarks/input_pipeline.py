@@ -18,7 +18,7 @@ from steps import Stepper, batches_of, images_of
 
 from thumbnet import Recipe
 from thumbnet.atomic import write_text
-from thumbnet.batches import Batches
+from thumbnet.training.batches import Batches
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _rows(name: str, steps: int, rounds: int) -> list[list[str]]:
     # All images in every epoch, which then has as many steps as are timed and one to begin with.
-    recipe = Recipe.read(name).override({"revisit": 1.0})
+    recipe = Recipe.read(name).override({"hard_example_fraction": 1.0})
     images = images_of((steps + 1) * recipe.batch_size)
     stepper, batches = Stepper(recipe, images), batches_of(recipe, images)
     sizes = {batches.image_size(epoch): epoch for epoch in range(recipe.epochs)}

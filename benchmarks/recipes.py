@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbnet import Recipe, load_cifar10, resume, train
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.runtime import describe_environment
 
 FIGURES: list[tuple[str, Callable[[dict[str, Any]], float | None]]] = [

@@ -23,7 +23,7 @@ import harness
 
 from thumbnet import InputError, JobError, Recipe, ThumbnetError, load_cifar10, train
 from thumbnet.atomic import write_json
-from thumbnet.progress import SilentDisplay
+from thumbnet.training.progress import SilentDisplay
 
 BASELINE = harness.RESULTS / "regression_baseline.json"
 SETTINGS = {"epochs": 3, "batch_size": 250, "validation": 0, "model.widths": [16, 32, 64]}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import harness
 
-from thumbnet.data.sources import load_cifar10
-from thumbnet.efficiency import count_training_flop
+from thumbnet.data.sources.locate import load_cifar10
+from thumbnet.models.flops import count_training_flop
 from thumbnet.recipe import Recipe
-from thumbnet.training import compiled_model
+from thumbnet.training.prepare import compiled_model
 
 GPUS = (1, 2, 8, 32, 256)
 FLOAT_BYTES = 4

@@ -42,8 +42,8 @@ ENGINE = """
 import sys, time
 import numpy as np
 from thumbnet.engines import open_engine
-from thumbnet.run import Run
-from thumbnet.data.sources import load_cifar10
+from thumbnet.runs.run import Run
+from thumbnet.data.sources.locate import load_cifar10
 engine = open_engine(Run.open(sys.argv[1]))
 images = np.asarray(load_cifar10(source="sample").test.images[:int(sys.argv[2])])
 engine.predict(images)

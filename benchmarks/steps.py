@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from thumbnet import LabelledImages, Recipe, load_cifar10
-from thumbnet.batches import Batches
 from thumbnet.data.dataset import Int64Array, UInt8Array
-from thumbnet.data.resizing import resize
-from thumbnet.training import compiled_model
+from thumbnet.data.resizing import resize_linear
+from thumbnet.training.batches import Batches
+from thumbnet.training.prepare import compiled_model
 
 CLASSES = 10
 # Large enough to be as fast as any, as in the recipes.
@@ -19,11 +19,11 @@ BATCH = 512
 def images_of(count: int, size: int = 32) -> LabelledImages:
     """Images of the bundled sample, at another size, and again and again where it has too few."""
     part = load_cifar10(source="sample").train.take(np.resize(np.arange(1_000), count))
-    return LabelledImages(resize(part.images, (size, size)), part.labels)
+    return LabelledImages(resize_linear(part.images, (size, size)), part.labels)
 
 
 class Stepper:
-    """A compiled model and the step that `thumbnet.loop` takes with it."""
+    """A compiled model and the step that `thumbnet.training.loop` takes with it."""
 
     def __init__(self, recipe: Recipe, images: LabelledImages) -> None:
         self.model: Any = compiled_model(recipe, images, CLASSES)
@@ -48,12 +48,17 @@ def batches_of(recipe: Recipe, images: LabelledImages) -> Batches:
         recipe.seed,
         recipe.balance,
         recipe.epochs,
-        recipe.revisit,
+        recipe.hard_example_fraction,
     )
 
 
 def plain_recipe(widths: tuple[int, ...], batch: int = BATCH) -> Recipe:
     """The recipe `cnn` at other widths, without what changes from epoch to epoch."""
     return Recipe.read("cnn").override(
-        {"model.widths": list(widths), "batch_size": batch, "revisit": 1.0, "model.filters": 0}
+        {
+            "model.widths": list(widths),
+            "batch_size": batch,
+            "hard_example_fraction": 1.0,
+            "model.filters": 0,
+        }
     )

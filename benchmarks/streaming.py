@@ -24,11 +24,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from thumbnet.batches import Batches
 from thumbnet.data.load import load
 from thumbnet.data.split import stratified_split
 from thumbnet.recipe import Recipe
 from thumbnet.runtime import describe_environment
+from thumbnet.training.batches import Batches
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ from matplotlib.ticker import PercentFormatter
 
 from thumbnet import Dataset, load_cifar10
 from thumbnet.atomic import write_text
-from thumbnet.bench.machine import sgemm_gflops
 from thumbnet.figures.charts import legend, look
 from thumbnet.figures.style import save_figure, style
+from thumbnet.machine import sgemm_gflops
 
 CURVES = harness.RESULTS / "time_to_accuracy"
 COLUMNS = ("epoch", "seconds", "sgemm_tflop", "accuracy", "accuracy_tta")

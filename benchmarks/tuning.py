@@ -27,8 +27,8 @@ import harness
 from thumbnet import Dataset, Recipe, load_cifar10, resume, train
 from thumbnet.atomic import write_text
 from thumbnet.cli.options import parse_duration
-from thumbnet.run import Run
-from thumbnet.training import planned_flop
+from thumbnet.runs.run import Run
+from thumbnet.training.cost import planned_flop
 from thumbnet.tuning.study import Tuning
 
 POOR = harness.HERE / "poor.toml"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from thumbnet.data.dataset import Dataset, Int64Array
-from thumbnet.data.sources import load_cifar10
+from thumbnet.data.sources.locate import load_cifar10
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
+from thumbnet.training.progress import SilentDisplay
 
 MakeRun = Callable[..., Run]
 
@@ -49,7 +49,7 @@ def tiny_recipe() -> Recipe:
         "batch_size": 60,
         "validation": 0.25,
         "model": {"architecture": "ann", "widths": [16]},
-        "augmentation": {"flip": "alternating", "shift": 1},
+        "augmentation": {"flip": "alternating", "random_crop_padding": 1},
     }
     return Recipe.check(values, "test")
 

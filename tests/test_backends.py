@@ -13,10 +13,10 @@ from thumbnet.engines import open_engine
 from thumbnet.errors import InputError
 from thumbnet.installing import install_command
 from thumbnet.models import build_model, parameters_class
-from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
 from thumbnet.runtime import backend, computes_in, prepare_keras
 from thumbnet.training import train
+from thumbnet.training.progress import SilentDisplay
 
 SCRIPT = Path(__file__).with_name("without_tensorflow.py")
 
@@ -167,7 +167,7 @@ def test_auto_takes_what_the_processor_is_fast_at_and_records_it(
 
 def test_normalisation_passes_16_bits_on_without_losing_its_statistics(small: Dataset) -> None:
     keras = prepare_keras()
-    from thumbnet.models._normalization import FusedBatchNormalization
+    from thumbnet.models.normalization import FusedBatchNormalization
 
     layer = FusedBatchNormalization(momentum=0.5, scale=False, dtype="float32")
     pixels = np.asarray(small.train.images[:64], np.float32)

@@ -30,7 +30,7 @@ from thumbnet.figures import (
 )
 from thumbnet.figures.charts import reliability_of
 from thumbnet.figures.style import LONGEST_LABEL, label
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 
 def predictions_of(classes: int = 10, images: int = 300, seed: int = 0) -> Predictions:

@@ -111,3 +111,30 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
 def test_any_values_give_a_recipe_or_an_input_error(values: Any) -> None:
     with contextlib.suppress(InputError):
         Recipe.check(MINIMAL | (values if isinstance(values, dict) else {"x": values}), "test")
+
+
+def test_keys_of_version_0_1_0_are_read_under_their_new_names() -> None:
+    old = {
+        "name": "old",
+        "ghost_batches": 1,
+        "model": {"architecture": "ann", "components": 32},
+        "augmentation": {"shift": 2, "scales": [0.5, 1.0]},
+        "optimizer": {"name": "muon", "adam_share": 0.1},
+        "stopping": {"until_accuracy": 0.5},
+        "revisit": 0.7,
+        "test_time_views": 2,
+    }
+    recipe = Recipe.check(old, "test").override({"parts": "2"})
+    assert recipe.ghost_batches == 2
+    assert recipe.model.model_dump()["pca_components"] == 32
+    assert recipe.augmentation.random_crop_padding == 2
+    assert recipe.augmentation.progressive_resizing == (0.5, 1.0)
+    assert recipe.optimizer.adam_lr_ratio == 0.1
+    assert recipe.stopping.target_accuracy == 0.5
+    assert (recipe.hard_example_fraction, recipe.tta_views) == (0.7, 2)
+
+
+def test_an_old_and_a_new_name_of_one_key_are_refused() -> None:
+    both = {"name": "both", "model": {"architecture": "ann"}, "parts": 2, "ghost_batches": 2}
+    with pytest.raises(InputError, match="parts is the old name of ghost_batches; give one"):
+        Recipe.check(both, "test")

@@ -28,12 +28,12 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from thumbnet.data.sources import load_cifar10  # noqa: E402
+from thumbnet.data.sources.locate import load_cifar10  # noqa: E402
+from thumbnet.engines.prediction import predict  # noqa: E402
 from thumbnet.errors import JobError  # noqa: E402
-from thumbnet.prediction import predict  # noqa: E402
-from thumbnet.progress import SilentDisplay  # noqa: E402
 from thumbnet.recipe import Recipe  # noqa: E402
 from thumbnet.training import resume, train  # noqa: E402
+from thumbnet.training.progress import SilentDisplay  # noqa: E402
 
 
 class _Interrupting(SilentDisplay):
@@ -52,13 +52,17 @@ def main(directory: Path) -> None:
             "name": "jax",
             "epochs": 2,
             "batch_size": 500,
-            "parts": 2,
+            "ghost_batches": 2,
             "validation": 0.2,
-            "revisit": 0.75,
-            "test_time_views": 2,
+            "hard_example_fraction": 0.75,
+            "tta_views": 2,
             "model": {"architecture": "cnn", "widths": [4, 8]},
             "optimizer": {"name": "muon", "learning_rate": 0.1, "momentum": 0.6},
-            "augmentation": {"flip": "alternating", "shift": 2, "scales": [0.5, 0.75]},
+            "augmentation": {
+                "flip": "alternating",
+                "random_crop_padding": 2,
+                "progressive_resizing": [0.5, 0.75],
+            },
         },
         "test",
     )

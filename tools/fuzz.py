@@ -28,17 +28,17 @@ with atheris.instrument_imports(include=READERS):
     import numpy as np
     from PIL import Image
 
-    from thumbnet.data.archive import read_tar
     from thumbnet.data.arrays import read_arrays
     from thumbnet.data.images import read_image
-    from thumbnet.data.pickled import read_pickled_batch
     from thumbnet.data.reading import Reading
+    from thumbnet.data.sources.archive import read_tar
+    from thumbnet.data.sources.pickled import read_pickled_batch
     from thumbnet.data.table import list_csv
     from thumbnet.errors import InputError
     from thumbnet.evaluation.predictions import Predictions
-    from thumbnet.model_file import require_safe_model
     from thumbnet.recipe import Recipe, shipped_recipes
-    from thumbnet.records import EnvironmentRecord, MetricsRecord, read_record
+    from thumbnet.runs.model_file import require_safe_model
+    from thumbnet.runs.records import EnvironmentRecord, MetricsRecord, read_record
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="thumbnet-fuzz-"))
 

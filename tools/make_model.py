@@ -21,7 +21,7 @@ from thumbnet import Recipe, load_cifar10, train
 from thumbnet.atomic import replacing_path, write_json
 from thumbnet.engines import open_engine
 from thumbnet.export import export_run
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.serving.model import bundled_run
 
 FORMAT = "litert"

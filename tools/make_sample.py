@@ -19,7 +19,7 @@ from thumbnet.atomic import replacing, write_text
 from thumbnet.data.choice import choose_per_class
 from thumbnet.data.dataset import LabelledImages, UInt8Array, content_digest
 from thumbnet.data.sample import COLUMNS, SIDE
-from thumbnet.data.sources import fetch_cifar10, load_cifar10
+from thumbnet.data.sources.locate import fetch_cifar10, load_cifar10
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 500, 100
 SEED = 0

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from thumbnet import Dataset, Recipe, load_cifar10, train
-from thumbnet.checkpoints import set_weights
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.models import build_model
-from thumbnet.progress import SilentDisplay
+from thumbnet.training.checkpoints import set_weights
+from thumbnet.training.progress import SilentDisplay
 
 
 class EpochEnds(SilentDisplay):

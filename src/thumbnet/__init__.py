@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset as Dataset
     from thumbnet.data.dataset import LabelledImages as LabelledImages
     from thumbnet.data.load import load as load
-    from thumbnet.data.sources import load_cifar10 as load_cifar10
+    from thumbnet.data.sources.locate import load_cifar10 as load_cifar10
     from thumbnet.engines import open_engine as open_engine
+    from thumbnet.engines.prediction import predict as predict
     from thumbnet.errors import InputError as InputError
     from thumbnet.errors import JobError as JobError
     from thumbnet.errors import ThumbnetError as ThumbnetError
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from thumbnet.evaluation.metrics import evaluate as evaluate
     from thumbnet.evaluation.predictions import Predictions as Predictions
     from thumbnet.export import export_run as export_run
-    from thumbnet.prediction import predict as predict
     from thumbnet.recipe import Recipe as Recipe
     from thumbnet.report.build import build_report as build_report
-    from thumbnet.run import Run as Run
+    from thumbnet.runs.run import Run as Run
     from thumbnet.training import resume as resume
     from thumbnet.training import train as train
 
@@ -38,16 +38,16 @@ _HOMES = {
     "LabelledImages": "data.dataset",
     "Predictions": "evaluation.predictions",
     "Recipe": "recipe",
-    "Run": "run",
+    "Run": "runs.run",
     "ThumbnetError": "errors",
     "build_report": "report.build",
     "compare_pair": "evaluation.comparison",
     "evaluate": "evaluation.metrics",
     "export_run": "export",
     "load": "data.load",
-    "load_cifar10": "data.sources",
+    "load_cifar10": "data.sources.locate",
     "open_engine": "engines",
-    "predict": "prediction",
+    "predict": "engines.prediction",
     "resume": "training",
     "train": "training",
 }

@@ -16,10 +16,23 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters, architectures, parameters_class
-from thumbnet.records import read_bounded_text
+from thumbnet.runs.records import read_bounded_text
 from thumbnet.section import Section
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+# Keys of version 0.1.0, which recipes and runs may still use, and today's names.
+RENAMED_KEYS = {
+    "parts": "ghost_batches",
+    "revisit": "hard_example_fraction",
+    "test_time_views": "tta_views",
+    "augmentation.scales": "augmentation.progressive_resizing",
+    "augmentation.shift": "augmentation.random_crop_padding",
+    "model.components": "model.pca_components",
+    "model.convolutions": "model.convs_per_block",
+    "optimizer.adam_share": "optimizer.adam_lr_ratio",
+    "stopping.until_accuracy": "stopping.target_accuracy",
+}
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(ge=0.125, le=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
@@ -30,78 +43,81 @@ class Loss(Section):
     """Cross-entropy between the softmax of the logits and the label."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: Share = 0.0
+    label_smoothing: Fraction = 0.0
 
 
 class Optimizer(Section):
-    """Which optimizer, at which peak learning rate.
+    """Which optimizer, and its peak learning rate.
 
-    `momentum` is Adam's first decay rate with `adamw`. `muon` leaves biases, batch normalisation
-    and the logits to Adam, at `adam_share` of the learning rate; the others have no use for it.
+    `momentum` is Adam's beta_1 with `adamw`. `muon` trains the kernels and leaves biases, batch
+    normalisation and the output layer to Adam, whose learning rate is `adam_lr_ratio` times
+    `learning_rate`; the other optimizers ignore that key.
     """
 
     name: Literal["muon", "sgd", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    momentum: Share = 0.9
-    adam_share: Annotated[float, Field(gt=0)] = 0.05
+    momentum: Fraction = 0.9
+    adam_lr_ratio: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Schedule(Section):
-    """The learning rate over the run, as a share of its peak.
+    """The learning rate schedule, relative to the peak learning rate.
 
-    It rises linearly from 0 over the first `warmup` share of the run, then falls to `final`
-    along a line or a half cosine.
+    Linear warmup over the first `warmup` fraction of the run, then linear or cosine decay to
+    `final` times the peak.
     """
 
     decay: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: Share = 0.0
+    warmup: Fraction = 0.0
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Augmentation(Section):
-    """What is done to training images, in pixels.
+    """Data augmentation of the training images; sizes are in pixels.
 
     `alternating` flips each image at random in the first epoch and then in every other one, so
-    that each epoch pair shows both views (Jordan 2024, arXiv 2404.00498). `scales` are shares of
-    the images' height and width, gone through one after another over the epochs: the first
-    epochs cost less on smaller images (progressive resizing; Howard 2018, DAWNBench). `shift` and
-    `cutout` are those of the full size, and shrink with it.
+    that each pair of epochs shows both views (Jordan 2024, arXiv 2404.00498).
+    `progressive_resizing` lists fractions of the images' height and width, used one after another
+    over the epochs: early epochs cost less on smaller images (Howard 2018, DAWNBench).
+    `random_crop_padding` pads with reflection and crops at random. It and the side of the `cutout`
+    square are given for the full image size, and shrink with it.
     """
 
     flip: Literal["none", "random", "alternating"] = "none"
-    shift: Annotated[int, Field(ge=0, le=16)] = 0
+    random_crop_padding: Annotated[int, Field(ge=0, le=16)] = 0
     cutout: Annotated[int, Field(ge=0, le=32)] = 0
-    scales: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1_000)] = (1.0,)
+    progressive_resizing: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1_000)] = (
+        1.0,
+    )
 
 
 class Stopping(Section):
-    """What ends a run before its epochs are over; 0 means never.
+    """What ends a run before all epochs are done; 0 switches a rule off.
 
-    `patience` is in epochs without a better validation accuracy, after which the weights of the
-    best epoch are restored; `budget_seconds` is training time, and the schedule is hastened so
-    that the learning rate has come down when it is spent.
+    `patience` is the number of epochs without a better validation accuracy, after which training
+    stops and the weights of the best epoch are restored. `budget_seconds` limits the training
+    time; the learning rate schedule is compressed to fit it.
     """
 
     patience: Annotated[int, Field(ge=0)] = 0
     budget_seconds: Annotated[float, Field(ge=0)] = 0.0
-    until_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
+    target_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Recipe(Section):
-    """All that decides a run; see the shipped ones in `thumbnet/recipes`.
+    """Everything that decides a run; the shipped recipes are in `thumbnet/recipes`.
 
-    A batch is trained on in so many `parts` side by side, each normalised by itself. `subset` is
-    the share of the images that are not held out which is trained on, for quick trials.
-    `balance` is for classes of different sizes: `class_weights` lets an image count the more in
-    the loss the rarer its class, `sampling` shows every class equally often. `revisit` is the
-    share of the images that the epochs after the first visit: those that had the highest loss
-    when they were last seen (after Katharopoulos and Fleuret 2018, arXiv 1803.00942, who weigh
-    what they draw). `deterministic` asks the backend for operations that give the same bits every
-    time. With a mixed `precision` the layers compute in 16 bits, and weights, batch statistics and
-    logits stay in 32; "auto" is settled when training begins, by what the machine is fast at.
-    `test_time_views` is how many views of each test image `accuracy_tta` is taken over: the image,
-    its mirror, and both shifted in two directions.
+    `ghost_batches` splits each batch into that many parts, normalised separately. `subset` is the
+    fraction of the training split to use, for quick trials. `balance` handles imbalanced classes:
+    `class_weights` weights the loss by inverse class frequency, `sampling` shows every class
+    equally often. `hard_example_fraction` is the fraction of the images that epochs after the
+    first use: those with the highest loss when they were last seen (after Katharopoulos and
+    Fleuret 2018, arXiv 1803.00942, who reweight their samples). `deterministic` asks the backend
+    for operations that give the same bits every time. With a mixed `precision` layers compute in
+    16 bits, while weights, batch statistics and logits stay in float32; "auto" is resolved when
+    training begins, to what is fast on this machine. `tta_views` is the number of views in
+    test-time augmentation: the image, its mirror image, and both shifted in two directions.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
@@ -111,13 +127,13 @@ class Recipe(Section):
     precision: Precision = "float32"
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
-    parts: Annotated[int, Field(ge=1, le=64)] = 1
-    validation: Share = 0.1
+    ghost_batches: Annotated[int, Field(ge=1, le=64)] = 1
+    validation: Fraction = 0.1
     subset: Annotated[float, Field(gt=0, le=1)] = 1.0
     balance: Balance = "none"
-    revisit: Annotated[float, Field(gt=0, le=1)] = 1.0
+    hard_example_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     metrics: tuple[Metric, ...] = ("accuracy",)
-    test_time_views: Literal[1, 2, 6] = 1
+    tta_views: Literal[1, 2, 6] = 1
     model: SerializeAsAny[ModelParameters]
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
@@ -127,21 +143,21 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _can_stop_as_asked(self) -> Self:
-        watched = [key for key in ("patience", "until_accuracy") if getattr(self.stopping, key)]
+        watched = [key for key in ("patience", "target_accuracy") if getattr(self.stopping, key)]
         if watched and (self.validation == 0 or "accuracy" not in self.metrics):
             raise ValueError(
                 f"stopping.{watched[0]} watches the validation accuracy; set validation above 0 "
                 'and keep "accuracy" among the metrics'
             )
-        if self.parts > self.batch_size:
+        if self.ghost_batches > self.batch_size:
             raise ValueError(
-                f"parts: a batch of {self.batch_size} cannot be cut into {self.parts}; set parts "
-                "lower or batch_size higher"
+                f"ghost_batches: a batch of {self.batch_size} cannot be split into "
+                f"{self.ghost_batches}; lower ghost_batches or raise batch_size"
             )
-        if self.revisit < 1 and self.balance == "sampling":
+        if self.hard_example_fraction < 1 and self.balance == "sampling":
             raise ValueError(
-                'revisit and balance = "sampling" both choose the images of an epoch; set revisit '
-                "to 1 or balance to another value"
+                'hard_example_fraction and balance = "sampling" both choose the images of an '
+                "epoch; set hard_example_fraction to 1 or balance to another value"
             )
         return self
 
@@ -186,7 +202,7 @@ class Recipe(Section):
         Raises:
             InputError: naming each key that is unknown or out of range.
         """
-        values = dict(values)
+        values = _rename_keys(values, origin)
         section = "model"
         checked: type[BaseModel] = cls._parameters_class(values.get("model"), origin)
         try:
@@ -218,7 +234,7 @@ class Recipe(Section):
         values = self.model_dump(mode="json")
         for key, setting in settings.items():
             table = values
-            *parents, last = key.split(".")
+            *parents, last = RENAMED_KEYS.get(key, key).split(".")
             for parent in parents:
                 table = table.setdefault(parent, {})
                 if not isinstance(table, dict):
@@ -235,6 +251,25 @@ def shipped_recipes() -> tuple[str, ...]:
     """Names of the recipes that come with the package."""
     recipes = (files("thumbnet") / "recipes").iterdir()
     return tuple(sorted(Path(r.name).stem for r in recipes if r.name.endswith(".toml")))
+
+
+def _rename_keys(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """A copy of a recipe's values in which keys of version 0.1.0 have today's names."""
+    values = {
+        key: dict(table) if isinstance(table, Mapping) else table for key, table in values.items()
+    }
+    for old, new in RENAMED_KEYS.items():
+        *parents, old_name = old.split(".")
+        new_name = new.rpartition(".")[2]
+        table: Any = values
+        for parent in parents:
+            table = table.get(parent)
+        if not isinstance(table, dict) or old_name not in table:
+            continue
+        if new_name in table:
+            raise InputError(f"{origin}: {old} is the old name of {new}; give one of them")
+        table[new_name] = table.pop(old_name)
+    return values
 
 
 def _parse(text: str) -> Any:

@@ -6,11 +6,11 @@ import pytest
 
 from thumbnet.bench import inference
 from thumbnet.bench.inference import measure_inference
-from thumbnet.cli.exports import print_inference
+from thumbnet.cli.export_tables import print_inference
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import JobError
 from thumbnet.export import export_run
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 
 def ignore(message: str) -> None:

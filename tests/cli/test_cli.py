@@ -13,7 +13,7 @@ from PIL import Image
 
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
 
@@ -92,7 +92,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "ann", "--out", "x", "--set", "epoch=1"], "did you mean epochs?"),
         (["train", "ann", "--out", "x", "--epochs", "0"], "epochs: input should be greater"),
         (["train", "ann", "--out", "x", "--budget", "soon"], "--budget soon: give a time above 0"),
-        (["train", "ann", "--out", "x", "--until-accuracy", "90"], "until_accuracy: "),
+        (["train", "ann", "--out", "x", "--target-accuracy", "90"], "target_accuracy: "),
         (["train", "ann", "--out", "x", "--data", "nosuch"], "nosuch"),
         (["train", "ann", "--out", "x", "--source", "moon"], "moon"),
         (["train", "ann", "--resume", "x"], "--resume goes on with a run as it was begun"),

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from thumbnet.cli import app
 from thumbnet.data.dataset import Dataset
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from thumbnet.data.load import load
 from thumbnet.data.stored import StoredImages
 from thumbnet.errors import JobError
 from thumbnet.evaluation.calibration import at_temperature
-from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.training import train
+from thumbnet.training.progress import SilentDisplay
 
 NAMES = ("cat", "dög & co")
 FAST = ["--set", "model.widths=[8]", "--epochs", "2"]

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.resizing import resize
+from thumbnet.data.resizing import resize_linear
 
 
 @pytest.mark.parametrize("size", [(20, 20), (24, 28), (5, 31), (40, 33)])
 def test_pixels_are_those_of_pillow_but_for_rounding(small: Dataset, size: tuple[int, int]) -> None:
     images = small.train.images[:20]
-    ours = resize(np.asarray(images), size)
+    ours = resize_linear(np.asarray(images), size)
     for image, resized in zip(images, ours, strict=True):
         theirs = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
         difference = np.abs(resized.astype(int) - np.asarray(theirs))
@@ -26,11 +26,11 @@ def test_pixels_are_those_of_pillow_but_for_rounding(small: Dataset, size: tuple
 )  # fmt: skip
 def test_one_colour_stays_that_colour(height: int, width: int, channels: int, value: int) -> None:
     images = np.full((3, 32, 17, channels), value, np.uint8)
-    resized = resize(images, (height, width))
+    resized = resize_linear(images, (height, width))
     assert resized.shape == (3, height, width, channels)
     assert (resized == value).all()
 
 
 def test_the_same_size_is_no_work(small: Dataset) -> None:
     images = np.asarray(small.train.images)
-    assert resize(images, (32, 32)) is images
+    assert resize_linear(images, (32, 32)) is images

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thumbnet.data.cifar10 import CLASS_NAMES
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.sample import load_sample
+from thumbnet.data.sources.cifar10 import CLASS_NAMES
 from thumbnet.errors import JobError
 
 

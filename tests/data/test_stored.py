@@ -7,12 +7,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from thumbnet.batches import Batches
 from thumbnet.data.dataset import Dataset, LabelledImages, UInt8Array
 from thumbnet.data.info import describe
 from thumbnet.data.split import stratified_split
 from thumbnet.data.stored import StoredImages
 from thumbnet.recipe import Augmentation, Balance
+from thumbnet.training.batches import Batches
 
 COUNT = 20_000
 
@@ -29,7 +29,7 @@ def large(tmp_path: Path) -> LabelledImages:
 
 @pytest.mark.parametrize("balance", ["none", "sampling"])
 def test_memory_is_a_few_batches(large: LabelledImages, balance: Balance) -> None:
-    augmentation = Augmentation(flip="alternating", shift=2, cutout=8)
+    augmentation = Augmentation(flip="alternating", random_crop_padding=2, cutout=8)
     tracemalloc.start()
     try:
         indices, held_out = stratified_split(large.labels, 0.1, seed=0)

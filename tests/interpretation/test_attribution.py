@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.differentiable import DifferentiableModel
 from thumbnet.engines import open_keras_engine
 from thumbnet.interpretation.attribution import (
     first_layer_pictures,
     grad_cam,
     integrated_gradients,
 )
+from thumbnet.interpretation.differentiable import DifferentiableModel
 from thumbnet.robustness.attacks import fgsm_accuracy, pgd_accuracy
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 
 def with_softmax(small: Dataset, architecture: str, **parameters: object) -> Any:
@@ -74,7 +74,7 @@ def test_there_is_no_grad_cam_without_convolutions(finished_run: Run, sample: Da
 
 
 def test_fixed_layers_are_multiplied_into_the_first_ones_pictures(small: Dataset) -> None:
-    model = with_softmax(small, "ann", widths=[5], shrink=2, components=20)
+    model = with_softmax(small, "ann", widths=[5], shrink=2, pca_components=20)
     pictures = first_layer_pictures(model)
     assert pictures is not None
     assert pictures.shape == (5, 16, 16, 3)

@@ -9,10 +9,10 @@ import pytest
 from thumbnet.data.dataset import Dataset, Images
 from thumbnet.data.stored import StoredImages
 from thumbnet.errors import InputError
-from thumbnet.model_file import require_safe_model
 from thumbnet.models import architectures, build_model, finished_model, parameters_class
-from thumbnet.models._layers import whitening_filters
+from thumbnet.models.inputs import whitening_filters
 from thumbnet.recipe import Recipe
+from thumbnet.runs.model_file import require_safe_model
 from thumbnet.runtime import prepare_keras
 
 
@@ -88,7 +88,7 @@ def test_pictures_of_one_colour_are_no_trouble() -> None:
 
 def test_the_components_of_an_ann_are_uncorrelated(sample: Dataset) -> None:
     keras = prepare_keras()
-    model = build("ann", sample.train.images, shrink=2, components=32)
+    model = build("ann", sample.train.images, shrink=2, pca_components=32)
     whitened = keras.Model(model.input, model.get_layer("whiten").output)
     values = np.asarray(whitened(sample.train.images))
     products = values.T @ values / len(values)
@@ -101,7 +101,7 @@ def test_the_components_of_an_ann_are_uncorrelated(sample: Dataset) -> None:
 
 
 def test_a_small_picture_has_fewer_components(small: Dataset) -> None:
-    model = build("ann", small.train.images, shrink=8, components=256)
+    model = build("ann", small.train.images, shrink=8, pca_components=256)
     assert model.get_layer("whiten").output.shape[-1] == 48
 
 
@@ -170,7 +170,7 @@ def test_images_too_small_for_the_blocks_are_refused() -> None:
 
 def test_fused_normalisation_trains_as_that_of_keras() -> None:
     keras = prepare_keras()
-    from thumbnet.models._normalization import FusedBatchNormalization
+    from thumbnet.models.normalization import FusedBatchNormalization
 
     random = np.random.default_rng(0)
     pixels = random.normal(2, 3, size=(16, 5, 5, 4)).astype(np.float32)
@@ -217,7 +217,7 @@ def test_what_is_kept_is_made_of_the_layers_of_keras_alone(
 
 def test_a_residual_block_adds_what_its_first_convolution_gave(small: Dataset) -> None:
     plain, residual = (
-        build("cnn", small.train.images, convolutions=3, residual=flag) for flag in (False, True)
+        build("cnn", small.train.images, convs_per_block=3, residual=flag) for flag in (False, True)
     )
     residual.set_weights(plain.get_weights())
     images = np.asarray(small.test.images[:4])
@@ -226,8 +226,8 @@ def test_a_residual_block_adds_what_its_first_convolution_gave(small: Dataset) -
 
 
 def test_a_cnn_takes_images_of_another_size(small: Dataset) -> None:
-    from thumbnet.data.resizing import resize
+    from thumbnet.data.resizing import resize_linear
 
     model = build("cnn", small.train.images)
-    images = resize(np.asarray(small.test.images[:4]), (20, 24))
+    images = resize_linear(np.asarray(small.test.images[:4]), (20, 24))
     assert np.asarray(model(images)).shape == (4, 10)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.models import build_model, parameters_class
-from thumbnet.models._winograd import FEWEST_CHANNELS, LONGEST_SIDE, WinogradConv2D, winograd
+from thumbnet.models.winograd import FEWEST_CHANNELS, LONGEST_SIDE, WinogradConv2D, winograd
 from thumbnet.runtime import prepare_keras
 
 Float32Array = npt.NDArray[np.float32]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from thumbnet.atomic import write_json
-from thumbnet.audit import audit
 from thumbnet.data.dataset import Dataset
 from thumbnet.report.build import build_report
-from thumbnet.run import Run
+from thumbnet.robustness.audit import audit
+from thumbnet.runs.run import Run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -10,9 +10,9 @@ import pytest
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError
 from thumbnet.evaluation.metrics import evaluate
-from thumbnet.progress import SilentDisplay
 from thumbnet.report.build import build_report
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
+from thumbnet.training.progress import SilentDisplay
 
 MakeRun = Callable[..., Run]
 
@@ -189,8 +189,8 @@ def test_what_was_not_measured_is_named_with_its_command(page: Page) -> None:
 
 
 def test_shows_all_that_was_measured(finished_run: Run, sample: Dataset, tmp_path: Path) -> None:
-    from thumbnet.audit import audit
     from thumbnet.interpretation.explain import explain_run
+    from thumbnet.robustness.audit import audit
     from thumbnet.robustness.measure import measure_robustness
 
     run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 from thumbnet.report.result import read_results
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 MakeRun = Callable[..., Run]
 

@@ -9,11 +9,11 @@ import pytest
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError
-from thumbnet.progress import SilentDisplay
 from thumbnet.robustness import benchmarks
 from thumbnet.robustness.benchmarks import read_benchmark
 from thumbnet.robustness.measure import measure_benchmark
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
+from thumbnet.training.progress import SilentDisplay
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from server_process import Serve, Server, served
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.stored import UInt8Array
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.serving.model import bundled_run
 
 

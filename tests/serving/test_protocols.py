@@ -13,8 +13,8 @@ from server_process import Serve, Server
 
 from thumbnet.data.stored import UInt8Array
 from thumbnet.engines import file_digest, open_engine
+from thumbnet.engines.prediction import predict
 from thumbnet.evaluation.predictions import Float32Array
-from thumbnet.prediction import predict
 from thumbnet.serving.model import bundled_run
 
 

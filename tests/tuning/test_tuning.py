@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thumbnet.batches import Batches
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, ThumbnetError
-from thumbnet.progress import SilentDisplay
 from thumbnet.recipe import Recipe, shipped_recipes
-from thumbnet.run import Run
-from thumbnet.training import planned_flop, resume, train
-from thumbnet.tuning.results import write_findings
+from thumbnet.runs.run import Run
+from thumbnet.training import resume, train
+from thumbnet.training.batches import Batches
+from thumbnet.training.cost import planned_flop
+from thumbnet.training.progress import SilentDisplay
+from thumbnet.tuning.artifacts import write_findings
 from thumbnet.tuning.search import search
 from thumbnet.tuning.space import (
     Choices,

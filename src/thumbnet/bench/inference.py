@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from thumbnet.data.stored import UInt8Array
-from thumbnet.efficiency import seconds_of_answers
 from thumbnet.engines import Engine, is_installed, open_engine
+from thumbnet.engines.speed import seconds_of_answers
 from thumbnet.errors import JobError
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 BATCHES = (1, 32, 512)
 _REPETITIONS = {1: 200, 32: 30, 512: 7}
@@ -24,7 +24,7 @@ _FIRST_ANSWER = """
 import sys
 import numpy
 from thumbnet.engines import open_engine
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 engine = open_engine(Run.open(sys.argv[1]), sys.argv[2])
 engine.predict(numpy.zeros((1, *engine.image_shape), numpy.uint8))
 """

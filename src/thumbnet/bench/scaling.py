@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from thumbnet.batches import Batches
-from thumbnet.data.sources import load_cifar10
-from thumbnet.distributed import join
+from thumbnet.data.sources.locate import load_cifar10
 from thumbnet.errors import InputError, JobError
-from thumbnet.launch import read_launch
+from thumbnet.parallel.launch import read_launch
+from thumbnet.parallel.processes import join
 from thumbnet.recipe import Recipe
-from thumbnet.training import compiled_model
+from thumbnet.training.batches import Batches
+from thumbnet.training.prepare import compiled_model
 
 # The first compiles.
 WARM_UP = 2
@@ -63,7 +63,11 @@ def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str
         raise InputError("two processes need two cores, and this one may run on one alone")
     if recipe.batch_size % 2:
         raise InputError(f"two processes cannot share batches of {recipe.batch_size} images evenly")
-    plain = {"parts": 1, "revisit": 1.0, "augmentation.scales": [1.0]}
+    plain = {
+        "ghost_batches": 1,
+        "hard_example_fraction": 1.0,
+        "augmentation.progressive_resizing": [1.0],
+    }
     text = recipe.override(plain).to_toml()
     rows: list[dict[str, Any]] = []
     for shares in ([cores[:1]], [cores[:1], cores[1:]], [cores]):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thumbnet.cli import bench, data, export, results, serving, training, trust, tuning
+from thumbnet.cli import bench, data, evaluation, export, serving, training, trust, tuning
 from thumbnet.errors import ThumbnetError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 training.register(app)
-results.register(app)
+evaluation.register(app)
 trust.register(app)
 export.register(app)
 serving.register(app)

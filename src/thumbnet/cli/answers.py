@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from thumbnet.cli.console import new_table, standard_output
-from thumbnet.prediction import FilePrediction
+from thumbnet.engines.prediction import FilePrediction
 
 
 def print_predictions(

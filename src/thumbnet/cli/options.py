@@ -11,8 +11,8 @@ from thumbnet.errors import InputError, ThumbnetError
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
     from thumbnet.data.reading import Reading
-    from thumbnet.progress import Display
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import Display
 
 SKIPPED_SHOWN = 5
 OnBadImage = Literal["fail", "skip"]

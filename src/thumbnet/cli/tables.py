@@ -17,7 +17,7 @@ from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.evaluation.intervals import Interval
 from thumbnet.evaluation.metrics import Evaluation
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 
 def print_summary(run: Run) -> None:

@@ -25,10 +25,10 @@ from thumbnet.errors import InputError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
-    from thumbnet.distributed import Processes
-    from thumbnet.progress import Display
+    from thumbnet.parallel.processes import Processes
     from thumbnet.recipe import Recipe
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import Display
 
 SeedOption = Annotated[int | None, typer.Option(help="Decides everything that is random.")]
 BudgetOption = Annotated[
@@ -69,8 +69,8 @@ def run(
     A run that is there already is kept if it is finished and resumed if it is not.
     """
     from thumbnet.cli.tables import print_comparison
-    from thumbnet.progress import choose_display
     from thumbnet.recipe import Recipe
+    from thumbnet.training.progress import choose_display
 
     display = choose_display()
     settings = _settings(seed=seed, budget=budget)
@@ -112,7 +112,7 @@ def train(
         float | None, typer.Option(help="Share of the training images to hold out; 0 for none.")
     ] = None,
     budget: BudgetOption = None,
-    until_accuracy: Annotated[
+    target_accuracy: Annotated[
         float | None, typer.Option(help="End once this validation accuracy is reached.")
     ] = None,
     setting: Annotated[
@@ -143,11 +143,11 @@ def train(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
-    from thumbnet.progress import choose_display
     from thumbnet.recipe import Recipe
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
+    from thumbnet.training.progress import choose_display
 
     overrides = _settings(
         seed=seed,
@@ -155,7 +155,7 @@ def train(
         batch_size=batch_size,
         validation=validation,
         budget=budget,
-        until_accuracy=until_accuracy,
+        target_accuracy=target_accuracy,
         deterministic=deterministic or None,
     ) | parse_settings(setting or [])
     reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
@@ -183,9 +183,9 @@ def train(
         _train_seeds(resolved, seeds, out, overwrite, dataset, display)
         return
     with _processes(distributed, out) as (processes, directory, display):
-        if distributed and resolved.parts > 1:
-            display.message(f"{resolved.name}: parts = 1, as the devices share each batch")
-            resolved = resolved.override({"parts": 1})
+        if distributed and resolved.ghost_batches > 1:
+            display.message(f"{resolved.name}: ghost_batches = 1, as the devices share each batch")
+            resolved = resolved.override({"ghost_batches": 1})
         dataset = load_dataset(data, source, display, **reading)
         if overwrite:
             _remove_run(directory)
@@ -199,11 +199,13 @@ def _processes(distributed: bool, path: Path) -> Iterator[tuple["Processes", Pat
 
     With `--distributed` the body is run in a child process, by whose exit code this one ends.
     """
-    from thumbnet.distributed import ALONE, launched
-    from thumbnet.launch import read_launch
-    from thumbnet.progress import SilentDisplay, choose_display
+    from thumbnet.parallel.launch import read_launch
+    from thumbnet.parallel.processes import SINGLE_PROCESS, launched
+    from thumbnet.training.progress import SilentDisplay, choose_display
 
-    together = launched(read_launch(os.environ), path) if distributed else nullcontext(ALONE)
+    together = (
+        launched(read_launch(os.environ), path) if distributed else nullcontext(SINGLE_PROCESS)
+    )
     with together as processes, processes.mirrored(path) as directory:
         yield processes, directory, SilentDisplay() if processes.rank else choose_display()
 
@@ -231,20 +233,20 @@ def recipes(
 
 
 def _settings(
-    *, budget: str | None = None, until_accuracy: float | None = None, **plain: Any
+    *, budget: str | None = None, target_accuracy: float | None = None, **plain: Any
 ) -> dict[str, Any]:
     """The dotted keys of those options that were given."""
     settings = {key: value for key, value in plain.items() if value is not None}
     if budget is not None:
         settings["stopping.budget_seconds"] = parse_duration(budget)
-    if until_accuracy is not None:
-        settings["stopping.until_accuracy"] = until_accuracy
+    if target_accuracy is not None:
+        settings["stopping.target_accuracy"] = target_accuracy
     return settings
 
 
 def _make_way(recipe: "Recipe", out: Path, overwrite: bool) -> None:
     """Find out, before anything is trained, that each run can be begun, resumed or kept."""
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
 
     if overwrite:
         _remove_run(out)
@@ -255,7 +257,7 @@ def _make_way(recipe: "Recipe", out: Path, overwrite: bool) -> None:
 
 
 def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "Display") -> "Run":
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
 
@@ -276,7 +278,7 @@ def _train_seeds(
 ) -> None:
     """Train with several seeds; runs that are there already are kept or gone on with."""
     from thumbnet.cli.tables import print_seeds
-    from thumbnet.seeds import write_seeds
+    from thumbnet.runs.seeds import write_seeds
 
     first = recipe.seed
     recipes = [recipe.override({"seed": first + number}) for number in range(seeds)]
@@ -289,9 +291,9 @@ def _train_seeds(
 
 def _remove_run(path: Path) -> None:
     """Remove a run directory, and nothing that is not one."""
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
 
     if not Run.is_free(path):
         run = Run.open(path)
-        with run.alone():
+        with run.lock():
             shutil.rmtree(run.path)

@@ -17,7 +17,7 @@ from thumbnet.errors import InputError
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +44,11 @@ def robustness(
 ) -> None:
     """Test on corrupted, moved and attacked images; the report then shows it."""
     from thumbnet.cli.tables import print_robustness
-    from thumbnet.model_card import write_model_card
-    from thumbnet.progress import choose_display
     from thumbnet.robustness.benchmarks import read_benchmark
     from thumbnet.robustness.measure import measure_benchmark, measure_robustness
-    from thumbnet.run import Run
+    from thumbnet.runs.model_card import write_model_card
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import choose_display
 
     display, opened = choose_display(), Run.open(run)
     test = _images_of(opened, None, None).test
@@ -81,8 +81,8 @@ def explain(
 ) -> None:
     """Show what answers rest on: Grad-CAM, integrated gradients, first layer, features."""
     from thumbnet.interpretation.explain import explain_files, explain_run
-    from thumbnet.progress import choose_display
-    from thumbnet.run import Run
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import choose_display
 
     opened = Run.open(run)
     if images:
@@ -100,10 +100,10 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Look for test images that are nearly among the training images."""
-    from thumbnet.audit import audit as audit_run
     from thumbnet.cli.tables import describe_audit
-    from thumbnet.model_card import write_model_card
-    from thumbnet.run import Run
+    from thumbnet.robustness.audit import audit as audit_run
+    from thumbnet.runs.model_card import write_model_card
+    from thumbnet.runs.run import Run
 
     opened = Run.open(run)
     found = audit_run(opened, _images_of(opened, data, source))
@@ -117,7 +117,7 @@ def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":
     Raises:
         InputError: they are not at hand, or others are.
     """
-    from thumbnet.progress import choose_display
+    from thumbnet.training.progress import choose_display
 
     run.metrics()  # an unfinished run is told so before anything is loaded
     dataset = dataset_of(run, data, source, choose_display())

@@ -21,7 +21,7 @@ from thumbnet.installing import install_command
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
-    from thumbnet.progress import Display
+    from thumbnet.training.progress import Display
     from thumbnet.tuning.findings import Findings
     from thumbnet.tuning.study import Plan, Tuning
 
@@ -82,13 +82,13 @@ def tune(
     as_json: JsonOption = False,
 ) -> None:
     """Search for a better recipe on the validation split, and write it as best.toml."""
-    from thumbnet.progress import choose_display
     from thumbnet.recipe import Recipe
+    from thumbnet.training.progress import choose_display
 
     try:
         import optuna as _  # noqa: F401
 
-        from thumbnet.tuning.results import write_findings
+        from thumbnet.tuning.artifacts import write_findings
         from thumbnet.tuning.search import search
         from thumbnet.tuning.space import neighbour
         from thumbnet.tuning.study import Plan, Tuning

@@ -14,10 +14,10 @@ from thumbnet.data.decoding import TASK, batched, in_parallel, named
 from thumbnet.data.images import Picture, open_picture, silent_pillow
 from thumbnet.data.listing import SPLIT_NAMES, TRAIN, Listing, Problem, with_test_part
 from thumbnet.data.load import read_or_list
-from thumbnet.data.patience import Report
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
-from thumbnet.data.sources import ignore
+from thumbnet.data.sources.locate import ignore
+from thumbnet.data.sources.patience import Report
 from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, shown
 

@@ -21,8 +21,8 @@ import PIL
 
 from thumbnet.atomic import remove_leftovers, replacing, write_json
 from thumbnet.data.images import fit_image, open_picture, silent_pillow
-from thumbnet.data.patience import Report
 from thumbnet.data.pictures import Pictures
+from thumbnet.data.sources.patience import Report
 from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, JobError
 

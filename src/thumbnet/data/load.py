@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from thumbnet.data.archive import first_member
-from thumbnet.data.cache import default_cache_directory
-from thumbnet.data.cifar10 import LAYOUTS, read_cifar10
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.listing import SPLITS, Listing, assemble, in_memory_if_few
-from thumbnet.data.patience import Progress, Report
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
-from thumbnet.data.sources import ignore, load_cifar10
+from thumbnet.data.sources.archive import first_member
+from thumbnet.data.sources.cache import default_cache_directory
+from thumbnet.data.sources.cifar10 import LAYOUTS, read_cifar10
+from thumbnet.data.sources.locate import ignore, load_cifar10
+from thumbnet.data.sources.patience import Progress, Report
 from thumbnet.errors import InputError, shown
 
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -116,8 +116,8 @@ def _decode(
 
 
 def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
-    from thumbnet.data.cifar100 import layout_in
     from thumbnet.data.folder import list_folder
+    from thumbnet.data.sources.cifar100 import layout_in
 
     try:
         if layout_in(folder):
@@ -145,7 +145,7 @@ def _read_cifar10(path: Path, reading: Reading) -> Dataset:
 
 def _read_cifar100(path: Path, reading: Reading) -> Dataset:
     from thumbnet.data.arrays import resized
-    from thumbnet.data.cifar100 import read_cifar100
+    from thumbnet.data.sources.cifar100 import read_cifar100
 
     return resized(read_cifar100(path, reading), reading)
 

@@ -9,7 +9,7 @@ from thumbnet.data.stored import UInt8Array
 CHUNK = 1_000
 
 
-def resize(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+def resize_linear(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     """Images at another size, by antialiased linear interpolation.
 
     Pillow gives the same pixels but for rounding; as products of matrices it takes a tenth of the

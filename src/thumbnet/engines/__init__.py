@@ -13,16 +13,16 @@ import numpy as np
 
 from thumbnet.engines import litert, onnx, openvino, savedmodel
 from thumbnet.engines.contract import PREDICTION_BATCH as PREDICTION_BATCH
-from thumbnet.engines.contract import Answer
 from thumbnet.engines.contract import Engine as Engine
 from thumbnet.engines.contract import ExportedEngine as ExportedEngine
+from thumbnet.engines.contract import PredictFn
 from thumbnet.engines.files import digests_of
 from thumbnet.engines.files import file_digest as file_digest
 from thumbnet.engines.keras import KerasEngine as KerasEngine
 from thumbnet.engines.keras import open_keras_engine as open_keras_engine
 from thumbnet.errors import InputError
 from thumbnet.installing import install_command
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.runtime import backend, is_backend_installed
 
 QUANTIZED = "-int8"
@@ -43,7 +43,7 @@ class Format(NamedTuple):
     model: str
     package: str
     extra: str
-    open: Callable[[Path], tuple[tuple[int, int, int], Answer]]
+    open: Callable[[Path], tuple[tuple[int, int, int], PredictFn]]
 
 
 FORMATS = {
@@ -114,8 +114,8 @@ def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedE
     require_runtime(name)
     model = path / kind.model
     try:
-        image_shape, answer = kind.open(model)
-        classes = answer(np.zeros((1, *image_shape), np.uint8)).shape[-1]
+        image_shape, predict_batch = kind.open(model)
+        classes = predict_batch(np.zeros((1, *image_shape), np.uint8)).shape[-1]
     except Exception as error:  # each runtime raises kinds of its own
         raise InputError(f"{model} cannot be opened by {kind.package}: {error}") from error
     if classes != len(class_names):
@@ -123,7 +123,7 @@ def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedE
             f"{model} tells {classes} classes apart, and the run {len(class_names)}; export the "
             "run again"
         )
-    return ExportedEngine(name, model, image_shape, class_names, answer)
+    return ExportedEngine(name, model, image_shape, class_names, predict_batch)
 
 
 def require_runtime(name: str) -> None:

@@ -15,7 +15,7 @@ from thumbnet.evaluation.predictions import Float32Array
 # Large enough to keep two cores busy, small enough that activations stay below a gigabyte.
 PREDICTION_BATCH = 500
 
-Answer = Callable[[UInt8Array], Float32Array]
+PredictFn = Callable[[UInt8Array], Float32Array]
 
 
 class Engine(Protocol):
@@ -53,27 +53,27 @@ class ExportedEngine:
     """An exported model in its own runtime; see `Engine`. Threads may share it.
 
     Attributes:
-        answer: what computes the probabilities of a batch; never called twice at once, as not
-            every runtime stands that.
+        predict_batch: computes the probabilities of a batch. Calls are serialised: some runtimes
+            are not thread-safe.
     """
 
     name: str
     path: Path
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    answer: Answer
+    predict_batch: PredictFn
     _one_at_a_time: Lock = field(default_factory=Lock, repr=False)
 
     def predict(self, images: UInt8Array) -> Float32Array:
         """See `Engine.predict`."""
         with self._one_at_a_time:
-            return answer_in_batches(
-                self.answer, images, self.image_shape, classes=len(self.class_names)
+            return predict_in_batches(
+                self.predict_batch, images, self.image_shape, classes=len(self.class_names)
             )
 
 
-def answer_in_batches(
-    answer: Answer, images: UInt8Array, image_shape: tuple[int, int, int], classes: int
+def predict_in_batches(
+    predict_batch: PredictFn, images: UInt8Array, image_shape: tuple[int, int, int], classes: int
 ) -> Float32Array:
     """The answers to any number of images, a bounded number of them at a time.
 
@@ -86,7 +86,7 @@ def answer_in_batches(
             f"{images.shape[1:]}"
         )
     if 0 < len(images) <= PREDICTION_BATCH:
-        return answer(images)
+        return predict_batch(images)
     starts = range(0, len(images), PREDICTION_BATCH)
-    batches = [answer(images[start : start + PREDICTION_BATCH]) for start in starts]
+    batches = [predict_batch(images[start : start + PREDICTION_BATCH]) for start in starts]
     return np.concatenate([np.empty((0, classes), np.float32), *batches])

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from thumbnet.data.stored import UInt8Array
-from thumbnet.engines.contract import answer_in_batches
+from thumbnet.engines.contract import predict_in_batches
 from thumbnet.engines.files import file_digest
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import scale_probabilities
 from thumbnet.evaluation.predictions import Float32Array
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.runtime import prepare_keras
 
 
@@ -36,7 +36,7 @@ class KerasEngine:
         Raises:
             InputError: the file is missing, damaged, or no model of this kind.
         """
-        from thumbnet.model_file import require_safe_model
+        from thumbnet.runs.model_file import require_safe_model
 
         require_safe_model(path)
         keras = prepare_keras()
@@ -53,7 +53,7 @@ class KerasEngine:
 
     def predict(self, images: UInt8Array) -> Float32Array:
         """See `Engine.predict`."""
-        probabilities = answer_in_batches(
+        probabilities = predict_in_batches(
             lambda batch: np.asarray(self.model.predict_on_batch(batch)),
             images,
             self.image_shape,

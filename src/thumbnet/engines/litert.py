@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from thumbnet.data.stored import UInt8Array
-from thumbnet.engines.contract import Answer
+from thumbnet.engines.contract import PredictFn
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.runtime import without_notices
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
     """See `thumbnet.engines.Format.open`."""
     from ai_edge_litert.interpreter import Interpreter
 

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from thumbnet.data.stored import UInt8Array
-from thumbnet.engines.contract import Answer
+from thumbnet.engines.contract import PredictFn
 from thumbnet.evaluation.predictions import Float32Array
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
     """See `thumbnet.engines.Format.open`."""
     import openvino
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from thumbnet.data.stored import UInt8Array
-from thumbnet.engines.contract import Answer
+from thumbnet.engines.contract import PredictFn
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.runtime import prepare_keras
@@ -24,7 +24,7 @@ StopGradient StridedSlice StringJoin Sub Sum Tanh VarHandleOp VarIsInitializedOp
 _CHECKPOINT_OPERATIONS = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2"})
 
 
-def open_model(path: Path) -> tuple[tuple[int, int, int], Answer]:
+def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
     """See `thumbnet.engines.Format.open`.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import Any
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
-from thumbnet.efficiency import FLOAT_BYTES, measure_speed
 from thumbnet.engines import (
     FORMATS,
     QUANTIZED,
@@ -21,13 +20,15 @@ from thumbnet.engines import (
     require_runtime,
 )
 from thumbnet.engines.files import digests_of
+from thumbnet.engines.speed import measure_speed
 from thumbnet.errors import InputError, JobError
 from thumbnet.export.comparison import compare_engines
 from thumbnet.export.formats import NEEDED, WRITERS, Metadata
 from thumbnet.export.images import ExportImages, choose_images
 from thumbnet.export.prepare import prepare_for_export
 from thumbnet.installing import install_command
-from thumbnet.run import Run
+from thumbnet.models.flops import FLOAT_BYTES
+from thumbnet.runs.run import Run
 from thumbnet.runtime import backend
 
 Report = Callable[[str], None]
@@ -73,7 +74,7 @@ def export_run(
             "give --data, or `thumbnet data fetch`"
         )
     report(f"{run.name}: writing {name}")
-    with run.alone():
+    with run.lock():
         try:
             run.exports_path.mkdir(exist_ok=True)
             _remove_leftovers(run.exports_path)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import fit_image
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 COMPARED = 5_000
 CALIBRATED = 300
@@ -62,7 +62,7 @@ def _calibration(dataset: Dataset, positions: Int64Array) -> UInt8Array:
 
 
 def _of_the_sample(image_shape: tuple[int, int, int]) -> ExportImages:
-    from thumbnet.data.sources import load_cifar10
+    from thumbnet.data.sources.locate import load_cifar10
 
     sample = load_cifar10(source="sample").train.take(range(1_000))
     fitted = [fit_image(Image.fromarray(image), image_shape) for image in sample.images]

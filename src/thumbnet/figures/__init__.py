@@ -16,7 +16,7 @@ from thumbnet.figures.charts import (
 )
 from thumbnet.figures.grids import image_grid, predicted_grid, samples_grid
 from thumbnet.figures.style import save_figure
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 __all__ = [
     "class_f1_chart",

@@ -9,11 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from thumbnet.efficiency import KnownRecipe
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.charts import legend, look
 from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, label, style
+from thumbnet.recipes import KnownRecipe
 
 
 @style()

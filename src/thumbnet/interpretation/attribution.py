@@ -7,8 +7,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from thumbnet.data.dataset import Int64Array, UInt8Array
-from thumbnet.differentiable import DifferentiableModel
 from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.interpretation.differentiable import DifferentiableModel
 
 if TYPE_CHECKING:
     import keras

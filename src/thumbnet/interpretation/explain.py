@@ -11,7 +11,6 @@ import numpy.typing as npt
 from thumbnet.atomic import replacing, write_json
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import read_image
-from thumbnet.differentiable import DifferentiableModel
 from thumbnet.engines import KerasEngine, open_keras_engine
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import at_temperature
@@ -23,8 +22,9 @@ from thumbnet.interpretation.attribution import (
     grad_cam,
     integrated_gradients,
 )
+from thumbnet.interpretation.differentiable import DifferentiableModel
 from thumbnet.npz import read_npz
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 EACH = 4  # images of each kind in the gallery
 PROJECTED = 2_000

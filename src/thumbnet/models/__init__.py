@@ -1,13 +1,14 @@
-"""The architectures: one file each, found by its name.
+"""From a recipe's `[model]` table to a Keras model.
 
-A file `models/NAME.py` makes the architecture NAME. It holds a class `Parameters`, the keys of a
-recipe's `[model]` table, and a function `build` that turns them into a `keras.Model` from raw
+A file `architectures/NAME.py` makes the architecture NAME. It holds a class `Parameters`, the keys
+of a recipe's `[model]` table, and a function `build` that turns them into a `keras.Model` from raw
 uint8 pixels to logits.
 """
 
 import pkgutil
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbnet.data.dataset import Images
@@ -26,8 +27,8 @@ class ModelParameters(Section):
 @cache
 def architectures() -> tuple[str, ...]:
     """Names of the architectures, from the files in this folder."""
-    found = pkgutil.iter_modules(__path__)
-    return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
+    found = pkgutil.iter_modules([str(Path(__file__).parent / "architectures")])
+    return tuple(sorted(module.name for module in found))
 
 
 def parameters_class(architecture: str) -> type[ModelParameters]:
@@ -99,4 +100,4 @@ def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras
 
 
 def _module(architecture: str) -> Any:
-    return import_module(f"{__name__}.{architecture}")
+    return import_module(f"{__name__}.architectures.{architecture}")

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from thumbnet.atomic import write_text
 from thumbnet.data.dataset import Dataset
-from thumbnet.efficiency import known_recipes
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.figures.charts import (
@@ -27,12 +26,13 @@ from thumbnet.figures.trust import (
     risk_coverage_chart,
 )
 from thumbnet.interpretation.explain import load_arrays
-from thumbnet.report import pictures, words
+from thumbnet.recipes import known_recipes
+from thumbnet.report import thumbnails, words
 from thumbnet.report.page import render_page
 from thumbnet.report.result import Result, read_results
 from thumbnet.report.rows import comparison_rows
 from thumbnet.report.svg import inline_svg
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 MISTAKES, SAMPLES, EXAMPLES = 12, 12, 6  # images in each section
 
@@ -223,15 +223,15 @@ def _images(
         return None
     test, best = dataset.test, _ranked(results)[0]
     return {
-        "mistakes": [pictures.mistakes(result, test, MISTAKES) for result in results],
-        "confused": [pictures.confused(result, test, 2 * EXAMPLES) for result in results],
-        "uncertain": [pictures.uncertain(result, test, EXAMPLES) for result in results],
-        "suspects": [pictures.label_suspects(result, test, EXAMPLES) for result in results],
-        "why": [pictures.reasons(result, test) for result in results],
-        "duplicates": pictures.duplicates(results, dataset, EXAMPLES),
-        "samples": pictures.samples(results, test, SAMPLES),
+        "mistakes": [thumbnails.mistakes(result, test, MISTAKES) for result in results],
+        "confused": [thumbnails.confused(result, test, 2 * EXAMPLES) for result in results],
+        "uncertain": [thumbnails.uncertain(result, test, EXAMPLES) for result in results],
+        "suspects": [thumbnails.label_suspects(result, test, EXAMPLES) for result in results],
+        "why": [thumbnails.reasons(result, test) for result in results],
+        "duplicates": thumbnails.duplicates(results, dataset, EXAMPLES),
+        "samples": thumbnails.samples(results, test, SAMPLES),
         "pairs": [
-            (pair, *pictures.only_right(pair.comparison, pair.first, pair.second, test, EXAMPLES))
+            (pair, *thumbnails.only_right(pair.comparison, pair.first, pair.second, test, EXAMPLES))
             for pair in pairs
             if best in (pair.first, pair.second)
         ],

@@ -14,15 +14,16 @@ from thumbnet.report import words
 _HERE = Path(__file__).parent
 
 
-def render_page(template: str, **values: Any) -> str:
-    """Fill in a template that extends `page.html.j2`, with style and script inside.
+def render_page(template: str | Path, **values: Any) -> str:
+    """Fill in a template that extends `page.html.j2`, with style and script inlined.
 
     Args:
-        template: its file name in this directory.
-        values: what it speaks of.
+        template: the path of the template, or its name in this directory.
+        values: the variables of the template.
     """
+    template = _HERE / template
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader([_HERE, template.parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -35,7 +36,7 @@ def render_page(template: str, **values: Any) -> str:
         "quote": shlex.quote,
     }
     script = (_HERE / "script.js").read_text(encoding="utf-8")
-    page = environment.get_template(template).render(
+    page = environment.get_template(template.name).render(
         words=words,
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),

@@ -18,7 +18,7 @@ from thumbnet.evaluation.metrics import Evaluation, evaluate
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import SERIES
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 _NEEDED = (
     "architecture",

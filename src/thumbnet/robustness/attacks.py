@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.data.dataset import LabelledImages
-from thumbnet.differentiable import DifferentiableModel
 from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.interpretation.differentiable import DifferentiableModel
 
 PGD_STEPS = 10
 _BATCH = 100

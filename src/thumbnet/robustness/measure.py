@@ -8,15 +8,15 @@ import numpy as np
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
-from thumbnet.differentiable import DifferentiableModel
 from thumbnet.engines import Engine, KerasEngine, open_keras_engine
 from thumbnet.evaluation.intervals import wilson
 from thumbnet.figures import save_figure
 from thumbnet.figures.trust import corruption_chart
+from thumbnet.interpretation.differentiable import DifferentiableModel
 from thumbnet.robustness.attacks import PGD_STEPS, fgsm_accuracy, pgd_accuracy
 from thumbnet.robustness.benchmarks import BenchmarkPart
 from thumbnet.robustness.corruptions import BENCHMARK, EXTRA, LEFT_OUT, SEVERITIES, corrupt
-from thumbnet.run import Run, write_table
+from thumbnet.runs.run import Run, write_table
 
 IMAGES = 1_000
 ATTACKED = 500

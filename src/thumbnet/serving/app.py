@@ -9,14 +9,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from thumbnet.serving import pictures, v1, v2
+from thumbnet.serving import forms, v1, v2
 from thumbnet.serving.gate import Gate, Guard
 from thumbnet.serving.page import mount_page
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
 
 
-def create_app(service: Service, reader: pictures.Pictures) -> FastAPI:
+def create_app(service: Service, reader: forms.Pictures) -> FastAPI:
     """The ASGI application of a service, whose models are loaded and unloaded by the caller.
 
     Args:
@@ -32,7 +32,7 @@ def create_app(service: Service, reader: pictures.Pictures) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(pictures.routes(service, reader))
+    app.include_router(forms.routes(service, reader))
     app.include_router(v2.routes(service))
     app.include_router(v1.routes(service, reader))
     mount_page(app)

@@ -9,7 +9,7 @@ from typing import Any
 
 from thumbnet.engines import Engine, file_digest, open_engine
 from thumbnet.errors import InputError, ThumbnetError
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.serving.batching import Batcher
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.problems import RequestError

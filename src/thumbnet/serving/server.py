@@ -16,10 +16,10 @@ import uvicorn
 from thumbnet.data.images import silent_pillow
 from thumbnet.errors import InputError
 from thumbnet.serving.app import create_app
+from thumbnet.serving.forms import Pictures
 from thumbnet.serving.gate import LOGGER
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository
-from thumbnet.serving.pictures import Pictures
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.protocol import protocol_with
 from thumbnet.serving.service import Service

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 
 from thumbnet.serving.bodies import parse_json
 from thumbnet.serving.description import ERRORS, json_body
+from thumbnet.serving.forms import Pictures
 from thumbnet.serving.models import ServedModel
-from thumbnet.serving.pictures import Pictures
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
 from thumbnet.serving.tensors import INPUT, OUTPUT, images_of_values

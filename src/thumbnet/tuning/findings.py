@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.tuning.outcomes import Outcome, outcomes_of
 from thumbnet.tuning.study import Tuning, seconds_spent
 

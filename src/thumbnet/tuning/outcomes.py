@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.tuning.space import Space
 from thumbnet.tuning.study import LAST_SIGN, Tuning
 from thumbnet.tuning.workers import SCREENED

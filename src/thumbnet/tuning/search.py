@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thumbnet.batches import Batches
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, JobInterruptedError, ThumbnetError
-from thumbnet.progress import Display, SilentDisplay, minutes
 from thumbnet.recipe import Recipe
-from thumbnet.run import Run
-from thumbnet.training import planned_flop, planned_flop_by_epochs, resume, train
+from thumbnet.runs.run import Run
+from thumbnet.training import resume, train
+from thumbnet.training.batches import Batches
+from thumbnet.training.cost import planned_flop, planned_flop_by_epochs
+from thumbnet.training.progress import Display, SilentDisplay, minutes
 from thumbnet.tuning.study import QUARTERS, Plan, Tuning, seconds_spent
 from thumbnet.tuning.workers import GOES_ON_WITH, PROMOTES, SCREENED, queue_trials, working
 

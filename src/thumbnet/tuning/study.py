@@ -13,9 +13,9 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, ThumbnetError
 from thumbnet.installing import install_command
 from thumbnet.recipe import Recipe
-from thumbnet.records import read_bounded_text
-from thumbnet.run import Run
-from thumbnet.training import planned_flop
+from thumbnet.runs.records import read_bounded_text
+from thumbnet.runs.run import Run
+from thumbnet.training.cost import planned_flop
 from thumbnet.tuning.space import (
     Space,
     first_points,
@@ -114,7 +114,7 @@ class Plan:
             {
                 "stopping.patience": 0,
                 "stopping.budget_seconds": 0,
-                "stopping.until_accuracy": 0,
+                "stopping.target_accuracy": 0,
                 "metrics": ["accuracy"],
             }
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 from thumbnet.tuning.study import LAST_SIGN, Tuning
 
 if TYPE_CHECKING:

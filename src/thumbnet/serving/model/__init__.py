@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thumbnet.run import Run
+from thumbnet.runs.run import Run
 
 
 def bundled_run() -> Run:

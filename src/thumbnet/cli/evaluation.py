@@ -1,0 +1,144 @@
+"""`evaluate`, `compare`, `report` and `predict`: the subcommands that take finished runs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from thumbnet.cli.options import (
+    DataOption,
+    JsonOption,
+    RunArgument,
+    RunsArgument,
+    SourceOption,
+    dataset_of,
+)
+
+if TYPE_CHECKING:
+    from thumbnet.runs.run import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommands to the command."""
+    app.command(epilog="Example: thumbnet evaluate runs/demo/cnn --json")(evaluate)
+    app.command(epilog="Example: thumbnet compare runs/demo/ann runs/demo/cnn")(compare)
+    app.command(epilog="Example: thumbnet report runs/demo/ann runs/demo/cnn --out report.html")(
+        report
+    )
+    app.command(epilog="Example: thumbnet predict runs/demo/cnn cat.jpg dog.png")(predict)
+
+
+def evaluate(
+    run: RunArgument,
+    as_json: JsonOption = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print the table of classes as CSV.")
+    ] = False,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="First compute all figures anew from the predictions in the run."
+        ),
+    ] = False,
+) -> None:
+    """Show how well a run did on the test images, class by class."""
+    from thumbnet.cli.tables import class_rows, print_csv, print_evaluation
+    from thumbnet.evaluation.metrics import evaluate as evaluate_predictions
+    from thumbnet.runs.run import Run
+    from thumbnet.training.results import summarise
+
+    opened = Run.open(run)
+    metrics: dict[str, Any] = opened.metrics()
+    if anew:
+        metrics = _recompute(opened, metrics)
+    evaluation = evaluate_predictions(opened.predictions())
+    if as_json:
+        typer.echo(json.dumps(metrics | summarise(evaluation), indent=2))
+    elif as_csv:
+        print_csv(class_rows(evaluation))
+    else:
+        print_evaluation(opened, evaluation)
+
+
+def _recompute(run: "Run", before: dict[str, Any]) -> dict[str, Any]:
+    from thumbnet.runs.model_card import write_model_card
+    from thumbnet.training.results import recompute
+
+    metrics = recompute(run)
+    write_model_card(run)
+    changed = [name for name in metrics if metrics[name] != before.get(name, object())]
+    same = f"the same as before in all {len(metrics)} entries"
+    verdict = f"changed: {', '.join(changed)}" if changed else same
+    print(f"{run.metrics_path}, computed anew: {verdict}", file=sys.stderr)
+    return metrics
+
+
+def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
+    """Put runs side by side, and say whether one is better beyond chance."""
+    from thumbnet.cli.tables import comparison_values, print_comparison
+    from thumbnet.runs.run import Run
+
+    opened = [Run.open(run) for run in runs]
+    if as_json:
+        typer.echo(json.dumps(comparison_values(opened), indent=2))
+    else:
+        print_comparison(opened)
+
+
+def report(
+    runs: RunsArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write. By default, report.html in the first run."),
+    ] = None,
+    data: DataOption = None,
+    source: SourceOption = None,
+) -> None:
+    """Write one self-contained HTML file about one or more runs."""
+    from thumbnet.report.build import build_report
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import choose_display
+
+    opened = [Run.open(run) for run in runs]
+    path = out or opened[0].report_path
+    dataset = dataset_of(opened[0], data, source, choose_display())
+    typer.echo(f"Report: {build_report(opened, path, dataset)}")
+
+
+def predict(
+    run: RunArgument,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE…", help="PNG, JPEG or WebP files.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each.")] = 3,
+    reject_below: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="P", help="Give no answer where its probability is below this."
+        ),
+    ] = 0.0,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="keras, or an export such as onnx or litert-int8. By default, the fastest that is "
+            "exported, not quantised, and installed."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what pictures show. A file that is no image is named; the others are answered."""
+    from thumbnet.cli.answers import print_predictions
+    from thumbnet.engines.prediction import predict as predict_files
+
+    answers = predict_files(run, images, engine)
+    if as_json:
+        typer.echo(json.dumps([answer.to_dict(top, reject_below) for answer in answers], indent=2))
+    else:
+        print_predictions(answers, top, reject_below)
+    failed = [answer for answer in answers if answer.error]
+    for answer in failed:
+        print(f"thumbnet: {answer.error}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(2)

@@ -1,0 +1,59 @@
+"""Exports and the speed of engines as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thumbnet.cli.console import new_table, standard_output
+from thumbnet.engines import export_path
+from thumbnet.runs.run import Run
+
+
+def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
+    """What was exported, and how it compares with Keras."""
+    keras = run.metrics()
+    table = new_table("", "keras", name)
+    table.add_row("size", f"{keras['model_bytes']:,} bytes", f"{record['bytes']:,} bytes")
+    if record["accuracy"] is not None:
+        table.add_row("accuracy", f"{record['keras_accuracy']:.2%}", f"{record['accuracy']:.2%}")
+        low, high = (100 * bound for bound in record["accuracy_loss_interval"])
+        table.add_row("accuracy lost, 95% interval", "", f"{low:+.2f} to {high:+.2f} points")
+    table.add_row("same answer", "", f"{record['agreement']:.2%}")
+    table.add_row("largest difference of a probability", "", f"{record['max_difference']:.2g}")
+    table.add_row(
+        "speed",
+        f"{record['keras_images_per_second']:,.0f} images/s",
+        f"{record['images_per_second']:,.0f} images/s",
+    )
+    table.add_row(
+        "one image", f"{record['keras_latency_ms']:.1f} ms", f"{record['latency_ms']:.1f} ms"
+    )
+    console = standard_output()
+    console.print(table)
+    bounds = ", ".join(
+        f"{key.replace('_', ' ')} {bound:g}" for key, bound in record["tolerance"].items()
+    )
+    console.print(
+        f"compared on {record['images']:,} {record['images_from']}, within the tolerance of "
+        f"{bounds}; the speed of both was measured now\n"
+        f"Export: {export_path(run.exports_path, name)}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def print_inference(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The speed of each engine, a row an engine."""
+    batches = [int(size) for size in rows[0]["images_per_second"]]
+    table = new_table(
+        "engine",
+        *(f"images/s, batch {size}" for size in batches),
+        "p50",
+        "p95",
+        "p99",
+        "start-up",
+    )
+    for row in rows:
+        speeds = [f"{row['images_per_second'][str(size)]:,.0f}" for size in batches]
+        latencies = [f"{row['latency_ms'][key]:.2f} ms" for key in ("p50", "p95", "p99")]
+        table.add_row(row["engine"], *speeds, *latencies, f"{row['startup_seconds']:.2f} s")
+    standard_output().print(table)

@@ -1,0 +1,30 @@
+"""How fast an engine answers on this machine."""
+
+import statistics
+import time
+
+from thumbnet.data.stored import UInt8Array
+from thumbnet.engines.contract import PREDICTION_BATCH, Engine
+
+
+def measure_speed(engine: Engine, images: UInt8Array) -> dict[str, float]:
+    """Time answers; the flat keys of `metrics.json` and `exports.json`.
+
+    Returns:
+        `images_per_second` in batches of up to 500 images, and `latency_ms` of one image.
+    """
+    batch, one = images[:PREDICTION_BATCH], images[:1]
+    batch_seconds = statistics.median(seconds_of_answers(engine, batch, 5))
+    one_seconds = statistics.median(seconds_of_answers(engine, one, 25))
+    return {"images_per_second": len(batch) / batch_seconds, "latency_ms": 1000 * one_seconds}
+
+
+def seconds_of_answers(engine: Engine, images: UInt8Array, times: int) -> list[float]:
+    """The seconds that each of so many answers to the same images takes."""
+    engine.predict(images)  # the first call of each shape compiles, or allocates
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        engine.predict(images)
+        found.append(time.perf_counter() - started)
+    return found

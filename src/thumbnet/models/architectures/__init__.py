@@ -1,0 +1,1 @@
+"""One architecture a file, found by its name; `thumbnet.models` says what a file must hold."""

@@ -1,0 +1,73 @@
+"""The arithmetic and the memory of a model, counted from its layers."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+FLOAT_BYTES = 4
+
+
+def measure_model(model: "keras.Model") -> dict[str, Any]:
+    """What is counted of a model rather than timed, as flat keys of `metrics.json`."""
+    layers = list(_layers(model))
+    return {
+        "parameters": model.count_params(),
+        "flop_per_image": count_flop(model),
+        "memory_bytes": FLOAT_BYTES * (model.count_params() + max(map(_values, layers))),
+    }
+
+
+def count_flop(model: "keras.Model") -> int:
+    """Floating point operations of the forward pass of one image.
+
+    Counted are the multiplications and additions of every layer with a kernel (dense and
+    convolutional), two for each weight and each place it is applied at. Biases, normalisation,
+    activations and pooling are left out.
+    """
+    return sum(map(_kernel_flop, _layers(model)))
+
+
+def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> int:
+    """Floating point operations that one image costs in training, at one size.
+
+    Each layer with a kernel counts as in `count_flop`: once for the forward pass, once for the
+    gradient of its kernel where that is trained, and once for the gradient of its input where a
+    layer before it is trained.
+
+    Args:
+        model: as it is trained; its layers in the order of the pass.
+        image_shape: height, width and channels.
+    """
+    import keras
+
+    uncompiled = keras.Model(model.inputs[0], model.outputs[0])
+    sized = keras.models.clone_model(uncompiled, keras.Input(image_shape, dtype="uint8"))
+    flop, trained_before = 0, False
+    for ours, layer in zip(_layers(uncompiled), _layers(sized), strict=True):
+        trained = bool(ours.trainable_weights)
+        flop += _kernel_flop(layer) * (1 + trained + trained_before)
+        trained_before |= trained
+    return flop
+
+
+def _kernel_flop(layer: Any) -> int:
+    if getattr(layer, "kernel", None) is None:
+        return 0
+    flop: int = 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+    return flop
+
+
+def _layers(model: "keras.Model") -> Any:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _values(layer: Any) -> int:
+    """Numbers that go into a layer and come out of it, for one image."""
+    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+    return sum(math.prod(tensor.shape[1:]) for tensor in [*inputs, layer.output])

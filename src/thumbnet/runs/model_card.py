@@ -1,0 +1,56 @@
+"""`MODEL_CARD.md`: a run in the Hugging Face card format, filled from the run and nothing else.
+
+Format: https://huggingface.co/docs/hub/model-cards, with the results as a `model-index`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from thumbnet.atomic import write_text
+from thumbnet.errors import InputError
+from thumbnet.runs.run import Run
+
+_TEMPLATE = Path(__file__).parent / "model_card.md.j2"
+
+
+def write_model_card(run: Run) -> Path:
+    """Write the card of a finished run into its directory.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        InputError: the run has not finished, or a file of it is damaged.
+        JobError: the card cannot be written.
+    """
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # JSON is YAML, and quotes whatever a name may hold.
+    environment.filters |= {"json": json.dumps, "cell": _cell}
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    recorded = run.environment()
+    try:
+        text = template.render(
+            metrics=run.metrics(),
+            recipe=run.recipe(),
+            environment=recorded,
+            digests=(recorded.get("data") or {}).get("digests") or {},
+            robustness=run.robustness() or {},
+            audit=run.audit(),
+        )
+    except jinja2.UndefinedError as error:
+        raise InputError(
+            f"{run.metrics_path} lacks a figure that the model card needs ({error.message}); add "
+            f"it with `thumbnet evaluate {run.path} --recompute`"
+        ) from error
+    write_text(run.model_card_path, text)
+    return run.model_card_path
+
+
+def _cell(name: Any) -> str:
+    """A name as a table's cell: on one line, and no end of the cell."""
+    return " ".join(str(name).split()).replace("|", "\\|")

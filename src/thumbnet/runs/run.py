@@ -1,0 +1,319 @@
+"""The run directory: what training writes and the only thing that later stages take.
+
+- `recipe.toml`: all that decided the run.
+- `environment.json`: versions, processor, threads, data digests, git revision.
+- `history.csv`: a row an epoch.
+- `checkpoints/`: what a stopped run goes on from.
+- `model.keras`: from raw uint8 pixels to class probabilities.
+- `predictions.npz`: of the test images.
+- `validation_predictions.npz`: of the validation images, where some were held out.
+- `metrics.json`: every figure of the evaluation and of the training; a run is finished with it.
+- `classes.csv`, `confusion.csv`: the tables of the evaluation.
+- `confused_pairs.csv`, `mistakes.csv`, `uncertain.csv`, `label_suspects.csv`: which images and
+  classes go wrong.
+- `MODEL_CARD.md`: the run in the Hugging Face card format.
+- `robustness.json`, `explanations/`, `near_duplicates.csv`: by their own subcommands.
+- `exports/`: the model for other runtimes, by `thumbnet export`.
+- `figures/`: pictures of all that.
+- `report.html`: written by `thumbnet report`.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbnet.atomic import remove_leftovers, write_json, write_text
+from thumbnet.errors import InputError, JobError
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.recipe import Recipe
+from thumbnet.runs.records import (
+    AuditRecord,
+    EnvironmentRecord,
+    ExplanationsRecord,
+    ExportsRecord,
+    MetricsRecord,
+    Record,
+    RobustnessRecord,
+    read_bounded_text,
+    read_record,
+)
+
+LOCK_NAME = ".lock"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory; nothing of it is read before it is asked for."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """The run in an existing directory.
+
+        Raises:
+            InputError: there is no run directory at `path`.
+        """
+        run = cls(Path(path))
+        if not run.path.is_dir():
+            raise InputError(f"{path} is no directory; give the directory of a run")
+        if not run.recipe_path.is_file():
+            raise InputError(f"{path} is no run directory: it holds no {run.recipe_path.name}")
+        return run
+
+    @staticmethod
+    def is_free(path: str | Path) -> bool:
+        """Whether a new run can have this directory.
+
+        So it is where it does not exist, is empty, or holds what a run leaves that was killed
+        before its recipe was written: nothing of it could be gone on with.
+        """
+        directory = Path(path)
+        if not directory.exists():
+            return True
+        ours = {LOCK_NAME, Run(directory).environment_path.name}
+        return directory.is_dir() and all(
+            entry.name in ours or entry.name.startswith(".writing-")
+            for entry in directory.iterdir()
+        )
+
+    @staticmethod
+    def require_free(path: str | Path) -> None:
+        """Refuse a path that a new run cannot have.
+
+        Raises:
+            InputError: it is a file, or a directory that holds something.
+        """
+        if Path(path).exists() and not Path(path).is_dir():
+            raise InputError(f"{path} is a file; give a directory for the run")
+        if not Run.is_free(path):
+            raise InputError(
+                f"{path} is not empty; choose another directory, or overwrite or resume the run"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process from training this run; a process that dies lets go of it.
+
+        Raises:
+            JobError: another process has it, or the directory cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / LOCK_NAME)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise JobError(
+                f"{self.path} is being trained by another process; wait for it, or choose another "
+                "directory"
+            ) from error
+        except OSError as error:
+            raise JobError(f"cannot write {self.path}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+        """Write down what is about to be trained.
+
+        Raises:
+            InputError: the directory holds something already.
+            JobError: it cannot be written.
+        """
+        self.require_free(self.path)
+        remove_leftovers(self.path)
+        write_json(self.environment_path, environment)
+        # The recipe makes the directory a run that can be resumed, so it comes last.
+        write_text(self.recipe_path, recipe.to_toml())
+
+    def change_recipe(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+        """Go on with another recipe, and record which of its settings were replaced."""
+        environment = self.environment()
+        changed = [*environment.get("changed_on_resuming", []), dict(settings)]
+        write_json(self.environment_path, environment | {"changed_on_resuming": changed})
+        write_text(self.recipe_path, recipe.to_toml())
+
+    @property
+    def name(self) -> str:
+        """The directory's own name, which stands for the run in tables and figures."""
+        return self.path.resolve().name
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def environment_path(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def history_path(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def predictions_path(self) -> Path:
+        return self.path / "predictions.npz"
+
+    @property
+    def validation_predictions_path(self) -> Path:
+        return self.path / "validation_predictions.npz"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def figures_path(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def model_card_path(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    @property
+    def robustness_path(self) -> Path:
+        return self.path / "robustness.json"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.path / "audit.json"
+
+    @property
+    def explanations_path(self) -> Path:
+        return self.path / "explanations"
+
+    @property
+    def exports_path(self) -> Path:
+        return self.path / "exports"
+
+    @property
+    def exports_record_path(self) -> Path:
+        return self.exports_path / "exports.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training ended and its results were written."""
+        return self.metrics_path.is_file()
+
+    def recipe(self) -> Recipe:
+        """The recipe as it was resolved: file, defaults and overrides together."""
+        return Recipe.read(self.recipe_path)
+
+    def environment(self) -> Record:
+        """Where and with what the run was made.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            return read_record(self.environment_path, EnvironmentRecord)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path} is no run directory: it holds no {error.filename}"
+            ) from error
+
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the model's outputs."""
+        return tuple(self.environment()["data"]["class_names"])
+
+    def metrics(self) -> Record:
+        """What `metrics.json` holds.
+
+        Raises:
+            InputError: the run has not finished, or the file is damaged.
+        """
+        try:
+            return read_record(self.metrics_path, MetricsRecord)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.metrics_path} is missing: the run did not finish; go on with "
+                f"`thumbnet train --resume {self.path}`"
+            ) from error
+
+    def predictions(self) -> Predictions:
+        """The predictions of the test images."""
+        return Predictions.load(self.predictions_path)
+
+    def validation_predictions(self) -> Predictions | None:
+        """The predictions of the validation images; None where none were held out."""
+        if not self.validation_predictions_path.exists():
+            return None
+        return Predictions.load(self.validation_predictions_path)
+
+    def robustness(self) -> dict[str, Any] | None:
+        """What `thumbnet robustness` found; None where it was not run."""
+        return _read_if_there(self.robustness_path, RobustnessRecord)
+
+    def audit(self) -> dict[str, Any] | None:
+        """What `thumbnet audit` found; None where it was not run."""
+        return _read_if_there(self.audit_path, AuditRecord)
+
+    def explanations(self) -> dict[str, Any] | None:
+        """What `thumbnet explain` found; None where it was not run."""
+        return _read_if_there(self.explanations_path / "explanations.json", ExplanationsRecord)
+
+    def exports(self) -> dict[str, Any]:
+        """What `thumbnet export` wrote, by name; empty where it was not run."""
+        return _read_if_there(self.exports_record_path, ExportsRecord) or {}
+
+    def temperature(self) -> float:
+        """What to divide logits by to get calibrated probabilities; 1 where none was fitted.
+
+        Raises:
+            InputError: the run has not finished, or the file is damaged.
+        """
+        temperature = self.metrics().get("calibration", {}).get("temperature", 1.0)
+        return float(temperature)
+
+    def history(self) -> list[dict[str, float]]:
+        """One row an epoch; a value that was not measured is missing from its row."""
+        try:
+            rows = csv.DictReader(io.StringIO(read_bounded_text(self.history_path)))
+            history = [{name: float(value) for name, value in row.items() if value} for row in rows]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, AttributeError, csv.Error) as error:
+            raise InputError(f"{self.history_path} is damaged: {error}") from error
+        if not all(math.isfinite(value) for row in history for value in row.values()):
+            raise InputError(f"{self.history_path} is damaged: it holds what is no number")
+        return history
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        write_json(self.metrics_path, metrics)
+
+    def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
+        write_table(self.history_path, history)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV; the columns are all names that occur, in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _read_if_there(path: Path, schema: Any) -> dict[str, Any] | None:
+    return read_record(path, schema) if path.is_file() else None

@@ -1,0 +1,242 @@
+"""Batches of augmented training images, derived from nothing but (seed, epoch, step).
+
+Any step's batch can be made without making the ones before it, so a run that was interrupted
+goes on with exactly the batches it would have seen. NumPy alone, so that every Keras backend is
+fed the same.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array, channel_histogram
+from thumbnet.data.resizing import resize_linear
+from thumbnet.data.stored import StoredImages
+from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
+from thumbnet.recipe import Augmentation, Balance
+
+Float32Array = npt.NDArray[np.float32]
+Rows = slice | Int64Array
+
+# Each use of randomness draws from a stream of its own, so that adding one moves no other.
+_SHUFFLE, _FLIP, _AUGMENT = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The training images in batches; each epoch visits them in a new order.
+
+    What is left over when the images do not divide by the batch size sits out that epoch, so
+    that every step has the same shape; the shuffle gives each image the same chance. Of several
+    processes each makes its own rows of a batch, as they would be in the whole one.
+    """
+
+    data: LabelledImages
+    batch_size: int
+    augmentation: Augmentation
+    seed: int
+    balance: Balance = "none"
+    epochs: int = 1
+    hard_example_fraction: float = 1.0
+    processes: Processes = SINGLE_PROCESS
+    _frames: dict[tuple[int, int, int], UInt8Array] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @property
+    def size(self) -> int:
+        """Images in each batch: the batch size, or all there are where that is fewer."""
+        return min(self.batch_size, len(self.data))
+
+    def steps(self, epoch: int) -> int:
+        """How many steps an epoch has."""
+        return max(1, self._visited(epoch) // self.size)
+
+    @property
+    def total_steps(self) -> int:
+        """How many steps all epochs have."""
+        return self.steps(0) + (self.epochs - 1) * self.steps(1)
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch that a step of the whole run belongs to, and which of its steps it is."""
+        if step < self.steps(0):
+            return 0, step
+        epoch, within = divmod(step - self.steps(0), self.steps(1))
+        return epoch + 1, within
+
+    @property
+    def sizes(self) -> set[int]:
+        """How many images the batches have: fewer where a smaller epoch does not fill one."""
+        return {self.size, min(self.size, self._visited(1))}
+
+    def _visited(self, epoch: int) -> int:
+        return int(len(self.data) * (self.hard_example_fraction if epoch else 1.0))
+
+    def order(self, epoch: int, losses: Float32Array | None = None) -> Int64Array:
+        """Which images an epoch visits, and when.
+
+        Args:
+            epoch: counted from 0.
+            losses: float32 of shape (n,), the loss of each image when it was last seen; by them
+                the images of an epoch are chosen, where `hard_example_fraction` is below 1.
+
+        Returns:
+            int64 indices of shape (visited images,).
+        """
+        random = np.random.default_rng([self.seed, _SHUFFLE, epoch])
+        if self.balance == "sampling":
+            return self._balanced_order(random)
+        if self.hard_example_fraction == 1 or epoch == 0 or losses is None:
+            return random.permutation(len(self.data))
+        hardest = np.argsort(-losses, kind="stable")[: self._visited(epoch)]
+        return random.permutation(hardest)
+
+    def epoch(
+        self, epoch: int, first_step: int = 0, order: Int64Array | None = None
+    ) -> Iterator[tuple[UInt8Array, Int64Array]]:
+        """The batches of one epoch from `first_step` on, the next one made while one is used.
+
+        Args:
+            epoch: counted from 0.
+            first_step: of the epoch.
+            order: what `order` gave for this epoch; by default without any losses.
+
+        Yields:
+            uint8 images of shape (batch, height, width, channels) and int64 labels (batch,), of
+            several processes those that are this one's.
+        """
+        order = self.order(epoch) if order is None else order
+        with ThreadPoolExecutor(max_workers=1) as background:
+            pending = None
+            for step in range(first_step, self.steps(epoch)):
+                following = background.submit(self._batch, epoch, step, order)
+                if pending is not None:
+                    yield pending.result()
+                pending = following
+            if pending is not None:
+                yield pending.result()
+
+    def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Int64Array]:
+        chosen = order[step * self.size : (step + 1) * self.size]
+        own = self.processes.share(0, len(chosen))
+        random = np.random.default_rng([self.seed, _AUGMENT, epoch, step])
+        images = self._shifted(epoch, chosen, own, random)
+        flipped = self._flipped(epoch, chosen, random)[own]
+        images[flipped] = images[flipped, :, ::-1]
+        if cutout := round(self.augmentation.cutout * self._scale(epoch)):
+            _cut_out(images, cutout, self._mean_color, len(chosen), own, random)
+        return images, self.data.labels[chosen[own]]
+
+    def image_size(self, epoch: int) -> tuple[int, int]:
+        """Height and width of the images of an epoch."""
+        height, width = self.data.images.shape[1:3]
+        scale = self._scale(epoch)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _scale(self, epoch: int) -> float:
+        scales = self.augmentation.progressive_resizing
+        return scales[min(epoch, self.epochs - 1) * len(scales) // self.epochs]
+
+    def weights(self, labels: Int64Array) -> Float32Array | None:
+        """What each image of a batch counts in the loss; None where all count the same."""
+        return self._class_weights[labels] if self.balance == "class_weights" else None
+
+    def _balanced_order(self, random: np.random.Generator) -> Int64Array:
+        classes = np.unique(self.data.labels)
+        size = -(-len(self.data) // len(classes))
+        members = [random.permutation(np.flatnonzero(self.data.labels == c)) for c in classes]
+        # Small classes are gone through again and again, large ones in part.
+        drawn = np.concatenate([np.resize(some, size) for some in members])
+        return random.permutation(drawn)[: len(self.data)]
+
+    @cached_property
+    def _class_weights(self) -> Float32Array:
+        # As scikit-learn's "balanced": each class counts the same in all, an image 1 on average.
+        counts = np.bincount(self.data.labels)
+        weights = len(self.data) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return weights.astype(np.float32)
+
+    def _flipped(
+        self, epoch: int, chosen: Int64Array, random: np.random.Generator
+    ) -> npt.NDArray[np.bool_]:
+        match self.augmentation.flip:
+            case "none":
+                return np.zeros(len(chosen), dtype=bool)
+            case "random":
+                return random.random(len(chosen)) < 0.5
+            case "alternating":
+                return self._flipped_at_first[chosen] ^ bool(epoch % 2)
+
+    @cached_property
+    def _flipped_at_first(self) -> npt.NDArray[np.bool_]:
+        return np.random.default_rng([self.seed, _FLIP]).random(len(self.data)) < 0.5
+
+    @cached_property
+    def _mean_color(self) -> UInt8Array:
+        histogram = channel_histogram(self.data.images)
+        mean = histogram @ np.arange(256) / histogram.sum(axis=1)
+        color: UInt8Array = np.round(mean).astype(np.uint8)
+        return color
+
+    def _shifted(
+        self, epoch: int, chosen: Int64Array, own: Rows, random: np.random.Generator
+    ) -> UInt8Array:
+        size = self.image_size(epoch)
+        margin = round(self.augmentation.random_crop_padding * self._scale(epoch))
+        corners = None
+        if margin:
+            corners = random.integers(0, 2 * margin + 1, size=(2, len(chosen)))[:, own]
+        chosen = chosen[own]
+        if size == self.data.images.shape[1:3] or isinstance(self.data.images, StoredImages):
+            # A second copy of all images would take more memory than padding a batch takes time.
+            self._frames.clear()
+            frames = _pad(resize_linear(self.data.images[chosen], size), margin)
+            return _shift(frames, np.arange(len(chosen)), margin, corners)
+        key = (*size, margin)
+        if key not in self._frames:
+            # Made once and cropped at every step: resizing batch by batch costs ten times that.
+            self._frames.clear()
+            self._frames[key] = _pad(resize_linear(np.asarray(self.data.images), size), margin)
+        return _shift(self._frames[key], chosen, margin, corners)
+
+
+def _pad(images: UInt8Array, margin: int) -> UInt8Array:
+    if margin == 0:
+        return images
+    return np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
+
+
+def _shift(
+    padded: UInt8Array, chosen: Int64Array, margin: int, corners: Int64Array | None
+) -> UInt8Array:
+    """Crop each chosen image out of its padded frame at its corner, of shape (2, chosen)."""
+    if corners is None:
+        return padded[chosen]
+    height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    top, left = corners
+    return np.ascontiguousarray(np.moveaxis(windows[chosen, top, left], 1, -1))
+
+
+def _cut_out(
+    images: UInt8Array,
+    size: int,
+    color: UInt8Array,
+    batch: int,
+    own: Rows,
+    random: np.random.Generator,
+) -> None:
+    """Fill one square of each image, in place, with `color`; `images` are the own of a batch.
+
+    Source: DeVries and Taylor 2017 (arXiv 1708.04552). Here the square lies within the image.
+    """
+    height, width = images.shape[1:3]
+    size = min(size, height, width)
+    top = random.integers(0, height - size + 1, size=batch)[own]
+    left = random.integers(0, width - size + 1, size=batch)[own]
+    for image, row, column in zip(images, top, left, strict=True):
+        image[row : row + size, column : column + size] = color

@@ -1,0 +1,138 @@
+"""What a training needs before its first step: the model, the batches, the validation images."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
+from thumbnet.data.split import stratified_split, stratified_subset
+from thumbnet.engines import PREDICTION_BATCH
+from thumbnet.errors import InputError
+from thumbnet.models import build_model
+from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
+from thumbnet.recipe import Recipe
+from thumbnet.runtime import computes_in, fastest_precision, make_deterministic, prepare_keras
+from thumbnet.training.batches import Batches
+from thumbnet.training.ghost_batches import with_ghost_batches
+from thumbnet.training.hard_examples import image_losses
+from thumbnet.training.optimizers import build_optimizer
+from thumbnet.training.progress import Display
+
+if TYPE_CHECKING:
+    import keras
+
+
+def resolve_precision(recipe: Recipe) -> Recipe:
+    """The recipe with what it leaves to the machine decided."""
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.override({"precision": fastest_precision()})
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model that is ready for its first step, and the images that it will see.
+
+    `held_out` are the indices of the validation images among the training images, or in the
+    validation part of a data set that has one.
+    """
+
+    model: "keras.Model"
+    batches: Batches
+    validation: LabelledImages
+    held_out: Int64Array
+
+
+def prepare(
+    recipe: Recipe, dataset: Dataset, display: Display, processes: Processes = SINGLE_PROCESS
+) -> Prepared:
+    """Build the model and the batches of a recipe, and split off the validation images.
+
+    Raises:
+        InputError: the recipe does not fit the images, the devices or the other processes.
+    """
+    if processes.count > 1:
+        processes.require_same(f"{recipe.to_toml()}{dataset.digests}", "a recipe or images")
+    if processes.devices > 1 and recipe.ghost_batches > 1:
+        raise InputError(
+            f"ghost_batches = {recipe.ghost_batches} splits batches that are already split among "
+            "devices; set ghost_batches to 1, or train on one device"
+        )
+    display.message(f"{recipe.name}: building the model")
+    if recipe.deterministic:
+        make_deterministic()
+    if not computes_in(recipe.precision):
+        display.message(
+            f"{recipe.name}: this processor has no arithmetic for {recipe.precision}, which will "
+            "be slower than float32"
+        )
+    if dataset.validation is not None:
+        training, validation = dataset.train, dataset.validation
+        held_out = np.arange(len(validation))
+    else:
+        indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
+        # All of them would be the same images once more in memory.
+        training = dataset.train.take(indices) if len(held_out) else dataset.train
+        validation = dataset.train.take(held_out)
+    if recipe.subset < 1:
+        training = training.take(stratified_subset(training.labels, recipe.subset, recipe.seed))
+    batches = Batches(
+        training,
+        recipe.batch_size,
+        recipe.augmentation,
+        recipe.seed,
+        recipe.balance,
+        recipe.epochs,
+        recipe.hard_example_fraction,
+        processes,
+    )
+    for size in batches.sizes:
+        processes.require_even(size)
+    model = compiled_model(recipe, training, len(dataset.class_names))
+    _require_sizes(model, batches, recipe)
+    return Prepared(model, batches, validation, held_out)
+
+
+def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> None:
+    """Refuse images of a size that the model cannot take.
+
+    Raises:
+        InputError: naming the size and the model.
+    """
+    channels = batches.data.images.shape[-1]
+    for height, width in sorted({batches.image_size(epoch) for epoch in range(recipe.epochs)}):
+        try:
+            model.compute_output_shape((1, height, width, channels))
+        except ValueError as error:
+            raise InputError(
+                f"augmentation.progressive_resizing makes images of {height}×{width} pixels, too "
+                f"small for this {recipe.model.architecture}; leave the small fractions out"
+            ) from error
+
+
+def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
+    """The model of a recipe, ready for its first step of training on one-hot labels."""
+    keras = prepare_keras()
+    recipe = resolve_precision(recipe)
+    model = with_ghost_batches(
+        build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision),
+        recipe.ghost_batches,
+    )
+    metrics = []
+    if "accuracy" in recipe.metrics:
+        metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
+    if "top_5_accuracy" in recipe.metrics:
+        metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top_5_accuracy"))
+    if recipe.hard_example_fraction < 1:
+        metrics.append(image_losses(max(recipe.batch_size, PREDICTION_BATCH)))
+    model.compile(
+        optimizer=build_optimizer(recipe.optimizer),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.loss.label_smoothing
+        ),
+        metrics=metrics,
+    )
+    # Built now, so that a checkpoint can be restored before the first step.
+    model.optimizer.build(model.trainable_variables)
+    return model

@@ -1,0 +1,186 @@
+"""How a job shows its progress: a live line on a terminal, a plain line an epoch elsewhere.
+
+All of it goes to standard error, so that standard output holds results alone.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from thumbnet.recipe import Recipe
+from thumbnet.training.batches import Batches
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+class Display(Protocol):
+    """What training and fetching tell of their progress."""
+
+    def message(self, text: str) -> None:
+        """Say one thing, once."""
+
+    def training(self, recipe: Recipe, batches: Batches) -> "AbstractContextManager[None]":
+        """Enclose the steps of one run."""
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
+        """Tell of one step: its number from the start, its metrics, rate and batch size."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Tell of a finished epoch: its row of the history."""
+
+    def standing(self, text: str) -> None:
+        """Tell how a larger job stands that the run is part of."""
+
+    def download(self, done: int, total: int) -> None:
+        """Tell of bytes received, out of `total` (0 where that is not known)."""
+
+
+def choose_display() -> Display:
+    """A live display where standard error is a terminal, plain lines where it is not."""
+    return LiveDisplay() if sys.stderr.isatty() else PlainDisplay()
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def message(self, text: str) -> None: ...
+
+    @contextmanager
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+        yield
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None: ...
+
+    def epoch(self, row: Mapping[str, float]) -> None: ...
+
+    def standing(self, text: str) -> None: ...
+
+    def download(self, done: int, total: int) -> None: ...
+
+
+class PlainDisplay(SilentDisplay):
+    """One line an epoch, for logs."""
+
+    def __init__(self) -> None:
+        self._epochs = 0
+        self._tenth = 0
+
+    def message(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+        self._epochs = recipe.epochs
+        yield
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.message(describe_epoch(row, self._epochs))
+
+    def download(self, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 0
+        if tenth > self._tenth:
+            self.message(f"received {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+        self._tenth = tenth
+
+
+class LiveDisplay(SilentDisplay):
+    """A bar that is drawn anew at every step, and a line that stays for every epoch."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._epochs = 0
+        self._started = 0.0
+        self._first_step: int | None = None
+        self._standing = ""
+        self._draw_anew()
+
+    def _draw_anew(self) -> None:
+        """Make a bar that is not shown yet; one that was stopped would wipe out lines above it."""
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[detail]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, detail="", visible=False)
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+        self._batches, self._epochs = batches, recipe.epochs
+        self._first_step = None
+        self._draw_anew()
+        self._bar.update(
+            self._task,
+            total=batches.total_steps,
+            description=recipe.name,
+            detail="first step: compiling",
+            visible=True,
+        )
+        with self._bar:
+            yield
+
+    def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
+        now = time.monotonic()
+        if self._first_step is None:  # the first step compiles the graph: no measure of speed
+            self._first_step, self._started = step, now
+        taken = step - self._first_step
+        speed = taken / (now - self._started) if taken else 0.0
+        epoch, within = self._batches.position(step - 1)
+        steps = self._batches.steps(epoch)
+        where = [f"epoch {epoch + 1}/{self._epochs}", f"step {within + 1}/{steps}"]
+        figures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items()]
+        figures.append(f"learning rate {rate:.2g}")
+        if speed:
+            left = (self._batches.total_steps - step) / speed
+            where += [f"{speed * images:,.0f} images/s", f"{minutes(left)} left"]
+        # A line each, so that nothing is cut off on a terminal of 80 columns.
+        lines = filter(None, ["  ".join(where), "  ".join(figures), self._standing])
+        self._bar.update(self._task, completed=step, detail="\n".join(lines))
+
+    def standing(self, text: str) -> None:
+        self._standing = text
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.message(describe_epoch(row, self._epochs))
+
+    def download(self, done: int, total: int) -> None:
+        self._bar.start()
+        self._bar.update(
+            self._task,
+            description="downloading",
+            completed=done,
+            total=total or None,
+            detail=f"{done / 1e6:.0f} of {total / 1e6:.0f} MB",
+            visible=True,
+        )
+        if done >= total:
+            self._bar.stop()
+            self._draw_anew()
+
+
+def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
+    """One line that tells of a finished epoch."""
+    parts = [f"epoch {row['epoch']:.0f}/{epochs}", f"loss {row['loss']:.3f}"]
+    if "accuracy" in row:
+        parts.append(f"accuracy {row['accuracy']:.1%}")
+    if "validation_accuracy" in row:
+        parts.append(f"validation {row['validation_accuracy']:.1%}")
+    parts.append(f"{row['images_per_second']:,.0f} images/s")
+    parts.append(minutes(row["seconds"]))
+    return "  ".join(parts)
+
+
+def minutes(seconds: float) -> str:
+    """A time as minutes and seconds, `3:05`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -1,0 +1,183 @@
+"""What a finished training leaves in its run directory, beside the history."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thumbnet.atomic import replacing_path
+from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
+from thumbnet.engines import PREDICTION_BATCH, Engine, KerasEngine, file_digest, open_keras_engine
+from thumbnet.engines.speed import measure_speed
+from thumbnet.engines.test_time_augmentation import predict_views
+from thumbnet.evaluation.calibration import describe_calibration
+from thumbnet.evaluation.metrics import Evaluation, evaluate
+from thumbnet.evaluation.mistakes import (
+    confused_pairs,
+    image_rows,
+    least_certain_right,
+    likely_label_errors,
+    most_confident_mistakes,
+)
+from thumbnet.evaluation.predictions import Predictions
+from thumbnet.figures import write_figures
+from thumbnet.models import finished_model
+from thumbnet.models.flops import measure_model
+from thumbnet.runs.model_card import write_model_card
+from thumbnet.runs.run import Run, write_table
+
+if TYPE_CHECKING:
+    from thumbnet.training.loop import Job
+
+LISTED_UNCERTAIN = 100
+
+
+def write_results(
+    job: "Job", dataset: Dataset, held_out: Int64Array, cost: Mapping[str, float]
+) -> None:
+    """Save the model, let it predict, evaluate that, and write all of it down.
+
+    The predictions come from the model file as it will be opened later, not from the model in
+    memory, so that the figures are those of what was saved.
+
+    Args:
+        job: the training that is over. Of its run's files `metrics.json`, which marks the run as
+            finished, comes last but for the model card.
+        dataset: whose test images are read here, and nowhere else.
+        held_out: int64 indices of the validation images among the training images, or in the
+            validation part of a data set that has one.
+        cost: what training took, for `metrics.json`.
+    """
+    run, recipe, state = job.run, job.recipe, job.state
+    model = finished_model(job.model, dataset.test.images.shape[1:])
+    with replacing_path(run.model_path) as path:
+        model.save(path)
+    engine = KerasEngine(run.model_path)
+    names = dataset.class_names
+    everything = np.arange(len(dataset.test))
+    _predict(engine, dataset.test, everything, names, "test").save(run.predictions_path)
+    if len(held_out):
+        part = "train" if dataset.validation is None else "validation"
+        held_out_answers = _predict(engine, job.validation, held_out, names, part)
+        held_out_answers.save(run.validation_predictions_path)
+    measured = {
+        "run": run.name,
+        "recipe": recipe.name,
+        "architecture": recipe.model.architecture,
+        "seed": recipe.seed,
+        "data_name": dataset.name,
+        "data_source": dataset.source,
+        "train_images": len(job.batches.data),
+        "validation_images": len(held_out),
+        "skipped_images": len(dataset.skipped),
+        "validation_accuracy": state.history[-1].get("validation_accuracy"),
+        "train_seconds": state.seconds,
+        "epochs_run": len(state.history),
+        "steps": state.step,
+        **cost,
+        "stop_reason": state.stopped,
+        "model_sha256": file_digest(run.model_path),
+        **measure_speed(engine, dataset.test.images),
+    }
+    if recipe.tta_views > 1:
+        measured["tta_views"] = recipe.tta_views
+        measured["accuracy_tta"] = _accuracy_of_views(engine, dataset.test, recipe.tta_views)
+    write_figures(run, dataset)
+    _write_evaluation(run, measured | measure_model(model))
+    write_model_card(run)
+
+
+def recompute(run: Run) -> dict[str, Any]:
+    """Compute every figure of a finished run anew from what its directory holds, and write it.
+
+    What only the training itself could measure (its time, the speed of prediction) stays as it
+    was recorded. A run made by this version gets the same `metrics.json` again; one made by an
+    older version gets what has been added since.
+
+    Returns:
+        What is now in `metrics.json`.
+
+    Raises:
+        InputError: the run has not finished, its model is not the one it wrote, or a file of it
+            is damaged.
+    """
+    engine = open_keras_engine(run)
+    return _write_evaluation(run, run.metrics() | measure_model(engine.model))
+
+
+def _write_evaluation(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate the saved predictions, and write the tables and `metrics.json`."""
+    predictions, validation = run.predictions(), run.validation_predictions()
+    evaluation = evaluate(predictions)
+    metrics = measured | summarise(evaluation)
+    metrics |= {
+        "test_images": len(predictions),
+        "model_bytes": run.model_path.stat().st_size,
+        "calibration": describe_calibration(predictions, validation),
+        "label_suspects": len(likely_label_errors(predictions)),
+    }
+    write_table(run.path / "classes.csv", evaluation.to_dict()["classes"])
+    write_table(run.path / "confusion.csv", _confusion_rows(evaluation, predictions.class_names))
+    _write_mistakes(run, predictions, validation)
+    run.write_metrics(metrics)
+    return metrics
+
+
+def _write_mistakes(run: Run, predictions: Predictions, validation: Predictions | None) -> None:
+    count = len(predictions)
+    write_table(run.path / "confused_pairs.csv", confused_pairs(predictions))
+    for name, positions in (
+        ("mistakes", most_confident_mistakes(predictions, count)),
+        ("uncertain", least_certain_right(predictions, LISTED_UNCERTAIN)),
+    ):
+        write_table(run.path / f"{name}.csv", image_rows(predictions, positions))
+    suspects = [
+        row
+        for answers in (predictions, validation)
+        if answers is not None
+        for row in image_rows(answers, likely_label_errors(answers))
+    ]
+    write_table(run.path / "label_suspects.csv", suspects)
+
+
+def summarise(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as the flat keys of `metrics.json`."""
+    values = evaluation.to_dict()
+    macro, weighted = values.pop("macro_average"), values.pop("weighted_average")
+    values.pop("images")
+    values["macro_f1_low"], values["macro_f1_high"] = macro["f1_low"], macro["f1_high"]
+    for name in ("precision", "recall", "f1"):
+        values[f"macro_{name}"] = macro[name]
+        values[f"weighted_{name}"] = weighted[name]
+    return values
+
+
+def _predict(
+    engine: Engine,
+    images: LabelledImages,
+    ids: Int64Array,
+    class_names: tuple[str, ...],
+    part: str,
+) -> Predictions:
+    answers = [
+        engine.predict(images.images[start : start + PREDICTION_BATCH])
+        for start in range(0, len(images), PREDICTION_BATCH)
+    ]
+    probabilities = np.concatenate(answers)
+    return Predictions(probabilities, images.labels, ids, class_names, part, images.names)
+
+
+def _accuracy_of_views(engine: Engine, part: LabelledImages, views: int) -> float:
+    right = 0
+    for start in range(0, len(part), PREDICTION_BATCH):
+        batch = slice(start, start + PREDICTION_BATCH)
+        answers = predict_views(engine, part.images[batch], views).argmax(axis=1)
+        right += int((answers == part.labels[batch]).sum())
+    return right / len(part)
+
+
+def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {"true": true} | dict(zip(names, row, strict=True))
+        for true, row in zip(names, evaluation.confusion.tolist(), strict=True)
+    ]

@@ -1,0 +1,409 @@
+"""Exports: the same answers in every runtime, checked when they are made and when opened."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import thumbnet.engines
+from thumbnet.data.dataset import Dataset
+from thumbnet.engines import file_digest, open_engine, open_keras_engine
+from thumbnet.engines.prediction import predict
+from thumbnet.errors import InputError, JobError
+from thumbnet.evaluation.intervals import Interval
+from thumbnet.export import comparison, export_run
+from thumbnet.export.comparison import Comparison
+from thumbnet.export.prepare import prepare_for_export
+from thumbnet.installing import install_command
+from thumbnet.models import build_model, finished_model, parameters_class
+from thumbnet.recipe import Recipe
+from thumbnet.runs.run import Run
+from thumbnet.runtime import prepare_keras
+from thumbnet.training.progress import SilentDisplay
+
+FORMATS = ("onnx", "openvino", "litert", "savedmodel")
+MODEL_FILES = {
+    "onnx": "model.onnx",
+    "openvino": "openvino/model.bin",
+    "litert": "model.tflite",
+    "savedmodel": "savedmodel/saved_model.pb",
+    "onnx-int8": "model-int8.onnx",
+    "openvino-int8": "openvino-int8/model.bin",
+    "litert-int8": "model-int8.tflite",
+}
+
+
+def ignore(message: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def exported(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small convolutional network with everything that exports badly, exported to everything."""
+    from thumbnet.training import train
+
+    values = {
+        "name": "small",
+        "epochs": 1,
+        "batch_size": 50,
+        "validation": 0.5,
+        "model": {
+            "architecture": "cnn",
+            "widths": [16, 32],
+            "activation": "gelu",
+            "dropout": 0.1,
+        },
+    }
+    recipe = Recipe.check(values, "test")
+    run = train(recipe, small, tmp_path_factory.mktemp("runs") / "small", SilentDisplay())
+    for to in FORMATS:
+        export_run(run, to, small, ignore)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Of 200 images that a hardly trained network sees, chance alone changes some answers.
+        monkeypatch.setattr(comparison, "MAXIMUM_LOSS", 0.1)
+        # So few weights take less than the description of the network around them.
+        monkeypatch.setattr(comparison, "LEAST_SHRINKAGE", 0.1)
+        for to in ("onnx", "openvino", "litert"):
+            export_run(run, to, small, ignore, quantize=True)
+    return run
+
+
+@pytest.fixture
+def copy(exported: Run, tmp_path: Path) -> Run:
+    return Run(Path(shutil.copytree(exported.path, tmp_path / "copy")))
+
+
+def change_record(run: Run, name: str, **changes: Any) -> None:
+    records = run.exports()
+    records[name] |= changes
+    run.exports_record_path.write_text(json.dumps(records), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("count", [0, 1, 7, 200])
+def test_every_engine_gives_the_answers_of_keras(
+    exported: Run, small: Dataset, name: str, count: int
+) -> None:
+    images = small.test.images[:count]
+    engine, keras = open_engine(exported, name), open_keras_engine(exported)
+    assert (engine.name, engine.image_shape) == (name, (32, 32, 3))
+    assert engine.class_names == small.class_names
+    assert engine.path.exists()
+    answers = engine.predict(images)
+    assert answers.dtype == np.float32
+    np.testing.assert_allclose(answers, keras.predict(images), atol=1e-5)
+
+
+def test_answers_are_calibrated(exported: Run, small: Dataset) -> None:
+    assert exported.temperature() != 1
+    plain = open_keras_engine(exported).model.predict_on_batch(small.test.images[:5])
+    logits = np.log(plain) / exported.temperature()
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    answers = open_engine(exported, "onnx").predict(small.test.images[:5])
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "litert-int8"])
+def test_int8_is_smaller_and_nearly_as_good(exported: Run, small: Dataset, name: str) -> None:
+    record, float_record = exported.exports()[name], exported.exports()[name[:-5]]
+    assert record["quantized"] == "int8"
+    assert record["bytes"] < float_record["bytes"]
+    assert record["tolerance"] == {"accuracy_loss": 0.1, "shrinkage": 0.1}
+    low, high = record["accuracy_loss_interval"]
+    assert low <= record["keras_accuracy"] - record["accuracy"] <= high
+    assert low < high
+    answers = open_engine(exported, name).predict(small.test.images)
+    expected = open_keras_engine(exported).predict(small.test.images)
+    assert np.abs(answers - expected).mean() < 0.05
+    assert not np.array_equal(answers, expected)
+
+
+def test_the_record_says_what_was_compared(exported: Run) -> None:
+    records = exported.exports()
+    assert set(records) == set(MODEL_FILES)
+    for name, record in records.items():
+        assert record["images"] == 200
+        assert record["images_from"] == "validation images"
+        assert record["source_sha256"] == file_digest(exported.model_path)
+        assert record["keras_images_per_second"] > 0
+        assert record["keras_latency_ms"] > 0
+        file = MODEL_FILES[name]
+        assert record["files"][file] == file_digest(exported.exports_path / file)
+        if not name.endswith("-int8"):
+            assert record["max_difference"] <= record["tolerance"]["max_difference"] == 1e-4
+    assert not list(exported.exports_path.glob(".writing-*"))
+
+
+def test_files_say_whose_they_are(exported: Run, small: Dataset) -> None:
+    import onnx
+    import openvino
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    directory = exported.exports_path
+    (entry,) = onnx.load(directory / "model.onnx").metadata_props
+    model = openvino.Core().read_model(directory / "openvino" / "model.xml")
+    lite = flatbuffer_utils.read_model(str(directory / "model.tflite"))
+    ours = next(each for each in lite.metadata if each.name == b"thumbnet")
+    found = [
+        entry.value,
+        model.get_rt_info(["thumbnet"]).value,
+        bytes(lite.buffers[ours.buffer].data).decode(),
+        (directory / "savedmodel" / "assets.extra" / "thumbnet.json").read_text(encoding="utf-8"),
+    ]
+    for text in found:
+        metadata = json.loads(text)
+        assert metadata["class_names"] == list(small.class_names)
+        assert metadata["temperature"] == exported.temperature()
+        assert metadata["source_sha256"] == file_digest(exported.model_path)
+
+
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_a_changed_file_is_refused(copy: Run, name: str) -> None:
+    with open(copy.exports_path / MODEL_FILES[name], "ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match="is not what was exported: its SHA-256 differs"):
+        open_engine(copy, name)
+
+
+def test_a_file_more_is_refused(copy: Run) -> None:
+    (copy.exports_path / "openvino" / "more.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match="is not what was exported"):
+        open_engine(copy, "openvino")
+
+
+def test_a_link_in_place_of_a_file_is_refused(copy: Run) -> None:
+    file = copy.exports_path / "model.onnx"
+    file.rename(copy.path / "elsewhere.onnx")
+    file.symlink_to(copy.path / "elsewhere.onnx")
+    with pytest.raises(InputError, match="no regular file"):
+        open_engine(copy, "onnx")
+
+
+def test_an_export_of_another_model_is_refused(copy: Run) -> None:
+    copy.write_metrics(copy.metrics() | {"model_sha256": "0" * 64})
+    with pytest.raises(InputError, match="was exported from another model"):
+        open_engine(copy)
+
+
+def test_a_damaged_record_is_refused(copy: Run) -> None:
+    change_record(copy, "onnx", agreement="all")
+    with pytest.raises(InputError, match=r"exports.json is damaged: onnx.agreement"):
+        open_engine(copy)
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "onnxruntime"), ("litert", "ai_edge")])
+def test_what_only_looks_like_a_model_is_refused(copy: Run, name: str, package: str) -> None:
+    file = copy.exports_path / MODEL_FILES[name]
+    file.write_bytes(b"no model at all")
+    change_record(copy, name, files={file.name: file_digest(file)})
+    with pytest.raises(InputError, match=f"cannot be opened by {package}"):
+        open_engine(copy, name)
+
+
+def test_a_saved_model_that_would_write_files_is_not_loaded(copy: Run) -> None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    path = copy.exports_path / "savedmodel" / "saved_model.pb"
+    original = path.read_bytes()
+    for operation, message in (("WriteFile", "holds WriteFile"), ("SaveV2", "writes files")):
+        program = SavedModel.FromString(original)
+        graph = program.meta_graphs[0]
+        (called, *_) = graph.object_graph_def.concrete_functions
+        for function in graph.graph_def.library.function:
+            if function.signature.name == called:
+                function.node_def.add(op=operation, name="harm")
+        path.write_bytes(program.SerializeToString())
+        files = copy.exports()["savedmodel"]["files"]
+        change_record(
+            copy, "savedmodel", files=files | {"savedmodel/saved_model.pb": file_digest(path)}
+        )
+        with pytest.raises(InputError, match=message):
+            open_engine(copy, "savedmodel")
+
+
+def test_a_disagreement_fails_the_export_and_leaves_nothing(
+    finished_run: Run, sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    monkeypatch.setattr(comparison, "MAXIMUM_DIFFERENCE", 0.0)
+    with pytest.raises(JobError, match=r"is beyond tolerance of Keras on 1,250 images: .*"):
+        export_run(run, "litert", sample, ignore)
+    assert not run.exports_path.exists()
+    assert run.exports() == {}
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(
+    copy: Run, small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = copy.exports()
+    monkeypatch.setattr(comparison, "MAXIMUM_DIFFERENCE", 0.0)
+    with pytest.raises(JobError, match="beyond tolerance"):
+        export_run(copy, "litert", small, ignore)
+    assert copy.exports() == before
+    open_engine(copy, "litert")
+
+
+def test_an_export_can_be_repeated(copy: Run, small: Dataset) -> None:
+    export_run(copy, "litert", small, ignore)
+    assert open_engine(copy, "litert").predict(small.test.images[:1]).shape == (1, 10)
+    assert not list(copy.exports_path.glob(".writing-*"))
+
+
+def test_answers_that_are_no_number_are_beyond_tolerance() -> None:
+    nan = float("nan")
+    found = Comparison(10, "images", nan, 1.0, None, None, None, 1.0, quantized=False)
+    assert found.failures() == ["probabilities differ by up to nan, more than 0.0001"]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "shrinkage", "failures"),
+    [
+        (0.895, 3.0, []),
+        (0.894, 3.1, ["accuracy falls from 90.00% to 89.40%, by more than 0.5 points"]),
+        (0.91, 2.9, ["it is 2.9 times smaller than the weights in float32, less than 3 times"]),
+    ],
+)
+def test_int8_may_lose_half_a_point_and_is_a_third_as_large(
+    accuracy: float, shrinkage: float, failures: list[str]
+) -> None:
+    found = Comparison(
+        1000, "images", 0.4, 0.9, accuracy, 0.9, Interval(-0.01, 0.01), shrinkage, quantized=True
+    )
+    assert found.failures() == failures
+
+
+def test_int8_that_saves_too_little_is_not_exported(copy: Run, small: Dataset) -> None:
+    before = copy.exports()
+    with pytest.raises(JobError, match="times smaller than the weights in float32, less than 3"):
+        export_run(copy, "litert", small, ignore, quantize=True)
+    assert copy.exports() == before
+
+
+def test_without_its_data_a_run_is_compared_on_the_sample(copy: Run) -> None:
+    record = export_run(copy, "litert", None, ignore)
+    assert record["images_from"] == "images of the bundled sample"
+    assert record["accuracy"] is None
+    with pytest.raises(InputError, match="int8 is calibrated on training images, and those"):
+        export_run(copy, "onnx", None, ignore, quantize=True)
+
+
+def test_what_cannot_be_exported_is_said(copy: Run, small: Dataset) -> None:
+    with pytest.raises(InputError, match="'coreml' is no format to export to; choose of"):
+        export_run(copy, "coreml", small, ignore)
+    with pytest.raises(InputError, match="a SavedModel cannot be quantised"):
+        export_run(copy, "savedmodel", small, ignore, quantize=True)
+    with pytest.raises(InputError, match=r"has no engine 'coreml', but keras, onnx"):
+        open_engine(copy, "coreml")
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    copy: Run, small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thumbnet.engines, "find_spec", lambda package: None)
+    with pytest.raises(
+        InputError, match=f"needs onnxruntime: {re.escape(install_command('onnx'))}"
+    ):
+        open_engine(copy, "onnx")
+    with pytest.raises(InputError, match=re.escape(install_command("litert"))):
+        export_run(copy, "litert", small, ignore)
+    assert open_engine(copy).name == "keras"
+
+
+def test_without_keras_and_exports_it_is_said_to_export_first(
+    copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the container that serves, which has LiteRT and no TensorFlow."""
+    monkeypatch.setattr(thumbnet.engines, "is_backend_installed", lambda: False)
+    assert open_engine(copy).name == "litert"
+    copy.exports_record_path.unlink()
+    with pytest.raises(InputError, match=f"thumbnet export {copy.path} --to litert`"):
+        open_engine(copy)
+
+
+def test_images_of_another_data_set_are_refused(copy: Run, sample: Dataset) -> None:
+    before = copy.exports()
+    with pytest.raises(InputError, match="was made of other images than those of bundled sample"):
+        export_run(copy, "litert", sample, ignore)
+    assert copy.exports() == before
+
+
+def test_quantised_exports_are_not_chosen_by_themselves(copy: Run) -> None:
+    records = {name: one for name, one in copy.exports().items() if name == "onnx-int8"}
+    copy.exports_record_path.write_text(json.dumps(records), encoding="utf-8")
+    assert open_engine(copy).name == "keras"
+
+
+def test_predict_takes_the_engine_that_is_named(
+    exported: Run, small: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(small.test.images[0]).save(path)
+    (default,), (keras,) = predict(exported, [path]), predict(exported, [path], "keras")
+    assert default.class_name == keras.class_name
+    assert default.confidence == pytest.approx(keras.confidence, abs=1e-5)
+
+
+def test_predict_with_an_export_imports_no_tensorflow(
+    exported: Run, small: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(small.test.images[0]).save(path)
+    script = (
+        "import sys; from thumbnet.cli import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "slow = {'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'pandas', 'requests'}\n"
+        "print('imported:', sorted(slow & set(sys.modules)))"
+    )
+    for name in ("onnx", "openvino", "litert"):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", script),
+                *("predict", str(exported.path), str(path), "--engine", name),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+        assert "imported: []" in done.stdout
+        assert "one.png" in done.stdout
+        assert done.stderr == ""  # runtimes like to tell of themselves
+
+
+@pytest.mark.parametrize("architecture", ["ann", "cnn"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+def test_a_prepared_model_is_the_same_function(
+    small: Dataset, architecture: str, activation: str
+) -> None:
+    keras = prepare_keras()
+    values: dict[str, Any] = {
+        "architecture": architecture,
+        "widths": [8, 8],
+        "activation": activation,
+        "dropout": 0.3,
+    }
+    parameters = parameters_class(architecture).model_validate(values)
+    trained = build_model(parameters, small.train.images, class_count=10, seed=0)
+    generator = np.random.default_rng(0)
+    for layer in trained.layers:  # statistics as training leaves them, not as it finds them
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([generator.uniform(0.5, 2, w.shape) for w in layer.get_weights()])
+    model = finished_model(trained, small.train.images.shape[1:])
+    prepared = prepare_for_export(model, temperature=1.0)
+    images = small.test.images[:20]
+    np.testing.assert_allclose(
+        prepared.predict_on_batch(images), model.predict_on_batch(images), atol=1e-5
+    )
+    kinds = [type(layer).__name__ for layer in prepared.layers]
+    assert "Normalization" not in kinds
+    assert "Dropout" not in kinds
+    # Behind a pooling layer it stays: there, OpenVINO would misplace the activation.
+    assert kinds.count("BatchNormalization") == (0 if architecture == "ann" else 2)

@@ -1,0 +1,168 @@
+"""Model files that a stranger made."""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thumbnet.engines import KerasEngine, file_digest, open_engine
+from thumbnet.errors import InputError
+from thumbnet.runs.model_file import require_safe_model
+from thumbnet.runs.run import Run
+from thumbnet.runtime import prepare_keras
+
+Members = dict[str, bytes]
+
+
+def members_of(path: Path) -> Members:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path: Path, members: Members) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def with_layer(layer: dict[str, Any]) -> Callable[[Members], Members]:
+    """Put a layer behind the last one of the model's configuration."""
+
+    def change(members: Members) -> Members:
+        config = json.loads(members["config.json"])
+        config["config"]["layers"].append(layer)
+        return members | {"config.json": json.dumps(config).encode()}
+
+    return change
+
+
+def with_weights(write_into: Callable[[h5py.File], None]) -> Callable[[Members], Members]:
+    """Write something more into the file of weights."""
+
+    def change(members: Members) -> Members:
+        file = io.BytesIO(members["model.weights.h5"])
+        with h5py.File(file, "a") as weights:
+            write_into(weights)
+        return members | {"model.weights.h5": file.getvalue()}
+
+    return change
+
+
+def link_outside(weights: h5py.File) -> None:
+    weights["secret"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def link_within(weights: h5py.File) -> None:
+    weights["again"] = h5py.SoftLink("/layers")
+
+
+def store_outside(weights: h5py.File) -> None:
+    weights.create_dataset("secret", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
+
+
+def bomb(weights: h5py.File) -> None:
+    weights.create_dataset("bomb", (2**32,), np.uint8, compression="gzip", chunks=(2**20,))
+
+
+def hold_text(weights: h5py.File) -> None:
+    weights["text"] = "text"
+
+
+CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
+    "a Lambda": (
+        with_layer({"module": "keras.layers", "class_name": "Lambda", "config": {}}),
+        "names keras.layers.Lambda",
+    ),
+    "a function of another module": (
+        with_layer({"module": "os", "class_name": "system", "config": {"command": "true"}}),
+        "names os.system",
+    ),
+    "a SavedModel": (
+        with_layer({"module": "keras.layers", "class_name": "TFSMLayer", "config": {}}),
+        "names keras.layers.TFSMLayer",
+    ),
+    "a layer that reads a file": (
+        with_layer({"module": "keras.layers", "class_name": "StringLookup", "config": {}}),
+        "names keras.layers.StringLookup",
+    ),
+    "a class without a module": (with_layer({"class_name": "Dense"}), "names None.Dense"),
+    "a huge layer": (
+        with_layer({"module": "keras.layers", "class_name": "Dense", "config": {"units": 10**9}}),
+        "a layer of 1,000,000,000 units",
+    ),
+    "a path that climbs out": (lambda members: members | {"../evil": b""}, r"it holds \.\./evil"),
+    "no weights": (
+        lambda members: {k: v for k, v in members.items() if not k.endswith("h5")},
+        "it holds config.json, metadata.json",
+    ),
+    "a configuration too large": (
+        lambda members: members | {"config.json": b" " * (2**24 + 1)},
+        "bytes unpacked",
+    ),
+    "a configuration too deep": (
+        lambda members: members | {"config.json": b"[" * 100_000},
+        "not opened",
+    ),
+    "a link to another file": (with_weights(link_outside), "holds a link"),
+    "a link within": (with_weights(link_within), "holds a link"),
+    "an array kept in another file": (with_weights(store_outside), "secret is no plain array"),
+    "a bomb in the weights": (with_weights(bomb), r"weights would take 4,29\d,\d+,\d+ bytes"),
+    "text among the weights": (with_weights(hold_text), "text is no plain array"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_model_is_not_opened(finished_run: Run, tmp_path: Path, name: str) -> None:
+    change, message = CRAFTED[name]
+    path = write(tmp_path / "model.keras", change(members_of(finished_run.model_path)))
+    with pytest.raises(InputError, match=message):
+        KerasEngine(path)
+
+
+def test_a_model_of_another_format_is_not_opened(tmp_path: Path) -> None:
+    keras = prepare_keras()
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "model.h5")
+    shutil.copy(tmp_path / "model.h5", path)
+    with pytest.raises(InputError, match="not opened: File is not a zip file"):
+        require_safe_model(path)
+
+
+def test_a_stranger_s_digest_does_not_make_a_model_safe(finished_run: Run, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    change, _ = CRAFTED["a Lambda"]
+    write(run.model_path, change(members_of(run.model_path)))
+    run.write_metrics(run.metrics() | {"model_sha256": file_digest(run.model_path)})
+    with pytest.raises(InputError, match="Lambda, which is none of the layers known here"):
+        open_engine(run)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_model_is_refused_or_whole(
+    finished_run: Run, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(finished_run.model_path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        del content[position:]
+    else:
+        content[position] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    path.write_bytes(content)
+    refusal = str(path)
+    try:
+        require_safe_model(path)
+    except InputError as error:
+        refusal = str(error)
+    assert str(path) in refusal

@@ -1,0 +1,86 @@
+"""Run directories that somebody else made, or that were damaged on their way."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anything import ANYTHING
+from thumbnet.errors import InputError
+from thumbnet.recipe import Recipe
+from thumbnet.runs.run import Run
+
+FILES = ["recipe.toml", "environment.json", "metrics.json", "history.csv", "predictions.npz"]
+
+
+def read_all(run: Run) -> None:
+    """Read everything that later stages take from a run."""
+    run.recipe()
+    run.class_names()
+    run.metrics()
+    run.history()
+    run.predictions()
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_file_is_named_or_whole(
+    finished_run: Run, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("stranger")
+    for name in FILES:
+        shutil.copy(finished_run.path / name, path)
+    damaged = path / data.draw(st.sampled_from(FILES))
+    content = bytearray(damaged.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    match data.draw(st.sampled_from(["cut", "change", "insert"])):
+        case "cut":
+            del content[position:]
+        case "change":
+            content[position] ^= data.draw(st.integers(1, 255))
+        case "insert":
+            content[position:position] = data.draw(st.binary(min_size=1, max_size=20))
+    damaged.write_bytes(content)
+    refusal = str(path)
+    try:
+        read_all(Run.open(path))
+    except InputError as error:
+        refusal = str(error)
+    assert str(path) in refusal or "predictions" in refusal
+
+
+@given(st.dictionaries(st.sampled_from([*Recipe.model_fields, "other"]), ANYTHING))
+@settings(deadline=None)
+def test_any_recipe_is_read_or_refused(values: dict[str, Any]) -> None:
+    refusal = "here"
+    try:
+        recipe = Recipe.check(values, "here")
+    except InputError as error:
+        refusal = str(error)
+    else:
+        assert Recipe.check(recipe.model_dump(mode="json"), "again") == recipe
+    assert "here" in refusal
+
+
+@given(st.dictionaries(st.text(max_size=30), st.text(max_size=30), max_size=3))
+@settings(deadline=None)
+def test_any_setting_is_taken_or_refused(tiny_recipe: Recipe, changes: dict[str, str]) -> None:
+    refusal = "override"
+    try:
+        tiny_recipe.override(changes)
+    except InputError as error:
+        refusal = str(error)
+    assert refusal
+
+
+def test_a_name_that_would_play_with_the_terminal_is_refused(
+    finished_run: Run, tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    text = run.environment_path.read_text(encoding="utf-8")
+    run.environment_path.write_text(text.replace("airplane", "\\u001b[2J"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"data.class_names.0: .* cannot be printed"):
+        run.class_names()

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.errors import InputError
+from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.recipe import Recipe
+from thumbnet.training.prepare import compiled_model
+
+
+@pytest.fixture
+def whole() -> Recipe:
+    return Recipe.check(
+        {
+            "name": "whole",
+            "batch_size": 60,
+            "model": {"architecture": "cnn", "widths": [4, 8]},
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        },
+        "test",
+    )
+
+
+def _weights_after_a_step(recipe: Recipe, small: Dataset, twice: bool) -> list[Float32Array]:
+    images = np.asarray(small.train.images[:30])
+    labels = np.eye(10, dtype=np.float32)[small.train.labels[:30]]
+    if twice:
+        images, labels = np.concatenate([images] * 2), np.concatenate([labels] * 2)
+    model = compiled_model(recipe, small.train, 10)
+    model.train_on_batch(images.astype(np.float32), labels)
+    return [np.asarray(weight) for weight in model.trainable_weights]
+
+
+def test_parts_that_are_alike_learn_what_the_whole_learns(whole: Recipe, small: Dataset) -> None:
+    expected = _weights_after_a_step(whole, small, twice=True)
+    found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=True)
+    assert len(found) == len(expected) > 5
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_each_part_is_normalised_by_itself(whole: Recipe, small: Dataset) -> None:
+    expected = _weights_after_a_step(whole, small, twice=False)
+    found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=False)
+    assert max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True)) > 1e-4
+
+
+def test_a_batch_that_does_not_divide_is_trained_on(whole: Recipe, small: Dataset) -> None:
+    odd = _weights_after_a_step(whole.override({"ghost_batches": 7}), small, twice=True)
+    assert all(np.isfinite(weight).all() for weight in odd)
+
+
+def test_more_parts_than_images_are_refused(whole: Recipe) -> None:
+    with pytest.raises(InputError, match="a batch of 60 cannot be split into 61"):
+        whole.override({"ghost_batches": 61})
