@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the demo needs, and what tests, checks and exports need besides.
+DEMO := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -10,9 +12,9 @@ INSTALLED := $(VENV)/.installed
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
-setup: $(INSTALLED) ## Install what the lock file names into .venv, and thumbnet itself.
+setup: $(INSTALLED) ## Install thumbnet and all that its tests need into .venv.
 
-demo: setup ## Train an ANN and a CNN on CIFAR-10, compare them, write a report (about 6 minutes).
+demo: $(DEMO) ## Train an ANN and a CNN on CIFAR-10, compare them, write a report (about 6 minutes).
 	$(BIN)/thumbnet run
 
 test: setup ## Run the tests, with coverage.
@@ -33,29 +35,38 @@ format: setup ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: ## Resolve the dependencies anew (needs uv).
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade \
-	  --output-file requirements.lock
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header
+
+lock: ## Resolve the dependencies again (needs uv).
+	$(COMPILE) --group dev --upgrade --output-file requirements.lock
+	$(COMPILE) --extra tensorflow --group build --constraint requirements.lock --output-file requirements-demo.lock
 
 clean: ## Remove what the targets made, but for runs.
 	rm -rf $(VENV) dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The build tool comes from the lock file too, hence no isolated build that would fetch another.
-$(INSTALLED): requirements.lock pyproject.toml
+# Hashes are checked, and the build tool comes from the lock file too, hence no build isolation.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "thumbnet needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 setup" >&2; exit 2; }
+	  { echo "thumbnet needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 $@" >&2; exit 2; }
 	@if command -v uv >/dev/null; then \
 	  set -ex; \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV); \
-	  uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock; \
+	  uv pip sync --quiet --require-hashes --python $(BIN)/python $(1); \
 	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
 	else \
 	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	    { echo "this Python has no ensurepip; on Debian: apt install python3-venv" >&2; exit 2; }; \
 	  set -ex; \
 	  $(PYTHON) -m venv $(VENV); \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1); \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
 	@touch $@
+endef
+
+$(DEMO): requirements-demo.lock pyproject.toml
+	$(call install,requirements-demo.lock)
+
+$(INSTALLED): requirements.lock $(DEMO)
+	$(call install,requirements.lock)

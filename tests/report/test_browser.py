@@ -3,13 +3,13 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import BROWSER, FLAGS, needs_browser
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
@@ -17,10 +17,7 @@ from thumbnet.report.build import build_report
 from thumbnet.robustness.audit import audit
 from thumbnet.runs.run import Run
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+pytestmark = needs_browser
 
 WIDTHS = (400, 1400)
 ROBUSTNESS = {
@@ -101,12 +98,12 @@ def seen(
 
 
 def _open(page: Path, folder: Path) -> tuple[list[dict[str, Any]], str]:
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-    flags += " --disable-background-networking --disable-component-update --disable-dev-shm-usage"
     done = subprocess.run(
         [
             str(BROWSER),
-            *flags.split(),
+            "--headless",
+            "--disable-dev-shm-usage",
+            *FLAGS,
             f"--user-data-dir={folder / 'profile'}",
             "--enable-logging=stderr",
             "--dump-dom",

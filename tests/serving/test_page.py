@@ -1,19 +1,16 @@
 """The page in a real browser, with real clicks and real pictures, where there is a browser."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import BROWSER, FLAGS, needs_browser
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from server_process import Serve, Server
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+pytestmark = needs_browser
 
 Visit = Callable[..., Page]
 EXAMPLES = 8
@@ -22,7 +19,7 @@ EXAMPLES = 8
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
 
 
 @pytest.fixture
