@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import BROWSER, FLAGS, needs_browser
 
+from browser import BROWSER, FLAGS, needs_browser
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.report.build import build_report

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import BROWSER, FLAGS, needs_browser
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from server_process import Serve, Server
+
+from browser import BROWSER, FLAGS, needs_browser
 
 pytestmark = needs_browser
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +261,14 @@ def test_the_json_that_v2_sends_is_what_the_header_says(server: Server, images: 
     (output,) = json.loads(answer.content[:length])["outputs"]
     assert output["parameters"] == {"binary_data_size": 40}
     assert len(answer.content) == length + 40
+
+
+def test_the_client_of_the_documentation_gets_its_answer(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    with serve() as server:
+        address = server.address.removeprefix("http://")
+        exec(compile(code.replace("127.0.0.1:8000", address), "docs/serving.md", "exec"), {})
+    assert re.fullmatch(r"\[\d \d \d \d\]\n", capsys.readouterr().out)
