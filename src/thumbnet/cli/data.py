@@ -12,6 +12,7 @@ from thumbnet.cli.options import (
     JsonOption,
     LabelOption,
     OnBadImageOption,
+    PathColumnOption,
     SourceOption,
     load_dataset,
 )
@@ -25,6 +26,7 @@ def info(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,6 +41,7 @@ def info(
         choose_display(),
         image_size=image_size,
         label=label,
+        path_column=path_column,
         on_bad_image=on_bad_image,
     )
     described = describe(dataset)
@@ -59,6 +62,7 @@ def show(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
 ) -> None:
     """Write a labelled grid of training images, a row for each class."""
@@ -72,6 +76,7 @@ def show(
         choose_display(),
         image_size=image_size,
         label=label,
+        path_column=path_column,
         on_bad_image=on_bad_image,
     )
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
@@ -84,6 +89,7 @@ def show(
 def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="What --data takes.")],
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List every problem of a data set with its remedy. The exit code is 1 if there is one."""
@@ -91,7 +97,7 @@ def check(
     from thumbnet.data.check import check_data
     from thumbnet.training.progress import choose_display
 
-    checked = check_data(path, label, choose_display().message)
+    checked = check_data(path, label, choose_display().message, path_column)
     if as_json:
         typer.echo(json.dumps(checked.to_dict(), indent=2))
     else:

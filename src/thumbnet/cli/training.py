@@ -15,6 +15,7 @@ from thumbnet.cli.options import (
     LabelOption,
     OnBadImageOption,
     OverwriteOption,
+    PathColumnOption,
     SourceOption,
     dataset_to_resume,
     load_dataset,
@@ -59,6 +60,7 @@ def run(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     seed: SeedOption = None,
     budget: BudgetOption = None,
@@ -80,7 +82,12 @@ def run(
         raise InputError(f"the recipes {', '.join(names)} do not all have names of their own")
     for one in chosen:
         _make_way(one, out / one.name, overwrite)
-    reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
+    reading = {
+        "image_size": image_size,
+        "label": label,
+        "path_column": path_column,
+        "on_bad_image": on_bad_image,
+    }
     dataset = load_dataset(data, source, display, **reading)
     runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
 
@@ -104,6 +111,7 @@ def train(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     seed: SeedOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
@@ -158,7 +166,12 @@ def train(
         target_accuracy=target_accuracy,
         deterministic=deterministic or None,
     ) | parse_settings(setting or [])
-    reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
+    reading = {
+        "image_size": image_size,
+        "label": label,
+        "path_column": path_column,
+        "on_bad_image": on_bad_image,
+    }
     if resume is not None:
         read_anew = any(value is not None for value in reading.values())
         if recipe is not None or out is not None or overwrite or seeds or read_anew:

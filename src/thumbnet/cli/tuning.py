@@ -12,6 +12,7 @@ from thumbnet.cli.options import (
     JsonOption,
     LabelOption,
     OnBadImageOption,
+    PathColumnOption,
     SourceOption,
     load_dataset,
     parse_duration,
@@ -44,6 +45,7 @@ def tune(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     budget: Annotated[
         str | None,
@@ -108,7 +110,12 @@ def tune(
     elif budget is None and trials is None:
         raise InputError("say how much to try, by --budget 30m or --trials 20")
     else:
-        reading = {"image_size": image_size, "label": label, "on_bad_image": on_bad_image}
+        reading = {
+            "image_size": image_size,
+            "label": label,
+            "path_column": path_column,
+            "on_bad_image": on_bad_image,
+        }
         dataset = load_dataset(data, source, display, **reading)
         plan = Plan.make(
             Recipe.read(recipe),
