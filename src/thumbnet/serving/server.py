@@ -16,6 +16,7 @@ import uvicorn
 from thumbnet.data.images import silent_pillow
 from thumbnet.errors import InputError
 from thumbnet.serving.app import create_app
+from thumbnet.serving.forms import Pictures
 from thumbnet.serving.gate import LOGGER
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository
@@ -50,7 +51,7 @@ def serve(
     Raises:
         InputError: a run cannot be opened, or the address not be listened on.
     """
-    with _listening(host, port) as listener, silent_pillow():
+    with _listening(host, port) as listener, silent_pillow(settings.pixels):
         main = _serve(runs, settings, listener, directory, engine_name, started)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main)
@@ -67,6 +68,7 @@ async def _serve(
     metrics = Metrics()
     repository = Repository(runs, settings, metrics, directory, engine_name)
     service = Service(settings, repository, metrics)
+    pictures = Pictures(settings)
     try:
         for name in repository.names:
             try:
@@ -74,7 +76,7 @@ async def _serve(
             except RequestError as error:
                 raise InputError(f"the model {name}: {error}") from error
         config = uvicorn.Config(
-            create_app(service),
+            create_app(service, pictures),
             http=protocol_with(settings),
             ws="none",
             lifespan="off",
@@ -93,7 +95,8 @@ async def _serve(
             signal.signal(number, lambda *_: None)
         await uvicorn.Server(config).serve(sockets=[listener])
     finally:
-        await service.close()
+        await repository.close()
+        pictures.close()
 
 
 def _titles(repository: Repository) -> list[str]:
