@@ -33,7 +33,7 @@ with atheris.instrument_imports(include=READERS):
     from thumbnet.data.reading import Reading
     from thumbnet.data.sources.archive import read_tar
     from thumbnet.data.sources.pickled import read_pickled_batch
-    from thumbnet.data.table import list_csv
+    from thumbnet.data.table_text import list_csv
     from thumbnet.errors import InputError
     from thumbnet.evaluation.predictions import Predictions
     from thumbnet.recipe import Recipe, shipped_recipes

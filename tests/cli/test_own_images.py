@@ -201,6 +201,19 @@ def test_few_pictures_of_many_classes_train(tmp_path: Path, tiny_recipe: Recipe)
     assert run.class_names()[:3] == ("0", "1", "2")
 
 
+def test_a_folder_that_is_called_as_a_source_is_taken(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(pets.parent)
+    for name in ("cifar10", "sample"):
+        pets = pets.rename(pets.with_name(name))
+        assert thumbnet("data", "info", "--json", "--data", name) == 0
+        assert json.loads(capsys.readouterr().out)["image_shape"] == [32, 32, 3]
+    pets.rename(pets.with_name("elsewhere"))
+    assert thumbnet("data", "info", "--data", "sample") == 2
+    assert "give --source sample" in capsys.readouterr().err
+
+
 def test_data_check_and_info(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

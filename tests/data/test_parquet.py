@@ -81,10 +81,100 @@ def test_files_of_the_hub(
     assert same_images(dataset.test, part.take(range(30, 40)))
 
 
-def test_parts_may_be_folders(part: LabelledImages, tmp_path: Path) -> None:
-    write(tmp_path / "train" / "0000.parquet", part.take(range(20)))
-    write(tmp_path / "test" / "0000.parquet", part.take(range(20, 40)))
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train/0000.parquet", "test/0000.parquet"),
+        ("data/train/0000.parquet", "data/test/0000.parquet"),
+        ("default/train/0000.parquet", "default/test/0000.parquet"),
+        ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet"),
+        ("train-00000-of-00001-a09b74b3ef9c3b56.parquet", "evaluation-0.parquet"),
+        ("pets_Train.parquet", "pets_eval.parquet"),
+        ("partial-train/0000.parquet", "test/0000.parquet"),
+    ],
+)
+def test_parts_are_told_by_words_of_names(
+    train: str, test: str, part: LabelledImages, tmp_path: Path
+) -> None:
+    write(tmp_path / train, part.take(range(20)))
+    write(tmp_path / test, part.take(range(20, 40)))
+    write(tmp_path / ".cache" / "train" / "1.parquet", part.take(range(3)))
+    dataset = load(tmp_path)
+    assert same_images(dataset.train, part.take(range(20)))
+    assert same_images(dataset.test, part.take(range(20, 40)))
+
+
+def test_a_file_that_names_no_part_beside_others_is_refused(
+    part: LabelledImages, tmp_path: Path
+) -> None:
+    for name in ("train-0", "test-0", "extra-0"):
+        write(tmp_path / f"{name}.parquet", part)
+    with pytest.raises(InputError, match=r"extra-0.parquet does not say which part it belongs to"):
+        load(tmp_path)
+
+
+def test_several_data_sets_in_one_folder_are_refused(part: LabelledImages, tmp_path: Path) -> None:
+    for name in ("large", "small"):
+        write(tmp_path / name / "train-0.parquet", part)
+        write(tmp_path / name / "test-0.parquet", part)
+    with pytest.raises(InputError, match=r"several data sets, in .*/large, .*/small; give one"):
+        load(tmp_path)
+    assert same_images(load(tmp_path / "small").train, part)
+
+
+def test_classes_in_another_order_in_one_file_keep_their_meaning(
+    part: LabelledImages, tmp_path: Path
+) -> None:
+    write(tmp_path / "test.parquet", part.take(range(20, 40)), ["cat", "dog"])
+    other = part.take(range(20))
+    swapped = LabelledImages(other.images, 1 - other.labels)
+    write(tmp_path / "train.parquet", swapped, ["dog", "cat"])
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("dog", "cat")
+    assert same_images(dataset.train, swapped)
+    test = part.take(range(20, 40))
+    assert same_images(dataset.test, LabelledImages(test.images, 1 - test.labels))
+    write(tmp_path / "train-1.parquet", other)
+    with pytest.raises(InputError, match=r"train-1.parquet does not say what its labels mean"):
+        load(tmp_path)
+
+
+def test_columns_may_have_another_name_in_each_file(part: LabelledImages, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", part.take(range(20)), image="img")
+    write(tmp_path / "test.parquet", part.take(range(20, 40)), image="image")
     assert same_images(load(tmp_path).test, part.take(range(20, 40)))
+
+
+def test_one_of_several_columns_of_pictures_can_be_chosen(
+    part: LabelledImages, tmp_path: Path
+) -> None:
+    masks = [{"bytes": encode(255 - image), "path": None} for image in part.images]
+    path = write(tmp_path / "a.parquet", part, mask=masks)
+    inverted = LabelledImages(255 - part.images, part.labels)
+    chosen = load(path, path_column="mask")
+    both = LabelledImages(
+        np.concatenate([chosen.train.images, chosen.test.images]),
+        np.concatenate([chosen.train.labels, chosen.test.labels]),
+    )
+    assert same_images(both, inverted)
+    with pytest.raises(InputError, match=r"no column of paths named photo"):
+        load(path, path_column="photo")
+
+
+def test_whole_numbers_that_were_stored_as_floats_are_labels(
+    part: LabelledImages, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.parquet", part, age=[10.0, 2.0] * 20)
+    assert load(path, label="age").class_names == ("2", "10")
+
+
+def test_a_placeholder_of_git_lfs_is_explained(part: LabelledImages, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", part)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (tmp_path / "test.parquet").write_text(pointer, encoding="utf-8")
+    for path in (tmp_path, tmp_path / "test.parquet"):
+        with pytest.raises(InputError, match=r"test.parquet is a placeholder of Git LFS; fetch"):
+            load(path)
 
 
 def test_one_file_has_some_held_out(part: LabelledImages, tmp_path: Path) -> None:

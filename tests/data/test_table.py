@@ -1,5 +1,7 @@
 """Tables of paths and labels."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_files import write_classes
+from typer.testing import CliRunner
 
+from thumbnet.cli import app
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.images import read_image
 from thumbnet.data.load import load
@@ -57,7 +61,7 @@ def test_another_column_of_labels(files: list[str], tmp_path: Path) -> None:
     rows = [f"{file},{Path(file).parent.name},{index % 4}" for index, file in enumerate(files)]
     table = write(tmp_path, "path,label,age", *rows)
     assert load(table, label="age").class_names == ("0", "1", "2", "3")
-    with pytest.raises(InputError, match=r"has no column of labels; name one size \(there: path"):
+    with pytest.raises(InputError, match=r"no column of labels named size; check --label \(its"):
         load(table, label="size")
 
 
@@ -82,10 +86,11 @@ def test_files_that_are_not_there_are_named(files: list[str], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no column of paths; name one path or file"),
+        ("\n \n", "t.csv is empty"),
+        ("a,b\nx,y\n", "has no column of paths; name it with --path-column, or call it path"),
         (
             "path,kind\na.png,cat\n",
-            r"no column of labels; name one label or .* \(there: path, kind",
+            r"no column of labels; name it with --label, .* \(its columns: path, kind",
         ),
         ("path,label\n", "names no picture that can be used"),
     ],
@@ -96,14 +101,125 @@ def test_what_is_no_such_table_is_explained(text: str, message: str, tmp_path: P
         load(tmp_path / "t.csv")
 
 
-def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes("path,label\nb\xe4r.png,B\xe4r\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"t.csv cannot be read as a table: .*utf-8"):
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("cp1252", "t.csv line 2 is not UTF-8, and its encoding cannot be known; save it as UTF-8"),
+        ("utf-16", "t.csv is in UTF-16; save it as UTF-8"),
+        ("utf-16-le", "t.csv is in UTF-16; save it as UTF-8"),
+    ],
+)
+def test_text_in_another_encoding_is_refused(encoding: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("path,label\nbär.png,Bär\n".encode(encoding))
+    with pytest.raises(InputError, match=message):
         load(tmp_path / "t.csv")
 
 
-@settings(max_examples=150, deadline=None)
+def test_utf_8_with_a_mark_at_its_beginning_is_read(files: list[str], tmp_path: Path) -> None:
+    text = "\n".join(
+        ["path,label", *(f"{file},{'Bär' if 'cat' in file else 'Hund'}" for file in files)]
+    )
+    (tmp_path / "t.csv").write_bytes(text.encode("utf-8-sig"))
+    assert load(tmp_path / "t.csv").class_names == ("Bär", "Hund")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " , ", "; "])
+def test_any_usual_delimiter_is_found(delimiter: str, files: list[str], tmp_path: Path) -> None:
+    rows = [delimiter.join([file, Path(file).parent.name]) for file in files]
+    dataset = load(write(tmp_path, delimiter.join(["path", "label"]), *rows))
+    assert dataset.class_names == ("cat", "dog")
+    assert len(dataset.train) + len(dataset.test) == 20
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_columns_need_no_names(
+    order: tuple[int, int], files: list[str], tmp_path: Path
+) -> None:
+    rows = [(file, Path(file).parent.name) for file in files]
+    dataset = load(write(tmp_path, *(",".join(row[i] for i in order) for row in rows)))
+    assert dataset.class_names == ("cat", "dog")
+    assert len(dataset.train) + len(dataset.test) == 20
+
+
+def test_more_columns_need_names(files: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no column names; add a first line with a name for"):
+        load(write(tmp_path, *(f"{file},cat,tame" for file in files)))
+
+
+def test_paths_are_found_as_windows_and_spreadsheets_write_them(
+    files: list[str], tmp_path: Path
+) -> None:
+    rows = [f"  {file} ,a" for file in files[:10]]
+    rows += ["{},b".format(file.replace("/", "\\")) for file in files[10:]]
+    (tmp_path / files[0]).rename(tmp_path / "with space .png")
+    rows[0] = '"with space .png",a'
+    dataset = load(write(tmp_path, "path,label", *rows))
+    assert len(dataset.train) + len(dataset.test) == 20
+
+
+def test_numbers_are_ordered_by_value_within_names_too(files: list[str], tmp_path: Path) -> None:
+    def classes(name: Callable[[int], str]) -> tuple[str, ...]:
+        rows = [f"{file},{name(2 + index // 2)}" for index, file in enumerate(files)]
+        return load(write(tmp_path, "path,label", *rows)).class_names
+
+    numbers = range(2, 12)
+    assert classes(lambda n: f"{n}.0") == tuple(map(str, numbers))
+    assert classes(lambda n: f"class {n}") == tuple(f"class {n}" for n in numbers)
+    assert classes(lambda n: str(n / 4)) == tuple(str(n / 4) for n in numbers)
+    assert classes(lambda n: f"{n % 2}-{n}") == tuple(
+        f"{n % 2}-{n}" for n in (*numbers[::2], *numbers[1::2])
+    )
+
+
+def test_several_labels_in_one_cell_are_refused(files: list[str], tmp_path: Path) -> None:
+    labels = ["cat", "pet", '"cat,pet"', "cat|pet", *["cat", "pet"] * 8]
+    table = write(tmp_path, "path,label", *(f"{f},{n}" for f, n in zip(files, labels, strict=True)))
+    with pytest.raises(InputError, match=r"line 4 has several labels, cat,pet; .*line 5 has sev"):
+        load(table)
+    assert load(table, on_bad_image="skip").class_names == ("cat", "pet")
+    # A comma alone makes no list: no part of these names is a label elsewhere.
+    labels = ["Tench;Fish", "1,000 yen", "5,000 yen", "a, b", "b"] * 4
+    table = write(
+        tmp_path, "path,label", *(f'{f},"{n}"' for f, n in zip(files, labels, strict=True))
+    )
+    assert len(load(table).class_names) == 5
+
+
+def test_json_lines_are_a_table(files: list[str], tmp_path: Path) -> None:
+    rows = [
+        {"file_name": file, "label": index % 2, "size": None} for index, file in enumerate(files)
+    ]
+    lines = [json.dumps(row) for row in rows]
+    assert load(write(tmp_path, *lines, "", name="metadata.jsonl")).class_names == ("0", "1")
+    bad = {"file_name": files[0], "label": ["cat", "dog"]}
+    table = write(tmp_path, *lines, json.dumps(bad), name="metadata.jsonl")
+    with pytest.raises(InputError, match=r"line 21 has several labels, \['cat', 'dog'\]"):
+        load(table)
+    for line, message in (("{", "line 2 is no JSON"), ("[1]", "line 2 is no JSON object; write")):
+        with pytest.raises(InputError, match=message):
+            load(write(tmp_path, lines[0], line, name="t.jsonl"))
+
+
+def test_another_column_of_paths(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{file},{Path(file).parent.name}" for file in files]
+    table = write(tmp_path, "Photo,label", *rows)
+    with pytest.raises(InputError, match="no column of paths; name it with --path-column"):
+        load(table)
+    dataset = load(table, path_column="photo")
+    assert dataset.reading.path_column == "photo"
+    assert len(dataset.train) + len(dataset.test) == 20
+    arguments = ["data", "info", "--json", "--data", str(table), "--path-column", "Photo"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["data", "check", str(table), "--path-column", "Photo"])
+    assert done.exit_code == 0, done.output
+
+
+@settings(max_examples=200, deadline=None)
 @given(
+    suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]),
     data=st.one_of(
         st.binary(max_size=200),
         st.text(max_size=200).map(lambda text: text.encode(errors="replace")),
@@ -119,17 +235,32 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
                 errors="replace"
             )
         ),
-    )
+        st.lists(
+            st.dictionaries(
+                st.sampled_from(["path", "label", "split", "x"]),
+                st.one_of(
+                    st.just("a.png"),
+                    st.text(max_size=5),
+                    st.integers(),
+                    st.floats(),
+                    st.booleans(),
+                    st.none(),
+                    st.lists(st.text(max_size=3), max_size=2),
+                ),
+            ),
+            max_size=5,
+        ).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
+    ),
 )
 def test_any_table_is_read_or_refused(
-    data: bytes, sample: Dataset, tmp_path_factory: pytest.TempPathFactory
+    suffix: str, data: bytes, sample: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("table")
     write_classes(folder, sample.train, {"cat": 1})
     (folder / "cat" / "0000.png").rename(folder / "a.png")
-    (folder / "t.csv").write_bytes(data)
+    (folder / f"t{suffix}").write_bytes(data)
     try:
-        dataset = load(folder / "t.csv", on_bad_image="skip")
+        dataset = load(folder / f"t{suffix}", on_bad_image="skip")
     except InputError:
         return
     for part in dataset.parts.values():

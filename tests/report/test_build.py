@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections import Counter
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from thumbnet.data.dataset import Dataset
+from thumbnet.data.sources.cifar10 import CIFAR10
 from thumbnet.errors import InputError
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.report.build import build_report
@@ -48,6 +50,18 @@ class Page(HTMLParser):
 
 def report(runs: list[Run], dataset: Dataset | None) -> Page:
     return Page(build_report(runs, runs[0].report_path, dataset))
+
+
+def test_only_runs_of_cifar10_are_placed_among_its_recipes(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(make_run("named").path, tmp_path / "named")))
+    run.write_metrics({**run.metrics(), "data_name": "cifar10", "flop_per_image": 10**6})
+    assert "among the shipped recipes" not in report([run], None).words
+    environment = run.environment()
+    environment["data"]["digests"]["test_images"] = CIFAR10.digests["test_images"]
+    run.environment_path.write_text(json.dumps(environment), encoding="utf-8")
+    assert "among the shipped recipes" in report([run], None).words
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,18 @@ def _refused(answer: httpx.Response, status: int = 400) -> str:
         (INFER, _tensor(data=[0.5] * 3072), "whole numbers from 0 to 255"),
         (INFER, _tensor(data=[256] * 3072), "whole numbers from 0 to 255"),
         (INFER, _tensor(data=[[0], [0, 1]]), "lists are not all of the same lengths"),
-        (INFER, _tensor(data="pixels"), "whole numbers from 0 to 255"),
+        (INFER, _tensor(data="pixels"), "nested lists of pixels"),
+        (INFER, _tensor(data=["x" * 30_000] + [""] * 10_000), "whole numbers from 0 to 255"),
+        (INFER, _tensor(data=[True] * 3072), "whole numbers from 0 to 255"),
+        (INFER, _tensor(data=[[[[[[[[[[0]]]]]]]]]]), "whole numbers from 0 to 255"),
+        (INFER, _tensor() | {"id": 3}, '"id" must be text'),
+        (INFER, _tensor() | {"id": "x" * 1025}, "at most 1,024 characters"),
+        (INFER, _tensor() | {"parameters": {"sequence_id": 1}}, "'sequence_id' is not supported"),
+        (
+            INFER,
+            _tensor() | {"parameters": {"binary_data_output": "false"}},
+            "must be true or false",
+        ),
         (INFER, _tensor(data=[10**30] * 3072), "whole numbers from 0 to 255"),
         (INFER, _tensor(datatype="FP32"), 'datatype "UINT8"'),
         (INFER, _tensor(name="pixels"), 'name "images"'),
@@ -65,8 +76,8 @@ def _refused(answer: httpx.Response, status: int = 400) -> str:
         (PREDICT, {"instances": [PIXEL], "inputs": [PIXEL]}, 'either "instances" or "inputs"'),
         (PREDICT, {"instances": PIXEL}, "images of shape"),
         (PREDICT, {"instances": {}}, "must be a list"),
-        (PREDICT, {"instances": [{"b64": "###"}]}, "no base64"),
-        (PREDICT, {"instances": [{"b64": "aGVsbG8="}]}, "is not a picture"),
+        (PREDICT, {"instances": [{"b64": "###"}]}, "is not base64"),
+        (PREDICT, {"instances": [{"b64": "aGVsbG8="}]}, "no PNG, JPEG or WebP"),
         (PREDICT, {"instances": [{"b64": ""}, PIXEL]}, "or none"),
         (PREDICT, {"instances": [0] * 1025}, "1 to 1,024 images"),
         (PREDICT, {"inputs": [], "signature_name": "train"}, "serving_default"),
@@ -139,10 +150,10 @@ def _gif() -> bytes:
     ("content", "sentence"),
     [
         (b"", "is empty"),
-        (b"text", "is not a picture: its content is of no known format"),
-        (_gif(), "has the format GIF, which is not read; convert it to PNG or JPEG"),
-        (_png_of(5_000, 5_000), "has 5000×5000 pixels, above the limit of 16 million"),
-        (_png_of(30_000, 30_000), "x.png has far too many pixels"),
+        (b"text", "is no PNG, JPEG or WebP image"),
+        (_gif(), "is no PNG, JPEG or WebP image"),
+        (_png_of(5_000, 5_000), "at most 16 million"),
+        (_png_of(30_000, 30_000), "x.png cannot be read as an image"),
         (_png_of(2**31 - 1, 2**31 - 1), "x.png"),
         (_png_of(64, 64)[:60], "cannot be read"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 50, "x.png"),
@@ -177,7 +188,7 @@ def test_forms_that_are_none_are_refused(
 
 def test_too_many_files_are_refused(server: Server) -> None:
     files = [("files", ("a.png", b"x"))] * 1025
-    assert "Too many files" in _refused(server.client.post("/classify", files=files))
+    assert "more than 1,024 parts" in _refused(server.client.post("/classify", files=files))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,7 @@ def test_picture_files_get_the_answers_of_predict(server: Server, pictures: list
 def test_one_bad_file_does_not_spoil_the_others(server: Server, pictures: list[Path]) -> None:
     files = [("files", ("a.png", b"no picture")), ("files", ("b.png", pictures[0].read_bytes()))]
     first, second = server.client.post("/classify", files=files).json()["results"]
-    assert first == {"file": "a.png", "error": first["error"]}
-    assert first["error"].startswith("a.png is not a picture")
+    assert first == {"file": "a.png", "error": "a.png is no PNG, JPEG or WebP image"}
     assert second["class_name"]
 
 
@@ -261,3 +261,14 @@ def test_the_json_that_v2_sends_is_what_the_header_says(server: Server, images: 
     (output,) = json.loads(answer.content[:length])["outputs"]
     assert output["parameters"] == {"binary_data_size": 40}
     assert len(answer.content) == length + 40
+
+
+def test_the_client_of_the_documentation_gets_its_answer(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    with serve() as server:
+        address = server.address.removeprefix("http://")
+        exec(compile(code.replace("127.0.0.1:8000", address), "docs/serving.md", "exec"), {})
+    assert re.fullmatch(r"\[\d \d \d \d\]\n", capsys.readouterr().out)

@@ -11,8 +11,8 @@ from thumbnet.cli.options import (
     ImageSizeOption,
     JsonOption,
     LabelOption,
-    MaxMegapixelsOption,
     OnBadImageOption,
+    PathColumnOption,
     SourceOption,
     load_dataset,
 )
@@ -26,8 +26,8 @@ def info(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
@@ -41,8 +41,8 @@ def info(
         choose_display(),
         image_size=image_size,
         label=label,
+        path_column=path_column,
         on_bad_image=on_bad_image,
-        max_megapixels=max_megapixels,
     )
     described = describe(dataset)
     if as_json:
@@ -62,8 +62,8 @@ def show(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Write a labelled grid of training images, a row for each class."""
     from thumbnet.data.choice import choose_per_class
@@ -76,8 +76,8 @@ def show(
         choose_display(),
         image_size=image_size,
         label=label,
+        path_column=path_column,
         on_bad_image=on_bad_image,
-        max_megapixels=max_megapixels,
     )
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
@@ -89,6 +89,7 @@ def show(
 def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="What --data takes.")],
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List every problem of a data set with its remedy. The exit code is 1 if there is one."""
@@ -96,7 +97,7 @@ def check(
     from thumbnet.data.check import check_data
     from thumbnet.training.progress import choose_display
 
-    checked = check_data(path, label, choose_display().message)
+    checked = check_data(path, label, choose_display().message, path_column)
     if as_json:
         typer.echo(json.dumps(checked.to_dict(), indent=2))
     else:

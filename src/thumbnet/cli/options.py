@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from thumbnet.errors import InputError, ThumbnetError
+from thumbnet.paths import expanded
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -22,9 +23,9 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="A folder with a sub-folder for each class, a table (.csv, .tsv, .parquet), an .npz, "
-        "or CIFAR-10 or CIFAR-100 in any form. Without it, or with [bold]cifar10[/bold]: wherever "
-        "CIFAR-10 can be had.",
+        help="A folder with a sub-folder for each class, a table (.csv, .tsv, .jsonl, .parquet), "
+        "an .npz, or CIFAR-10 or CIFAR-100 in any form. Without it, or with "
+        "[bold]cifar10[/bold]: wherever CIFAR-10 can be had.",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -44,19 +45,13 @@ LabelOption = Annotated[
         help="Which label, where there are several: fine or coarse of CIFAR-100, or a column.",
     ),
 ]
+PathColumnOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column of paths of a table. By default, path or image."),
+]
 OnBadImageOption = Annotated[
     OnBadImage | None,
     typer.Option(help="What to do about pictures that cannot be read. By default, fail."),
-]
-MaxMegapixelsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=1000,
-        metavar="MILLIONS",
-        help="Pictures with more pixels are not read; a large JPEG counts with an eighth of them, "
-        "as it is decoded at a fraction of its size. By default, 50.",
-    ),
 ]
 SourceOption = Annotated[
     str | None,
@@ -83,7 +78,7 @@ def load_dataset(
     """The dataset that `--data` and `--source` name; `reading` are the options that were given."""
     from thumbnet.data.load import load
 
-    path = None if data in (None, "cifar10") else Path(data)
+    path = _own_data(data, display)
     if path is not None and source is not None:
         raise InputError("--data PATH and --source name two places; give one of them")
     dataset = load(
@@ -101,6 +96,24 @@ def load_dataset(
     for problem in dataset.skipped[:SKIPPED_SHOWN]:
         display.message(f"left out: {problem}")
     return dataset
+
+
+def _own_data(data: str | None, display: "Display") -> Path | None:
+    """What `--data` names; None for CIFAR-10 from wherever it can be had."""
+    from thumbnet.data.sources.locate import SOURCES
+
+    if data is None:
+        return None
+    path = expanded(data)
+    if data == "cifar10":
+        if not path.exists():
+            return None
+        display.message(f"{data}: what is here by that name; leave --data out for CIFAR-10")
+    elif data in SOURCES and not path.exists():
+        raise InputError(
+            f"there is no {data} here; for CIFAR-10 from that place, give --source {data}"
+        )
+    return path
 
 
 def recall_dataset(run: "Run") -> "Dataset | None":

@@ -13,9 +13,9 @@ from thumbnet.cli.options import (
     DataOption,
     ImageSizeOption,
     LabelOption,
-    MaxMegapixelsOption,
     OnBadImageOption,
     OverwriteOption,
+    PathColumnOption,
     SourceOption,
     dataset_to_resume,
     load_dataset,
@@ -60,8 +60,8 @@ def run(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
     seed: SeedOption = None,
     budget: BudgetOption = None,
     overwrite: OverwriteOption = False,
@@ -85,8 +85,8 @@ def run(
     reading = {
         "image_size": image_size,
         "label": label,
+        "path_column": path_column,
         "on_bad_image": on_bad_image,
-        "max_megapixels": max_megapixels,
     }
     dataset = load_dataset(data, source, display, **reading)
     runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
@@ -111,8 +111,8 @@ def train(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
     seed: SeedOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
@@ -169,8 +169,8 @@ def train(
     reading = {
         "image_size": image_size,
         "label": label,
+        "path_column": path_column,
         "on_bad_image": on_bad_image,
-        "max_megapixels": max_megapixels,
     }
     if resume is not None:
         read_anew = any(value is not None for value in reading.values())

@@ -11,8 +11,8 @@ from thumbnet.cli.options import (
     ImageSizeOption,
     JsonOption,
     LabelOption,
-    MaxMegapixelsOption,
     OnBadImageOption,
+    PathColumnOption,
     SourceOption,
     load_dataset,
     parse_duration,
@@ -45,8 +45,8 @@ def tune(
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
     label: LabelOption = None,
+    path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
-    max_megapixels: MaxMegapixelsOption = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="For how long to try, such as 30m, over all sittings."),
@@ -113,8 +113,8 @@ def tune(
         reading = {
             "image_size": image_size,
             "label": label,
+            "path_column": path_column,
             "on_bad_image": on_bad_image,
-            "max_megapixels": max_megapixels,
         }
         dataset = load_dataset(data, source, display, **reading)
         plan = Plan.make(

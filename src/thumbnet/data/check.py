@@ -20,6 +20,7 @@ from thumbnet.data.sources.locate import ignore
 from thumbnet.data.sources.patience import Report
 from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, shown
+from thumbnet.paths import expanded
 
 UNBALANCED = 5
 """How many times as many training images the largest class may have as the smallest."""
@@ -43,18 +44,25 @@ class CheckedData:
         return {"images": self.images, "problems": [vars(problem) for problem in self.problems]}
 
 
-def check_data(path: str | Path, label: str | None = None, report: Report = ignore) -> CheckedData:
+def check_data(
+    path: str | Path,
+    label: str | None = None,
+    report: Report = ignore,
+    path_column: str | None = None,
+) -> CheckedData:
     """Open every picture of a data set and look for trouble.
 
     Args:
         path: as for `thumbnet.load`.
         label: which label, where there are several.
         report: called with a line of text now and then.
+        path_column: the name of a table's column of paths.
 
     Raises:
         InputError: there is nothing at `path` that can be read as a data set.
     """
-    found = read_or_list(Path(path), Reading.check({"label": label}))
+    reading = Reading.check({"label": label, "path_column": path_column})
+    found = read_or_list(expanded(path), reading)
     if not isinstance(found, Dataset):
         report(f"opening {len(found[1]):,} pictures of {shown(path)}")
         images = _Images.of_pictures(*found)

@@ -1,8 +1,10 @@
 """What a layout of files holds before any picture is opened, and the data set that comes of it."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
@@ -24,10 +26,14 @@ SPLITS = {
     "dev": VALIDATION,
     "test": TEST,
     "testing": TEST,
+    "eval": TEST,
+    "evaluation": TEST,
 }
 """The part of a data set that a word stands for."""
 
 _LEFT_OUT = -1
+_NUMBER = re.compile(r"[+-]?\d{1,100}(\.\d{0,100})?")
+_DIGITS = re.compile(r"(\d{1,100})")
 
 HELD_OUT = 0.2
 """Share of each class that becomes the test part where there is none."""
@@ -85,12 +91,22 @@ class Listing:
 
 
 def numbered_classes(texts: Sequence[str]) -> tuple[tuple[str, ...], Int64Array]:
-    """Class names in order (whole numbers by their value), and the label of each text."""
+    """Class names in order, and the label of each text.
+
+    Numbers are in the order of their values, those within names too: "class 2", "class 10".
+    """
     unique = set(texts)
-    by_value = all(text.removeprefix("-").isdecimal() for text in unique)
-    names = sorted(unique, key=(lambda text: (int(text), text)) if by_value else None)
+    by_value = all(_NUMBER.fullmatch(text) for text in unique)
+    names = sorted(unique, key=(lambda text: (Decimal(text), text)) if by_value else _natural)
     number = {name: index for index, name in enumerate(names)}
     return tuple(names), np.array([number[text] for text in texts], np.int64)
+
+
+def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
+    """A key that sorts by the texts and the whole numbers that a name is made of."""
+    parts = _DIGITS.split(name)
+    numbers = [*map(int, parts[1::2]), 0]
+    return list(zip(parts[::2], numbers, strict=True)), name
 
 
 def with_test_part(listing: Listing) -> tuple[Int64Array, str]:

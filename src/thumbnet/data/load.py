@@ -1,10 +1,9 @@
 """One way into all layouts: what is at a path decides how it is read."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.listing import SPLITS, Listing, assemble, in_memory_if_few
+from thumbnet.data.listing import Listing, assemble, in_memory_if_few
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sources.archive import first_member
@@ -13,8 +12,7 @@ from thumbnet.data.sources.cifar10 import LAYOUTS, read_cifar10
 from thumbnet.data.sources.locate import ignore, load_cifar10
 from thumbnet.data.sources.patience import Progress, Report
 from thumbnet.errors import InputError, shown
-
-TABLE_SUFFIXES = (".csv", ".tsv")
+from thumbnet.paths import expanded
 
 
 def load(
@@ -22,8 +20,8 @@ def load(
     *,
     image_size: int | None = None,
     label: str | None = None,
+    path_column: str | None = None,
     on_bad_image: OnBadImage = "fail",
-    max_megapixels: int = 50,
     source: str | None = None,
     cache_directory: Path | None = None,
     report: Report = ignore,
@@ -32,17 +30,15 @@ def load(
     """Load labelled images, whatever layout they are in; `docs/data.md` describes all.
 
     Args:
-        path: a folder with a sub-folder for each class, a CSV, TSV or Parquet file, a folder of
-            Parquet files, an `.npz` file, or CIFAR-10 or CIFAR-100 in any of their forms; None
-            for CIFAR-10 from wherever it can be had.
+        path: a folder with a sub-folder for each class, a table (CSV, TSV, JSON Lines or
+            Parquet), a folder of Parquet files, an `.npz` file, or CIFAR-10 or CIFAR-100 in any of
+            their forms; None for CIFAR-10 from wherever it can be had. "~" is the user's home.
         image_size: height and width of the images; None for their own where all are equal and up
             to 64, else 32.
         label: which label, where there are several: "fine" or "coarse" of CIFAR-100, or the name
             of a column of a table.
+        path_column: the name of a table's column of paths, or of encoded pictures in Parquet.
         on_bad_image: whether a picture that cannot be read ends the job or is left out.
-        max_megapixels: pictures above this size, in millions of pixels, cannot be read. A JPEG
-            picture that is decoded at a fraction of its size counts with less; see
-            `thumbnet.data.images.open_picture`.
         source: where to take CIFAR-10 from, without a path.
         cache_directory: where decoded pictures are kept; by default the one that
             `THUMBNET_CACHE` names, or the system's.
@@ -57,8 +53,8 @@ def load(
         {
             "image_size": image_size,
             "label": label,
+            "path_column": path_column,
             "on_bad_image": on_bad_image,
-            "max_megapixels": max_megapixels,
         }
     )
     if path is None:
@@ -70,7 +66,7 @@ def load(
         return resized(found, wanted)
     if source is not None:
         raise InputError(f"give a path ({path}) or a source ({source}), not both")
-    found_or_listed = read_or_list(Path(path), wanted)
+    found_or_listed = read_or_list(expanded(path), wanted)
     if isinstance(found_or_listed, Dataset):
         return found_or_listed
     cache = cache_directory or default_cache_directory()
@@ -83,6 +79,9 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
     Raises:
         InputError: there is nothing at `path` that can be read.
     """
+    from thumbnet.data.archives import refuse_unknown_archive
+    from thumbnet.data.table_text import DELIMITED_SUFFIXES, JSON_SUFFIXES
+
     if path.is_dir():
         return _read_or_list_folder(path, reading)
     try:
@@ -90,6 +89,8 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
             magic = file.read(4)
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error
+    suffix = path.suffix.lower()
+    refuse_unknown_archive(path)
     if magic[:2] == b"\x1f\x8b":
         if "cifar-100" in first_member(path):
             return _read_cifar100(path, reading)
@@ -99,17 +100,21 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
 
         _require_one_label(path, reading)
         return _read_cifar10(path, reading) if _is_cache(path) else read_arrays(path, reading)
-    if magic == b"PAR1":
+    if magic == b"PAR1" or suffix == ".parquet":
         from thumbnet.data.parquet import list_parquet
 
         return list_parquet(path, reading)
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        from thumbnet.data.table import list_csv
+    if suffix in DELIMITED_SUFFIXES:
+        from thumbnet.data.table_text import list_csv
 
         return list_csv(path, reading)
+    if suffix in JSON_SUFFIXES:
+        from thumbnet.data.table_text import list_json_lines
+
+        return list_json_lines(path, reading)
     raise InputError(
         f"{shown(path)} is no data set; give a folder with a sub-folder for each class, a table "
-        "(.csv, .tsv or .parquet), an .npz file, or an archive of CIFAR-10 or CIFAR-100"
+        "(.csv, .tsv, .jsonl or .parquet), an .npz file, or an archive of CIFAR-10 or CIFAR-100"
     )
 
 
@@ -123,15 +128,13 @@ def _decode(
         raise refusal(listing.lost)
     if len(pictures) == 0:
         raise InputError(f"{listing.title} names no picture that can be used")
-    decoded = decode(pictures, reading, cache, report)
-    if decoded.sizes is not None:
-        report(f"{shown(listing.path)}: {decoded.sizes}")
-    dataset = assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
-    return replace(dataset, sizes=decoded.sizes)
+    decoded = decode(pictures, reading.image_size, skip_bad, cache, report)
+    return assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
 
 
 def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
     from thumbnet.data.folder import list_folder
+    from thumbnet.data.hub import find_parquet
     from thumbnet.data.sources.cifar100 import layout_in
 
     try:
@@ -139,8 +142,7 @@ def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[List
             return _read_cifar100(folder, reading)
         if _holds_cifar10(folder):
             return _read_cifar10(folder, reading)
-        places = (folder, *(folder / name for name in ("data", "default", *SPLITS)))
-        parquet = any(any(place.glob("*.parquet")) for place in places)
+        parquet = find_parquet(folder)
     except OSError as error:
         raise InputError(f"{shown(folder)} cannot be read: {error.strerror}") from error
     if parquet:
@@ -169,6 +171,10 @@ def _require_one_label(path: Path, reading: Reading) -> None:
     if reading.label is not None:
         raise InputError(
             f"--label {reading.label}: {shown(path)} has one label for each image; leave it out"
+        )
+    if reading.path_column is not None:
+        raise InputError(
+            f"--path-column {reading.path_column}: {shown(path)} is no table; leave it out"
         )
 
 

@@ -1,102 +1,115 @@
-"""Parquet files: the layout of image data sets on the Hugging Face hub, or a table of paths."""
+"""Parquet files: encoded pictures as on the Hugging Face hub, or a table of paths."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thumbnet.data.listing import SPLITS, TRAIN, Listing, numbered_classes
+from thumbnet.data.hub import find_parquet, parts_of
+from thumbnet.data.listing import TRAIN, Listing, numbered_classes
 from thumbnet.data.pictures import Pictures, file_state
 from thumbnet.data.reading import Reading
-from thumbnet.data.table import find_column, list_table
+from thumbnet.data.stored import Int64Array
+from thumbnet.data.table import find_column, list_table, named_column, without_decimals
 from thumbnet.errors import InputError, shown
 from thumbnet.installing import install_command
 
+IMAGE_COLUMNS = ("image", "img", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 ROWS = 256
 """Pictures that are read at a time."""
 BUFFER = 1 << 20
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A file with a column of encoded pictures.
+
+    Attributes:
+        path: the file.
+        image: the column of pictures.
+        label: the column of labels.
+        class_names: the names of labels 0, 1, … as its metadata give them; empty without.
+        labels: a value for each row.
+    """
+
+    path: Path
+    image: str
+    label: str
+    class_names: tuple[str, ...]
+    labels: Sequence[object]
 
 
 def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """List the pictures of one Parquet file, or of all in a folder and its sub-folders.
+    """List the pictures of one Parquet file, or of all in a folder and those below it.
 
-    The part that a file belongs to is the beginning of its name (`train-00000-of-00002.parquet`)
-    or the name of its folder (`train/0000.parquet`).
+    The files may call their columns and order their classes differently. A file that is named
+    itself holds training images, whatever its name.
 
     Raises:
-        InputError: pyarrow is not installed, or a file cannot be read or holds something else.
+        InputError: pyarrow is not installed, a file cannot be read or holds something else, or
+            labels of one file have no meaning in view of the others.
     """
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    schema = _reader(files[0]).schema_arrow
-    image = _image_column(schema)
-    if image is None:
-        if len(files) > 1:
-            raise InputError(f"{shown(files[0])} has no column of encoded images")
-        return _list_paths(path, reading)
-    label = _label_column(files[0], schema, reading)
-    values: list[Any] = []
-    splits: list[int] = []
-    for file in files:
-        some = _column(file, label)
-        values += some
-        splits += [_split(file)] * len(some)
-    class_names, labels = _classes(schema, label, values, path)
+    paths = find_parquet(path) if path.is_dir() else [path]
+    parts = parts_of(path, paths) if path.is_dir() else [TRAIN]
+    if len(paths) == 1 and _image_column(paths[0], reading) is None:
+        return _list_paths(paths[0], reading)
+    files = [_open(file, reading) for file in paths]
+    class_names, labels = _numbered(files, parts)
+    counts = [len(file.labels) for file in files]
     listing = Listing(
         path=path,
         title=f"Parquet {'files of' if path.is_dir() else 'file'} {shown(path)}",
-        names=[str(row) for row in range(len(values))],
+        names=[str(row) for row in range(sum(counts))],
         class_names=class_names,
         labels=labels,
-        splits=np.array(splits, np.int64),
+        splits=np.repeat(np.array(parts, np.int64), counts),
     )
-    return listing, ParquetPictures(path, tuple(files), image, len(values))
+    return listing, ParquetPictures(path, tuple(files))
 
 
 @dataclass(frozen=True, eq=False)
 class ParquetPictures:
-    """A column of encoded pictures.
+    """The pictures of some files, one after another.
 
     Attributes:
         location: what the user named.
-        files: the files that have the column.
-        column: its name.
-        count: rows of all files.
+        files: the files, none without a row for each picture.
     """
 
     location: Path
-    files: Sequence[Path]
-    column: str
-    count: int
+    files: Sequence[ParquetFile]
 
     def __len__(self) -> int:
-        return self.count
+        return sum(len(file.labels) for file in self.files)
 
     def where(self, index: int) -> str:
-        return f"{shown(self.location)} row {index}"
+        ends = list(accumulate(len(file.labels) for file in self.files))
+        number = int(np.searchsorted(ends, index, side="right"))
+        file = self.files[number]
+        return f"{shown(file.path)} row {index - ends[number] + len(file.labels)}"
 
     def encoded(self) -> Iterator[Path | bytes]:
         for file in self.files:
-            reader = _reader(file)
+            reader = _reader(file.path)
             try:
-                for batch in reader.iter_batches(ROWS, columns=[self.column]):
+                for batch in reader.iter_batches(ROWS, columns=[file.image]):
                     for value in batch.column(0).to_pylist():
-                        yield _content(value, file)
-            except OSError as error:  # pyarrow's own kinds are among these and ValueError
-                raise InputError(f"{shown(file)} is damaged: {error}") from error
-            except ValueError as error:
+                        yield _content(value, file.path)
+            except (OSError, ValueError) as error:  # pyarrow's own kinds are among these
                 if isinstance(error, InputError):
                     raise
-                raise InputError(f"{shown(file)} is damaged: {error}") from error
+                raise InputError(f"{shown(file.path)} is damaged: {error}") from error
 
     def fingerprint(self) -> str:
-        state = [f"{file} {file_state(file)}" for file in self.files]
-        return sha256("".join([self.column, *state]).encode(errors="replace")).hexdigest()
+        state = [f"{file.image} {file.path} {file_state(file.path)}" for file in self.files]
+        return sha256("".join(state).encode(errors="replace")).hexdigest()
 
 
 def _content(value: Any, file: Path) -> Path | bytes:
@@ -111,7 +124,7 @@ def _content(value: Any, file: Path) -> Path | bytes:
 def _reader(file: Path) -> Any:
     try:
         from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
+        from pyarrow.parquet import ParquetFile as Reader
     except ImportError as error:
         raise InputError(
             f"{shown(file)} can be read with pyarrow only, which is not installed: "
@@ -119,9 +132,34 @@ def _reader(file: Path) -> Any:
         ) from error
     try:
         # With a buffer, or else all of a row group would be read at once.
-        return ParquetFile(file, buffer_size=BUFFER)
+        return Reader(file, buffer_size=BUFFER)
     except (ArrowException, OSError, ValueError) as error:
+        if _is_lfs_pointer(file):
+            raise InputError(
+                f"{shown(file)} is a placeholder of Git LFS; fetch the content with `git lfs pull`"
+            ) from error
         raise InputError(f"{shown(file)} is no Parquet file, or a damaged one: {error}") from error
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    try:
+        with open(file, "rb") as content:
+            return content.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:
+        return False
+
+
+def _open(path: Path, reading: Reading) -> ParquetFile:
+    schema = _reader(path).schema_arrow
+    image = _image_column(path, reading)
+    if image is None:
+        wanted = f" named {reading.path_column}" if reading.path_column else ""
+        raise InputError(
+            f"{shown(path)} has no column of encoded images{wanted} (its columns: "
+            f"{', '.join(map(shown, schema.names))})"
+        )
+    label = _label_column(path, schema, reading)
+    return ParquetFile(path, image, label, _names_in_metadata(schema, label), _column(path, label))
 
 
 def _column(file: Path, name: str) -> list[Any]:
@@ -134,51 +172,90 @@ def _column(file: Path, name: str) -> list[Any]:
     return values
 
 
-def _image_column(schema: Any) -> str | None:
-    """The first column of bytes, or of structures with a field of bytes."""
+def _image_column(file: Path, reading: Reading) -> str | None:
+    """The column of bytes, or of structures with a field of bytes; a usual name comes first."""
+    schema = _reader(file).schema_arrow
     from pyarrow import types
 
     def is_bytes(kind: Any) -> bool:
         return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
+    encoded = {}
     for column in schema:
         is_struct = types.is_struct(column.type)
         fields = {field.name: field.type for field in column.type} if is_struct else {}
         if is_bytes(column.type) or ("bytes" in fields and is_bytes(fields["bytes"])):
-            return str(column.name)
-    return None
+            encoded[str(column.name)] = column
+    if reading.path_column is not None:
+        return named_column(encoded, reading.path_column)
+    return find_column(encoded, IMAGE_COLUMNS) or next(iter(encoded), None)
 
 
 def _label_column(file: Path, schema: Any, reading: Reading) -> str:
-    if reading.label is not None:
-        found = reading.label if reading.label in schema.names else None
+    columns = dict.fromkeys(schema.names)
+    if reading.label is None:
+        found = find_column(columns, LABEL_COLUMNS)
     else:
-        found = find_column(dict.fromkeys(schema.names), LABEL_COLUMNS)
+        found = named_column(columns, reading.label)
     if found is None:
         asked = reading.label or " or ".join(LABEL_COLUMNS)
         raise InputError(
             f"{shown(file)} has no column of labels named {asked}; give the name of one of its "
-            f"columns with --label (there: {', '.join(schema.names)})"
+            f"columns with --label (there: {', '.join(map(shown, schema.names))})"
         )
     return found
 
 
-def _classes(
-    schema: Any, label: str, values: list[Any], path: Path
-) -> tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Class names and labels, by the names in the metadata if there are such."""
-    names = _names_in_metadata(schema, label)
-    for row, value in enumerate(values):
-        plain = isinstance(value, int | str) and not isinstance(value, bool)
-        if not plain or (names and not (isinstance(value, int) and 0 <= value < len(names))):
+def _numbered(
+    files: Sequence[ParquetFile], parts: Sequence[int]
+) -> tuple[tuple[str, ...], Int64Array]:
+    """Class names for all files, and the labels of all rows.
+
+    Each file's numbers mean the names in its own metadata: files may order them differently.
+    """
+    orders = {file.class_names for file in files if file.class_names}
+    training_first = sorted(zip(parts, files, strict=True), key=lambda pair: pair[0])
+    names = dict.fromkeys(name for _, file in training_first for name in file.class_names)
+    number = {name: index for index, name in enumerate(names)}
+    if not names:
+        texts = [_label_text(file, row) for file in files for row in range(len(file.labels))]
+        return numbered_classes(without_decimals(texts))
+    labels: list[int] = []
+    for file in files:
+        if not file.class_names and len(orders) > 1:
             raise InputError(
-                f"{shown(path)} row {row} has {value!r:.40} as {label}; it must be "
-                + (f"0 to {len(names) - 1}" if names else "a whole number or a text")
-                + ": remove such rows, or choose another column with --label"
+                f"{shown(file.path)} does not say what its labels mean, and the other files "
+                "disagree; add the names of the classes to its metadata"
             )
-    if names:
-        return names, np.array(values, np.int64)
-    return numbered_classes([shown(str(value)) for value in values])
+        order = file.class_names or next(iter(orders))
+        labels += [number[_class_name(file, row, order)] for row in range(len(file.labels))]
+    return tuple(names), np.array(labels, np.int64)
+
+
+def _class_name(file: ParquetFile, row: int, order: tuple[str, ...]) -> str:
+    """What the label of a row means, by its number in `order` or as a name among these."""
+    label = file.labels[row]
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(order):
+        return order[label]
+    if isinstance(label, str) and shown(label) in order:
+        return shown(label)
+    raise _bad_label(file, row, f"0 to {len(order) - 1}")
+
+
+def _label_text(file: ParquetFile, row: int) -> str:
+    label = file.labels[row]
+    if not isinstance(label, str | int | float) or label != label or not str(label).strip():
+        raise _bad_label(file, row, "a whole number or a text")
+    return str(label)
+
+
+def _bad_label(file: ParquetFile, row: int, needed: str) -> InputError:
+    return InputError(
+        f"{shown(file.path)} row {row} has {file.labels[row]!r:.40} as {file.label}; it must be "
+        f"{needed}: remove such rows, or choose another column with --label"
+    )
 
 
 def _names_in_metadata(schema: Any, label: str) -> tuple[str, ...]:
@@ -193,15 +270,6 @@ def _names_in_metadata(schema: Any, label: str) -> tuple[str, ...]:
 
 def _list_paths(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
     """A Parquet file as a table of paths."""
-    names = _reader(file).schema_arrow.names
-    columns = {}
-    for name in names:
-        values = _column(file, name)
-        columns[name] = ["" if value is None else str(value) for value in values]
+    columns = {name: _column(file, name) for name in _reader(file).schema_arrow.names}
     rows = len(next(iter(columns.values()), []))
     return list_table(file, columns, reading, range(1, rows + 1))
-
-
-def _split(file: Path) -> int:
-    beginning = re.split(r"[-_.]", file.name.lower(), maxsplit=1)[0]
-    return SPLITS.get(beginning, SPLITS.get(file.parent.name.lower(), TRAIN))

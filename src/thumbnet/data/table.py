@@ -1,6 +1,8 @@
-"""A table of paths and labels, with or without parts: CSV, TSV or Parquet."""
+"""A table of paths and labels, with or without parts, whatever file its columns come from."""
 
-import csv
+import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,51 +13,56 @@ from thumbnet.data.pictures import PictureFiles, Pictures
 from thumbnet.data.reading import Reading
 from thumbnet.errors import InputError, shown
 
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image")
-LABEL_COLUMNS = ("label", "class", "category", "target")
+PATH_COLUMNS = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "image",
+    "image_path",
+    "image_name",
+    "img",
+    "img_path",
+)
+LABEL_COLUMNS = ("label", "class", "category", "target", "labels", "class_name", "label_name")
 SPLIT_COLUMNS = ("split", "set", "subset")
-"""Names that a column may have, in any case; the first that there is counts."""
+"""Names that a column may have, in any case; the first that occurs counts."""
 
-
-def list_csv(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """List the pictures of a CSV file (or TSV, by its suffix) with a line of column names.
-
-    Raises:
-        InputError: it cannot be read, or is not such a table.
-    """
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as text:
-            rows = csv.reader(text, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-            header = next(rows, [])
-            lines = [(rows.line_num, row) for row in rows if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{shown(file)} cannot be read as a table: {error}") from error
-    # A line that is too short lacks its last values.
-    columns = {
-        name: [row[i] if i < len(row) else "" for _, row in lines] for i, name in enumerate(header)
-    }
-    return list_table(file, columns, reading, [number for number, _ in lines])
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?")
+# Without a space after it: a name such as "tench, Tinca tinca" is one class.
+_SEPARATOR = re.compile(r"(?<=[^\s\d])[,;|](?=[^\s\d])")
 
 
 def list_table(
-    file: Path, columns: Mapping[str, Sequence[str]], reading: Reading, lines: Sequence[int]
+    file: Path, columns: Mapping[str, Sequence[object]], reading: Reading, lines: Sequence[int]
 ) -> tuple[Listing, Pictures]:
-    """List the pictures that the columns of a table name; `lines` are the rows' numbers.
+    """List the pictures that the columns of a table name.
 
-    A row without a path, a label or a known part is left out and noted as a problem.
+    A row without a path, a label or a known part, or with several labels, is left out and noted
+    as a problem.
+
+    Args:
+        file: the table; paths are relative to its folder.
+        columns: the values of each column: texts, numbers, or None where there is none.
+        reading: which columns to take, where the user says so.
+        lines: the number of each row's line in the file.
 
     Raises:
         InputError: a column is missing.
     """
-    path_name = _column(file, columns, PATH_COLUMNS, "of paths")
-    wanted = LABEL_COLUMNS if reading.label is None else (reading.label,)
-    label_name = _column(file, columns, wanted, "of labels")
+    path_name = _required_column(file, columns, "path", reading.path_column, PATH_COLUMNS)
+    label_name = _required_column(file, columns, "label", reading.label, LABEL_COLUMNS)
     split_name = find_column(columns, SPLIT_COLUMNS)
+    paths = list(map(cell_text, columns[path_name]))
+    labels = [cell_text(value).strip() for value in columns[label_name]]
+    split_words = (
+        list(map(cell_text, columns[split_name])) if split_name else ["train"] * len(lines)
+    )
+    several = _several_labels(columns[label_name])
     rows, problems = [], []
-    split_words = columns[split_name] if split_name else ["train"] * len(lines)
-    for line, path, label, split in zip(
-        lines, columns[path_name], columns[label_name], split_words, strict=True
-    ):
+    for line, path, label, split in zip(lines, paths, labels, split_words, strict=True):
         missing = [n for n, v in ((path_name, path), (label_name, label)) if not v.strip()]
         if missing or "\0" in path:
             message = f"has no {' and no '.join(missing)}" if missing else "has a 0 in its path"
@@ -63,25 +70,24 @@ def list_table(
         elif split.strip().lower() not in SPLITS:
             message = f"has {split!r:.40} as {split_name}"
             problems.append(_bad_row(file, line, message, "make it train, val or test"))
+        elif label in several:
+            message = f"has several labels, {label:.40}"
+            problems.append(_bad_row(file, line, message, "keep one, as each image has one label"))
         else:
-            rows.append((path, shown(label.strip()), SPLITS[split.strip().lower()]))
-    class_names, labels = numbered_classes([label for _, label, _ in rows])
+            rows.append((_existing(file.parent, path), label, SPLITS[split.strip().lower()]))
+    class_names, numbers = numbered_classes(without_decimals([label for _, label, _ in rows]))
     names = [path for path, _, _ in rows]
     listing = Listing(
         path=file,
         title=f"table {shown(file)}",
         names=names,
         class_names=class_names,
-        labels=labels,
+        labels=numbers,
         splits=np.array([split for _, _, split in rows], np.int64),
         problems=tuple(problems),
         are_files=True,
     )
     return listing, PictureFiles(file, file.parent, names)
-
-
-def _bad_row(file: Path, line: int, message: str, remedy: str) -> Problem:
-    return Problem("bad row", f"{shown(file)} line {line}", message, remedy, stops_training=True)
 
 
 def find_column(columns: Mapping[str, object], names: Sequence[str]) -> str | None:
@@ -90,11 +96,71 @@ def find_column(columns: Mapping[str, object], names: Sequence[str]) -> str | No
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _column(file: Path, columns: Mapping[str, object], names: Sequence[str], what: str) -> str:
-    found = find_column(columns, [name.lower() for name in names])
-    if found is None:
-        there = ", ".join(map(shown, columns)) or "none"
-        raise InputError(
-            f"{shown(file)} has no column {what}; name one {' or '.join(names)} (there: {there})"
-        )
-    return found
+def named_column(columns: Mapping[str, object], name: str) -> str | None:
+    """The column that a user means by a name: exactly that one, or else the same in any case."""
+    return name if name in columns else find_column(columns, [name.strip().lower()])
+
+
+def without_decimals(labels: Sequence[str]) -> list[str]:
+    """Labels as class names: where all are whole numbers, "3.0" is "3", as pandas writes some."""
+    whole = [_WHOLE.fullmatch(label) for label in labels]
+    return [
+        shown(match[1] if match and all(whole) else label)
+        for match, label in zip(whole, labels, strict=True)
+    ]
+
+
+def cell_text(value: object) -> str:
+    """A value of a table as text; empty where there is none, as None and NaN say."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return "" if value is None or is_nan else str(value)
+
+
+def _several_labels(values: Sequence[object]) -> set[str]:
+    """The texts of labels that hold several: lists, and those such as "cat,pet".
+
+    Of the latter, one must occur in another text too, or it could be the name of one class.
+    """
+    lists = {str(value) for value in values if isinstance(value, list | dict)}
+    split = {label: _SEPARATOR.split(label) for label in {cell_text(v).strip() for v in values}}
+    occurrences = Counter(part for parts in split.values() for part in set(parts))
+    return lists | {
+        label
+        for label, parts in split.items()
+        if len(parts) > 1 and any(occurrences[part] > 1 for part in parts)
+    }
+
+
+def _existing(folder: Path, path: str) -> str:
+    """The path as it is, if there is such a file; else without spaces around it, and with "/"."""
+    stripped = path.strip()
+    spellings = (path, stripped, stripped.replace("\\", "/"))
+    if len(set(spellings)) == 1:
+        return path
+    return next((one for one in spellings if (folder / one).is_file()), stripped)
+
+
+def _bad_row(file: Path, line: int, message: str, remedy: str) -> Problem:
+    return Problem("bad row", f"{shown(file)} line {line}", message, remedy, stops_training=True)
+
+
+def _required_column(
+    file: Path,
+    columns: Mapping[str, object],
+    kind: str,
+    wanted: str | None,
+    known: Sequence[str],
+) -> str:
+    found = find_column(columns, known) if wanted is None else named_column(columns, wanted)
+    if found is not None:
+        return found
+    option = {"path": "--path-column", "label": "--label"}[kind]
+    there = ", ".join(map(shown, columns)) or "none"
+    remedy = (
+        f"name it with {option}, or call it {known[0]}" if wanted is None else f"check {option}"
+    )
+    raise InputError(
+        f"{shown(file)} has no column of {kind}s"
+        + (f" named {wanted}" if wanted else "")
+        + f"; {remedy} (its columns: {there})"
+    )

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from thumbnet.atomic import write_text
 from thumbnet.data.dataset import Dataset
+from thumbnet.data.sources.cifar10 import CIFAR10
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.figures.charts import (
@@ -144,12 +145,18 @@ def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
     )
 
 
+def _is_of_cifar10(result: Result) -> bool:
+    """Whether the test images are those of CIFAR-10; a folder of that name may hold others."""
+    digests = result.data.get("digests") or {}
+    return bool(digests.get("test_images") == CIFAR10.digests["test_images"])
+
+
 def _frontier_chart(results: Sequence[Result]) -> Markup | None:
     """None where a run has no count of its arithmetic, or was not tested on all of CIFAR-10."""
     placed = {
         result.name: (result.metrics["flop_per_image"], result.evaluation.accuracy)
         for result in results
-        if result.metrics.get("flop_per_image") and result.metrics["data_name"] == "cifar10"
+        if result.metrics.get("flop_per_image") and _is_of_cifar10(result)
     }
     if len(placed) < len(results):
         return None

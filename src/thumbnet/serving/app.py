@@ -16,13 +16,8 @@ from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
 
 
-def create_app(service: Service, reader: forms.Pictures) -> FastAPI:
-    """The ASGI application of a service, whose models are loaded and unloaded by the caller.
-
-    Args:
-        service: its parts.
-        reader: of picture files.
-    """
+def create_app(service: Service) -> FastAPI:
+    """The ASGI application of a service, whose models are loaded by the caller."""
     settings = service.settings
     app = FastAPI(
         title="Thumbnet",
@@ -32,9 +27,9 @@ def create_app(service: Service, reader: forms.Pictures) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(forms.routes(service, reader))
+    app.include_router(forms.routes(service))
     app.include_router(v2.routes(service))
-    app.include_router(v1.routes(service, reader))
+    app.include_router(v1.routes(service))
     mount_page(app)
 
     @app.get("/metrics", tags=["Metrics"])

@@ -1,10 +1,10 @@
 """Taking a request's body within limits, and stopping when the client has gone."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -12,8 +12,7 @@ from thumbnet.serving.problems import RequestError
 from thumbnet.serving.settings import Settings
 
 _Result = TypeVar("_Result")
-# Parsing more than this takes long enough for others to notice.
-_PARSED_AT_ONCE = 65_536
+_UNPACKED_AT_ONCE = 2**18
 
 
 class Bodies:
@@ -24,44 +23,52 @@ class Bodies:
         self._pending = 0
 
     @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The body of a request, which counts as pending until it is answered.
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
+        """The body of a request, unpacked; it counts as pending until it is answered.
 
         Raises:
             RequestError: it is too large, comes too slowly, or too many are pending.
         """
-        taken, parts = 0, []
+        body = bytearray()
         try:
             async with asyncio.timeout(self._settings.body_seconds):
-                self._require_room(_announced(request), 0)
-                async for part in request.stream():
-                    self._require_room(taken + len(part), taken)
-                    taken += len(part)
-                    self._pending += len(part)
-                    parts.append(part)
+                await self._read_into(body, request)
         except TimeoutError as error:
-            self._pending -= taken
+            self._pending -= len(body)
             raise RequestError(
                 408,
                 f"the request did not arrive within {self._settings.body_seconds:g} s; send it "
                 "faster or in smaller parts",
             ) from error
         except BaseException:
-            self._pending -= taken
+            self._pending -= len(body)
             raise
         try:
-            yield b"".join(parts)
+            yield body
         finally:
-            self._pending -= taken
+            self._pending -= len(body)
 
-    def _require_room(self, size: int, taken: int) -> None:
-        if size > self._settings.body_bytes:
+    async def _read_into(self, body: bytearray, request: Request) -> None:
+        unpacker = _unpacker(request)
+        self._require_room(body, _announced(request))
+        async for packed in request.stream():
+            for part in [packed] if unpacker is None else _unpacked(unpacker, packed):
+                self._require_room(body, len(part))
+                body += part
+                self._pending += len(part)
+                if unpacker is not None:
+                    await asyncio.sleep(0)  # a part may become a thousand times its size
+        if unpacker is not None and not unpacker.eof:
+            raise RequestError(400, "the packed body is cut short")
+
+    def _require_room(self, body: bytearray, more: int) -> None:
+        if len(body) + more > self._settings.body_bytes:
             raise RequestError(
                 413,
                 f"the request is larger than {self._settings.body_bytes:,} bytes; send fewer "
                 "images at a time",
             )
-        if self._pending + size - taken > self._settings.pending_bytes:
+        if self._pending + more > self._settings.pending_bytes:
             raise RequestError(503, "too many requests are pending; try again later", 1)
 
 
@@ -70,8 +77,42 @@ def _announced(request: Request) -> int:
     return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
+def _unpacker(request: Request) -> "zlib._Decompress | None":
+    """What unpacks a body that came compressed.
+
+    Raises:
+        RequestError: by something else than gzip or deflate, or by several.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    match encoding:
+        case "identity" | "":
+            return None
+        case "gzip" | "x-gzip":
+            return zlib.decompressobj(16 + zlib.MAX_WBITS)
+        case "deflate":
+            return zlib.decompressobj()
+    raise RequestError(415, "the Content-Encoding of a request can be gzip or deflate")
+
+
+def _unpacked(unpacker: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+    """The content of a part, in pieces.
+
+    Raises:
+        RequestError: it is damaged, or goes on after its end.
+    """
+    try:
+        while packed:
+            if unpacker.eof:
+                raise RequestError(400, "something follows the packed body")
+            part = unpacker.decompress(packed, _UNPACKED_AT_ONCE)
+            packed = unpacker.unconsumed_tail or unpacker.unused_data
+            yield part
+    except zlib.error as error:
+        raise RequestError(400, f"the packed body is damaged: {error}") from error
+
+
 async def while_connected(request: Request, work: Awaitable[_Result], seconds: float) -> _Result:
-    """Wait for an answer until it is there, the time is over or the client has gone.
+    """Wait for an answer until it is ready, the time is over or the client has gone.
 
     Raises:
         RequestError: the time is over.
@@ -94,29 +135,3 @@ async def while_connected(request: Request, work: Awaitable[_Result], seconds: f
 async def _disconnect_of(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def parse_json(body: bytes) -> dict[str, Any]:
-    """A JSON object, from UTF-8.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    if len(body) > _PARSED_AT_ONCE:
-        return await asyncio.to_thread(_parse, body)
-    return _parse(body)
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "too deeply nested" if isinstance(error, RecursionError) else error
-        raise RequestError(400, f"the request is no JSON: {reason}") from error
-    if not isinstance(found, dict):
-        raise RequestError(400, f"the request must be a JSON object, not a {type(found).__name__}")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")

@@ -1,73 +1,30 @@
-"""Image files instead of tensors: what they show, and where the model looked."""
+"""The addresses for picture files: what they show, and where the model looked."""
 
 import asyncio
 import base64
 import io
-from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from PIL import Image
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
-from thumbnet.data.formats import WEB_FORMATS
-from thumbnet.data.images import fit_image, open_picture
 from thumbnet.data.stored import UInt8Array
-from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.serving.bodies import while_connected
+from thumbnet.serving.decoding import Picture
 from thumbnet.serving.description import ERRORS, files_body
 from thumbnet.serving.models import ServedModel
+from thumbnet.serving.multipart import File, read_files
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
 from thumbnet.serving.settings import Settings
 
 # The square that is covered has a quarter of the picture's side and moves by an eighth.
 _COVER, _STEPS = 4, 7
-_File = tuple[str, bytes]
 
 
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    name: str
-    pixels: UInt8Array
-
-
-class Pictures:
-    """Reads picture files, in threads of their own; to be closed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        # A picture of 16 million pixels takes some 200 MB while it is decoded.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="pictures")
-
-    async def read(
-        self, files: Sequence[_File], shape: tuple[int, int, int]
-    ) -> list[_Picture | str]:
-        """Each file as pixels of that shape, or as the sentence that says why it cannot be."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.gather(
-            *(loop.run_in_executor(self._threads, self._read, *file, shape) for file in files)
-        )
-
-    def close(self) -> None:
-        """Let the threads go."""
-        self._threads.shutdown(cancel_futures=True)
-
-    def _read(self, name: str, content: bytes, shape: tuple[int, int, int]) -> _Picture | str:
-        try:
-            picture = open_picture(
-                content, name, self._settings.pixels, needed=shape[:2], formats=WEB_FORMATS
-            )
-            return _Picture(name, fit_image(picture.image, shape))
-        except InputError as error:
-            return str(error)
-
-
-def routes(service: Service, pictures: Pictures) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """The addresses `/classify`, `/explain` and `/models`."""
     router = APIRouter(tags=["Pictures"], responses=ERRORS)
 
@@ -95,31 +52,32 @@ def routes(service: Service, pictures: Pictures) -> APIRouter:
         request: Request,
         model: Annotated[str | None, Query(description="By default, the first.")] = None,
         version: Annotated[str | None, Query(description="By default, the latest.")] = None,
-        top: Annotated[int | None, Query(ge=1, description="So many classes.")] = None,
+        top: Annotated[int | None, Query(ge=1, description="Only this many classes.")] = None,
     ) -> dict[str, Any]:
         """What pictures show.
 
         A file that cannot be read gets an error among the results; if there is no other, the
         answer is 400.
         """
-        served = service.repository.find(model, version)
-        async with service.bodies.read(request) as body:
-            files = await _files(request, body, service.settings)
-            found = await pictures.read(files, served.engine.image_shape)
-            readable = [picture.pixels for picture in found if isinstance(picture, _Picture)]
-            if not readable:
-                raise RequestError(400, str(found[0]))
-            answers = iter(await service.answer(request, served, np.stack(readable)))
+        with service.repository.use(model, version) as served:
+            async with service.bodies.read(request) as body:
+                files = await _files(request, body, service.settings)
+                pictures, answers = await while_connected(
+                    request,
+                    _answer(service, served, files),
+                    service.settings.request_seconds,
+                )
         reject_below = service.settings.reject_below
+        rows = iter(answers)
         return {
             "model": served.name,
             "version": str(served.version),
             **served.description(),
             "results": [
-                {"file": name, "error": picture}
+                {"file": file.name, "error": picture}
                 if isinstance(picture, str)
-                else {"file": name, **_result(next(answers), served, top, reject_below)}
-                for (name, _), picture in zip(files, found, strict=True)
+                else {"file": file.name, **_result(next(rows), served, top, reject_below)}
+                for file, picture in zip(files, pictures, strict=True)
             ],
         }
 
@@ -136,15 +94,16 @@ def routes(service: Service, pictures: Pictures) -> APIRouter:
         and Fergus 2014, arXiv 1311.2901); below 0 where it rises. `seen` is the picture as the
         model sees it.
         """
-        served = service.repository.find(model, version)
-        async with service.bodies.read(request) as body:
-            files = await _files(request, body, service.settings)
-            if len(files) != 1:
-                raise RequestError(400, f"one picture is explained at a time; got {len(files)}")
-            (picture,) = await pictures.read(files, served.engine.image_shape)
-            if isinstance(picture, str):
-                raise RequestError(400, picture)
-            answers = await service.answer(request, served, _occluded(picture.pixels))
+        with service.repository.use(model, version) as served:
+            async with service.bodies.read(request) as body:
+                files = await _files(request, body, service.settings)
+                if len(files) != 1:
+                    raise RequestError(400, f"one picture is explained at a time; got {len(files)}")
+                picture, answers = await while_connected(
+                    request,
+                    _explanation(service, served, files[0]),
+                    service.settings.request_seconds,
+                )
         best = int(answers[0].argmax())
         falls = answers[0, best] - answers[1:, best]
         return {
@@ -172,36 +131,42 @@ def _result(
     }
 
 
-async def _files(request: Request, body: bytes, settings: Settings) -> list[_File]:
-    """The files of a form: name and content of each.
+async def _answer(
+    service: Service, model: ServedModel, files: list[File]
+) -> tuple[list[Picture | str], Float32Array]:
+    """Each picture or what is wrong with it, and the probabilities of those that can be read."""
+    pictures = await service.pictures.read(files, model.engine.image_shape)
+    readable = [picture.pixels for picture in pictures if isinstance(picture, Picture)]
+    if not readable:
+        raise RequestError(400, str(pictures[0]))
+    return pictures, await service.predict(model, np.stack(readable))
+
+
+async def _explanation(
+    service: Service, model: ServedModel, file: File
+) -> tuple[Picture, Float32Array]:
+    """A picture, and the probabilities of it as it is and with each place covered."""
+    (picture,) = await service.pictures.read([file], model.engine.image_shape)
+    if isinstance(picture, str):
+        raise RequestError(400, picture)
+    return picture, await service.predict(model, _occluded(picture.pixels))
+
+
+async def _files(request: Request, body: bytearray, settings: Settings) -> list[File]:
+    """The files of a form, under names that can be shown.
 
     Raises:
-        RequestError: the body is no such form, or holds none, or too many.
+        RequestError: the body is not a form, or has no files, or too many.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
         raise RequestError(
             415, "send the pictures as multipart/form-data, like curl -F files=@cat.png"
         )
-
-    async def parts() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(
-        request.headers, parts(), max_files=settings.images, max_fields=settings.images
-    )
-    parser.spool_max_size = settings.body_bytes + 1  # never to the disk, which may be read-only
-    try:
-        form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, ValueError) as error:
-        raise RequestError(400, f"the form cannot be read: {error}") from error
-    files = []
-    for _, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            files.append((_shortened(value.filename or ""), await value.read()))
-    await form.close()
+    files = await asyncio.to_thread(read_files, content_type, body, settings.images)
     if not files:
-        raise RequestError(400, "the form holds no file; send one like curl -F files=@cat.png")
-    return files
+        raise RequestError(400, "the form has no file; send one like curl -F files=@cat.png")
+    return [File(_shortened(file.name), file.content) for file in files]
 
 
 def _shortened(name: str) -> str:

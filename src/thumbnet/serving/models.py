@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class ServedModel:
         engine: what computes.
         model_sha256: of the model file, or of the graph where a format has several files.
         batcher: the queue before it.
+        users: how many requests are being answered by it.
     """
 
     name: str
@@ -35,10 +37,32 @@ class ServedModel:
     engine: Engine
     model_sha256: str
     batcher: Batcher
+    users: "_Users"
 
     def description(self) -> dict[str, str]:
         """What every protocol says of it."""
         return {"engine": self.engine.name, "model_sha256": self.model_sha256}
+
+
+class _Users:
+    """Counts the requests that use a model, and lets one wait until there are none."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+
+    def enter(self) -> None:
+        self._count += 1
+        self._nobody.clear()
+
+    def leave(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._nobody.set()
+
+    async def gone(self) -> None:
+        await self._nobody.wait()
 
 
 class Repository:
@@ -79,6 +103,7 @@ class Repository:
         self._settings, self._metrics, self._engine_name = settings, metrics, engine_name
         self._loaded: dict[str, dict[int, ServedModel]] = {}
         self._changing = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,6 +141,20 @@ class Repository:
             raise RequestError(404, f"the model has no such version; there is: {known}")
         return found
 
+    @contextmanager
+    def use(self, name: str | None = None, version: str | None = None) -> Iterator[ServedModel]:
+        """Find a model, and keep it from being closed until the request is answered.
+
+        Raises:
+            RequestError: there is no such model or version.
+        """
+        model = self.find(name, version)
+        model.users.enter()
+        try:
+            yield model
+        finally:
+            model.users.leave()
+
     async def load(self, name: str) -> None:
         """Open a model anew, and then let it take the place of what was loaded by its name.
 
@@ -138,10 +177,10 @@ class Repository:
                 version: self._serve(name, version, engine, digest)
                 for version, (engine, digest) in opened.items()
             }
-        await _close(before)
+        self._close(before)
 
     async def unload(self, name: str) -> None:
-        """Forget a model, when it has answered what it took.
+        """Forget a model; it is closed when it has answered what it took.
 
         Raises:
             RequestError: it is not loaded.
@@ -151,13 +190,14 @@ class Repository:
                 raise RequestError(404, "no model of that name is loaded")
             before = self._loaded.pop(name)
         self._metrics.forget(name)
-        await _close(before)
+        self._close(before)
 
     async def close(self) -> None:
         """Unload everything."""
         for versions in self._loaded.values():
-            await _close(versions)
+            self._close(versions)
         self._loaded.clear()
+        await asyncio.gather(*self._closing)
 
     def index(self) -> list[dict[str, Any]]:
         """Every version of every model that is known, and whether it is loaded."""
@@ -179,7 +219,19 @@ class Repository:
             self._metrics.batch_observer(name),
         )
         self._metrics.watch_queue(name, version, batcher)
-        return ServedModel(name, version, engine, digest, batcher)
+        return ServedModel(name, version, engine, digest, batcher, _Users())
+
+    def _close(self, versions: dict[int, ServedModel]) -> None:
+        """Close models when their last request is answered, which nobody waits for."""
+
+        async def close(model: ServedModel) -> None:
+            await model.users.gone()
+            await model.batcher.close()
+
+        for model in versions.values():
+            closing = asyncio.create_task(close(model))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _names_in_directory(self) -> list[str]:
         if self._directory is None:
@@ -219,8 +271,3 @@ def _without_paths(message: str, paths: Iterable[Path]) -> str:
     for path in paths:
         message = message.replace(str(path), path.name)
     return message
-
-
-async def _close(versions: dict[int, ServedModel]) -> None:
-    for model in versions.values():
-        await model.batcher.close()

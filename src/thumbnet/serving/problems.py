@@ -6,10 +6,14 @@ class RequestError(Exception):
 
     Attributes:
         status: the HTTP status code.
-        retry_after: seconds after which it is worth another try; None where it never is.
+        retry_after: seconds after which another try makes sense; None if it never does.
     """
 
     def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(status, message, retry_after)  # what pickle makes it again from
+        self.message = message
         self.status = status
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.message

@@ -16,7 +16,6 @@ import uvicorn
 from thumbnet.data.images import silent_pillow
 from thumbnet.errors import InputError
 from thumbnet.serving.app import create_app
-from thumbnet.serving.forms import Pictures
 from thumbnet.serving.gate import LOGGER
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository
@@ -51,7 +50,7 @@ def serve(
     Raises:
         InputError: a run cannot be opened, or the address not be listened on.
     """
-    with _listening(host, port) as listener, silent_pillow(settings.pixels):
+    with _listening(host, port) as listener, silent_pillow():
         main = _serve(runs, settings, listener, directory, engine_name, started)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main)
@@ -68,7 +67,6 @@ async def _serve(
     metrics = Metrics()
     repository = Repository(runs, settings, metrics, directory, engine_name)
     service = Service(settings, repository, metrics)
-    pictures = Pictures(settings)
     try:
         for name in repository.names:
             try:
@@ -76,7 +74,7 @@ async def _serve(
             except RequestError as error:
                 raise InputError(f"the model {name}: {error}") from error
         config = uvicorn.Config(
-            create_app(service, pictures),
+            create_app(service),
             http=protocol_with(settings),
             ws="none",
             lifespan="off",
@@ -95,8 +93,7 @@ async def _serve(
             signal.signal(number, lambda *_: None)
         await uvicorn.Server(config).serve(sockets=[listener])
     finally:
-        await repository.close()
-        pictures.close()
+        await service.close()
 
 
 def _titles(repository: Repository) -> list[str]:

@@ -1,44 +1,49 @@
-"""What the protocols share: the parts of a service, and the way from images to probabilities."""
+"""What the addresses of a service share."""
 
 from dataclasses import dataclass, field
 
-from starlette.requests import Request
-
 from thumbnet.data.stored import UInt8Array
 from thumbnet.evaluation.predictions import Float32Array
-from thumbnet.serving.bodies import Bodies, while_connected
+from thumbnet.serving.bodies import Bodies
+from thumbnet.serving.decoding import Pictures
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository, ServedModel
+from thumbnet.serving.parsing import Parser
 from thumbnet.serving.settings import Settings
 from thumbnet.serving.tensors import require_images
 
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """The parts of a service."""
+    """The parts of a service; to be closed."""
 
     settings: Settings
     repository: Repository
     metrics: Metrics
     bodies: Bodies = field(init=False)
+    parser: Parser = field(init=False)
+    pictures: Pictures = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bodies", Bodies(self.settings))
+        object.__setattr__(self, "parser", Parser())
+        object.__setattr__(self, "pictures", Pictures(self.settings))
 
-    async def answer(
-        self, request: Request, model: ServedModel, images: UInt8Array
-    ) -> Float32Array:
-        """Probabilities of shape (n, classes) of a request's images, counted in the metrics.
+    async def predict(self, model: ServedModel, images: UInt8Array) -> Float32Array:
+        """Probabilities of shape (n, classes) of images, counted in the metrics.
 
         Raises:
-            RequestError: the images do not fit the model, or it has no time for them.
-            ClientDisconnect: nobody waits for them any more.
+            RequestError: the images do not fit the model, or too many wait for it.
         """
-        require_images(images, model, self.settings.images)
-        answers = await while_connected(
-            request, model.batcher.predict(images), self.settings.request_seconds
-        )
+        require_images(images, model.engine.image_shape, self.settings.images)
+        probabilities = await model.batcher.predict(images)
         self.metrics.predictions(
-            model.name, model.engine.class_names, answers, self.settings.reject_below
+            model.name, model.engine.class_names, probabilities, self.settings.reject_below
         )
-        return answers
+        return probabilities
+
+    async def close(self) -> None:
+        """Unload the models, and let processes and threads go."""
+        await self.repository.close()
+        self.parser.close()
+        self.pictures.close()

@@ -24,7 +24,8 @@ class Settings:
         keep_alive_seconds: how long a connection stays open after an answer.
         stalled_seconds: how long a client may leave its answer unread.
         images: in a request.
-        pixels: of a picture file, as `thumbnet.data.images.open_picture` counts them.
+        pixels: of a picture file, and of all that are being decoded at a time.
+        queue_pixels: of all picture files that wait or are being decoded.
         reject_below: the model abstains when its highest probability is below this.
         token: the bearer token that a request must carry; empty for none.
         cors_origins: the other origins whose pages may send requests.
@@ -38,13 +39,14 @@ class Settings:
     body_seconds: float = 15.0
     header_bytes: int = 32_768
     header_seconds: float = 10.0
-    pending_bytes: int = 256 * MEBIBYTE
+    pending_bytes: int = 128 * MEBIBYTE
     requests: int = 1_000
     connections: int = 2_000
     keep_alive_seconds: int = 75
     stalled_seconds: float = 30.0
     images: int = 1_024
     pixels: int = 16_000_000
+    queue_pixels: int = 128_000_000
     reject_below: float = 0.5
     token: str = ""
     cors_origins: tuple[str, ...] = ()

@@ -1,45 +1,59 @@
 """Images and probabilities as the tensors of a protocol."""
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from thumbnet.data.stored import UInt8Array
-from thumbnet.serving.models import ServedModel
 from thumbnet.serving.problems import RequestError
 
 INPUT, OUTPUT = "images", "probabilities"
+_MOST_DIMENSIONS = 8
 
 
 def images_of_values(values: Any) -> UInt8Array:
     """Nested lists of whole numbers as uint8 images, of whatever shape they have.
 
+    NumPy's own conversion makes room for the longest text among the values at every place, and
+    64 KiB of JSON become a gigabyte; here anything but numbers is refused first.
+
     Raises:
-        RequestError: they are ragged, or something else than whole numbers from 0 to 255.
+        RequestError: they are ragged, or hold something else than whole numbers from 0 to 255.
     """
+    if not isinstance(values, list):
+        raise RequestError(400, "the images must be nested lists of pixels")
+    level, shape = values, [len(values)]
+    while level and isinstance(level[0], list) and len(shape) <= _MOST_DIMENSIONS:
+        length = len(level[0])
+        if not all(type(part) is list and len(part) == length for part in level):
+            raise RequestError(400, "the images' lists are not all of the same lengths")
+        shape.append(length)
+        level = list(chain.from_iterable(level))
     try:
-        array = np.asarray(values)
-    except (ValueError, OverflowError, TypeError, RecursionError) as error:
-        raise RequestError(400, "the images' lists are not all of the same lengths") from error
-    whole = array.dtype.kind in "iu"
-    if array.size and not (whole and array.min() >= 0 and array.max() <= 255):
-        raise RequestError(400, "the pixels must be whole numbers from 0 to 255")
-    return array.astype(np.uint8)
+        if not set(map(type, level)) <= {int}:
+            raise ValueError
+        pixels = bytes(level)
+    except (ValueError, OverflowError) as error:
+        raise RequestError(400, "the pixels must be whole numbers from 0 to 255") from error
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
-def require_images(images: UInt8Array, model: ServedModel, most: int) -> UInt8Array:
+def require_images(images: UInt8Array, expected: Sequence[int], maximum_images: int) -> UInt8Array:
     """Refuse images that a model cannot take.
 
     Raises:
-        RequestError: their shape is another, there are none, or too many.
+        RequestError: their shape is not (n, *expected), there are none, or too many.
     """
-    expected = model.engine.image_shape
-    if images.ndim != 4 or images.shape[1:] != expected:
+    if images.ndim != 4 or images.shape[1:] != tuple(expected):
         raise RequestError(
             400,
             f"the model takes images of shape [n, {', '.join(map(str, expected))}]; got "
             f"{list(images.shape)}",
         )
-    if not 1 <= len(images) <= most:
-        raise RequestError(400, f"a request holds 1 to {most:,} images; got {len(images):,}")
+    if not 1 <= len(images) <= maximum_images:
+        raise RequestError(
+            400, f"a request holds 1 to {maximum_images:,} images; got {len(images):,}"
+        )
     return images

@@ -1,19 +1,21 @@
 """TensorFlow Serving's REST protocol: `:predict`, status and metadata of models."""
 
-import base64
-import binascii
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
 
-from thumbnet.serving.bodies import parse_json
+from thumbnet.data.stored import UInt8Array
+from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.serving.bodies import while_connected
+from thumbnet.serving.decoding import Picture
 from thumbnet.serving.description import ERRORS, json_body
-from thumbnet.serving.forms import Pictures
 from thumbnet.serving.models import ServedModel
+from thumbnet.serving.multipart import File
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
-from thumbnet.serving.tensors import INPUT, OUTPUT, images_of_values
+from thumbnet.serving.tensors import INPUT, OUTPUT
+from thumbnet.serving.v1_requests import PredictRequest, read_predict
 
 _PREDICT = json_body(
     {
@@ -29,22 +31,25 @@ _PREDICT = json_body(
 )
 
 
-def routes(service: Service, pictures: Pictures) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """The addresses below `/v1`."""
     router = APIRouter(prefix="/v1/models/{name}", tags=["TensorFlow Serving"], responses=ERRORS)
 
     async def answer(request: Request, name: str, version: str | None) -> dict[str, Any]:
-        model = service.repository.find(name, version)
-        async with service.bodies.read(request) as body:
-            values = await parse_json(body)
-            _require_signature(values)
-            key, given = _images_in(values)
-            if key == "inputs":
-                images = images_of_values(_named(given))
-            else:
-                images = await _images_of_instances(given, model, pictures, service.settings.images)
-            answers = await service.answer(request, model, images)
-        return {"predictions" if key == "instances" else "outputs": answers.tolist()}
+        async def work(body: bytearray) -> tuple[str, Float32Array]:
+            found = await service.parser.parse(read_predict, body, service.settings.images)
+            images = found.images
+            if images is None:
+                images = await _decoded(service, model, found)
+            key = "predictions" if found.by_rows else "outputs"
+            return key, await service.predict(model, images)
+
+        with service.repository.use(name, version) as model:
+            async with service.bodies.read(request) as body:
+                key, answers = await while_connected(
+                    request, work(body), service.settings.request_seconds
+                )
+        return {key: answers.tolist()}
 
     @router.post(":predict", openapi_extra=_PREDICT)
     async def predict(request: Request, name: str) -> dict[str, Any]:
@@ -81,53 +86,16 @@ def routes(service: Service, pictures: Pictures) -> APIRouter:
     return router
 
 
-def _require_signature(values: dict[str, Any]) -> None:
-    if values.get("signature_name", "serving_default") not in ("", "serving_default"):
-        raise RequestError(400, 'the only signature is "serving_default"; leave signature_name out')
-
-
-def _images_in(values: dict[str, Any]) -> tuple[str, Any]:
-    given = [key for key in ("instances", "inputs") if key in values]
-    if len(given) != 1:
-        raise RequestError(400, 'the request must have either "instances" or "inputs"')
-    return given[0], values[given[0]]
-
-
-def _named(value: Any) -> Any:
-    """The images in `{"images": …}`, which is the long form of `…`."""
-    if isinstance(value, dict) and value.keys() == {INPUT}:
-        return value[INPUT]
-    return value
-
-
-async def _images_of_instances(
-    instances: Any, model: ServedModel, pictures: Pictures, most: int
-) -> Any:
-    if not isinstance(instances, list):
-        raise RequestError(400, '"instances" must be a list with an element for each image')
-    if len(instances) > most:
-        raise RequestError(400, f"a request holds 1 to {most:,} images; got {len(instances):,}")
-    values = [_named(instance) for instance in instances]
-    encoded = [isinstance(value, dict) and value.keys() == {"b64"} for value in values]
-    if not any(encoded):
-        return images_of_values(values)
-    if not all(encoded):
-        raise RequestError(400, 'either all "instances" are {"b64": "…"} or none')
+async def _decoded(service: Service, model: ServedModel, request: PredictRequest) -> UInt8Array:
+    """The images of a request that came as files."""
     files = [
-        (f"instance {position}", _bytes_of(value["b64"], position))
-        for position, value in enumerate(values)
+        File(f"instance {position}", memoryview(content))
+        for position, content in enumerate(request.files)
     ]
-    found = await pictures.read(files, model.engine.image_shape)
+    found = await service.pictures.read(files, model.engine.image_shape)
     for problem in (picture for picture in found if isinstance(picture, str)):
         raise RequestError(400, problem)
-    return np.stack([picture.pixels for picture in found if not isinstance(picture, str)])
-
-
-def _bytes_of(text: Any, position: int) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise RequestError(400, f"instance {position} is no base64 text") from error
+    return np.stack([picture.pixels for picture in found if isinstance(picture, Picture)])
 
 
 def _status(model: ServedModel) -> dict[str, Any]:

@@ -1,21 +1,19 @@
 """The Open Inference Protocol (V2): health, metadata, inference and the model repository."""
 
 import json
-import math
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from thumbnet.data.stored import UInt8Array
 from thumbnet.evaluation.predictions import Float32Array
-from thumbnet.serving.bodies import parse_json
+from thumbnet.serving.bodies import while_connected
 from thumbnet.serving.description import ERRORS, json_body
 from thumbnet.serving.models import ServedModel
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
-from thumbnet.serving.tensors import INPUT, OUTPUT, images_of_values
+from thumbnet.serving.tensors import INPUT, OUTPUT
+from thumbnet.serving.v2_requests import InferRequest, read_infer
 
 _LENGTH = "inference-header-content-length"
 _INFER = json_body(
@@ -74,13 +72,19 @@ def routes(service: Service) -> APIRouter:
         }
 
     async def infer(request: Request, name: str, version: str | None) -> Response:
-        model = repository.find(name, version)
-        async with service.bodies.read(request) as body:
-            header, binary = await _parted(request, body)
-            images = _images(header, binary)
-            wanted_binary = _wants_binary(header)
-            answers = await service.answer(request, model, images)
-        return _response(model, header, answers, wanted_binary)
+        async def work(body: bytearray) -> tuple[InferRequest, Float32Array]:
+            length = _json_length(request, body)
+            text = body if length == len(body) else body[:length]
+            found = await service.parser.parse(read_infer, text, len(body) - length)
+            images = found.images(memoryview(body)[length:])
+            return found, await service.predict(model, images)
+
+        with repository.use(name, version) as model:
+            async with service.bodies.read(request) as body:
+                found, answers = await while_connected(
+                    request, work(body), service.settings.request_seconds
+                )
+        return _response(model, found, answers)
 
     for address in ("/models/{name}", "/models/{name}/versions/{version}"):
 
@@ -138,86 +142,30 @@ def _metadata(repository: Any, model: ServedModel) -> dict[str, Any]:
     }
 
 
-async def _parted(request: Request, body: bytes) -> tuple[dict[str, Any], memoryview]:
-    """The JSON of a request, and the binary tensors behind it."""
+def _json_length(request: Request, body: bytearray) -> int:
+    """How much of the body is JSON; binary tensors follow it."""
     text = request.headers.get(_LENGTH)
     if text is None:
-        return await parse_json(body), memoryview(b"")
+        return len(body)
     if not (text.isdecimal() and len(text) < 10 and int(text) <= len(body)):
         raise RequestError(
             400,
             "Inference-Header-Content-Length must be the length of the JSON, at most that of the "
             "request",
         )
-    return await parse_json(body[: int(text)]), memoryview(body)[int(text) :]
+    return int(text)
 
 
-def _images(header: dict[str, Any], binary: memoryview) -> UInt8Array:
-    inputs = header.get("inputs")
-    if not (isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict)):
-        raise RequestError(400, f'the request must have one input, named "{INPUT}"')
-    (tensor,) = inputs
-    if tensor.get("name") != INPUT or tensor.get("datatype") != "UINT8":
-        raise RequestError(400, f'the input must have the name "{INPUT}" and the datatype "UINT8"')
-    shape = tensor.get("shape")
-    if not (
-        isinstance(shape, list)
-        and 1 <= len(shape) <= 8
-        and all(type(size) is int and 0 <= size < 2**31 for size in shape)
-    ):
-        raise RequestError(400, "the shape must be a list of whole numbers")
-    size = _parameters(tensor).get("binary_data_size")
-    if size is None:
-        if "data" not in tensor:
-            raise RequestError(400, 'the input has neither "data" nor "binary_data_size"')
-        pixels = images_of_values(tensor["data"]).reshape(-1)
-    elif type(size) is not int or size != len(binary):
-        raise RequestError(
-            400, f"binary_data_size says {size!r:.40}, and {len(binary)} bytes follow the JSON"
-        )
-    else:
-        pixels = np.frombuffer(binary, np.uint8)
-    if len(pixels) != math.prod(shape):
-        raise RequestError(
-            400, f"the shape {shape} has {math.prod(shape)} values; got {len(pixels)}"
-        )
-    return pixels.reshape(shape)
-
-
-def _wants_binary(header: dict[str, Any]) -> bool:
-    wanted = _parameters(header).get("binary_data_output", False)
-    outputs = header.get("outputs") or []
-    if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
-        raise RequestError(400, '"outputs" must be a list of objects')
-    for output in outputs:
-        if output.get("name") != OUTPUT:
-            raise RequestError(400, f'the only output is named "{OUTPUT}"')
-        parameters = _parameters(output)
-        if parameters.get("classification"):
-            raise RequestError(400, "there is no classification extension; take the probabilities")
-        wanted = parameters.get("binary_data", wanted)
-    return bool(wanted)
-
-
-def _parameters(of: dict[str, Any]) -> dict[str, Any]:
-    parameters = of.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise RequestError(400, '"parameters" must be an object')
-    return parameters
-
-
-def _response(
-    model: ServedModel, header: dict[str, Any], answers: Float32Array, binary: bool
-) -> Response:
+def _response(model: ServedModel, request: InferRequest, answers: Float32Array) -> Response:
     output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(answers.shape)}
     content: dict[str, Any] = {
         "model_name": model.name,
         "model_version": str(model.version),
         "outputs": [output],
     }
-    if isinstance(header.get("id"), str):
-        content["id"] = header["id"]
-    if not binary:
+    if request.id is not None:
+        content["id"] = request.id
+    if not request.binary_output:
         output["data"] = answers.ravel().tolist()
         return JSONResponse(content)
     tensor = answers.astype("<f4", copy=False).tobytes()

@@ -13,6 +13,7 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.data.sources.cifar10 import Release, read_npz, write_npz
 from thumbnet.data.sources.patience import Report
 from thumbnet.errors import InputError, JobError
+from thumbnet.paths import expanded
 
 FILE_NAME = "cifar10.npz"
 SCRATCH_PREFIX = ".fetching-"
@@ -23,7 +24,7 @@ def default_cache_directory() -> Path:
     from platformdirs import user_cache_path
 
     named = os.environ.get("THUMBNET_CACHE")
-    return Path(named) if named else user_cache_path("thumbnet")
+    return expanded(named) if named else user_cache_path("thumbnet")
 
 
 def read_cache(directory: Path, release: Release) -> Dataset | None:

@@ -1,0 +1,122 @@
+"""Decoding picture files, within limits of pixels, in threads, while somebody waits for them."""
+
+import asyncio
+import io
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from PIL import Image
+
+from thumbnet.data.images import FORMATS, fit_image, open_picture
+from thumbnet.data.stored import UInt8Array
+from thumbnet.errors import InputError
+from thumbnet.serving.multipart import File
+from thumbnet.serving.problems import RequestError
+from thumbnet.serving.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as a model sees it."""
+
+    name: str
+    pixels: UInt8Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    file: File
+    shape: tuple[int, int, int]
+    pixels: int
+    answer: "asyncio.Future[Picture | str]"
+
+
+class Pictures:
+    """A bounded queue of pictures to decode, counted in pixels; to be closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="pictures")
+        self._queue: deque[_Job] = deque()
+        self._waiting = 0
+        self._decoding = 0
+
+    async def read(self, files: Sequence[File], shape: tuple[int, int, int]) -> list[Picture | str]:
+        """Each file as pixels of that shape, or as the sentence that says why it cannot be.
+
+        Whoever stops waiting leaves the queue: pictures whose turn has not come are not decoded.
+
+        Raises:
+            RequestError: the pictures are too large together, or too much is waiting.
+        """
+        sizes = await asyncio.to_thread(lambda: [_pixels(file.content) for file in files])
+        # What is too large by itself is refused without being decoded.
+        pixels = [size if size <= self._settings.pixels else 0 for size in sizes]
+        total, most = sum(pixels), self._settings.queue_pixels
+        if total > most:
+            raise RequestError(
+                413,
+                f"the pictures have {total:,} pixels together, and a request can have {most:,}; "
+                "send fewer or smaller ones",
+            )
+        if self._waiting + total > most:
+            raise RequestError(503, "too many pictures are waiting; try again later", 1)
+        self._waiting += total
+        loop = asyncio.get_running_loop()
+        jobs = [
+            _Job(file, shape, each, loop.create_future())
+            for file, each in zip(files, pixels, strict=True)
+        ]
+        self._queue.extend(jobs)
+        self._start_what_fits()
+        try:
+            return await asyncio.gather(*(job.answer for job in jobs))
+        finally:
+            self._waiting -= total
+            for job in jobs:
+                job.answer.cancel()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _start_what_fits(self) -> None:
+        """Decode pictures as long as there is room for the next among those being decoded."""
+        while self._queue and (
+            not self._decoding or self._decoding + self._queue[0].pixels <= self._settings.pixels
+        ):
+            job = self._queue.popleft()
+            if not job.answer.done():
+                self._decoding += job.pixels
+                work = asyncio.get_running_loop().run_in_executor(self._threads, self._read, job)
+                work.add_done_callback(partial(self._finish, job))
+
+    def _finish(self, job: _Job, work: "asyncio.Future[Picture | str]") -> None:
+        self._decoding -= job.pixels
+        if not job.answer.done():
+            if error := work.exception():
+                job.answer.set_exception(error)
+            else:
+                job.answer.set_result(work.result())
+        self._start_what_fits()
+
+    def _read(self, job: _Job) -> Picture | str:
+        if job.answer.done():
+            return "nobody waits for it any more"
+        try:
+            picture = open_picture(bytes(job.file.content), job.file.name, self._settings.pixels)
+            return Picture(job.file.name, fit_image(picture.image, job.shape))
+        except InputError as error:
+            return str(error)
+
+
+def _pixels(content: memoryview) -> int:
+    """How many pixels a picture has, as its head says; 0 if it is none."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            return picture.width * picture.height
+    except Exception:  # what is wrong with it is said by whoever decodes it
+        return 0

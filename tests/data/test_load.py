@@ -1,0 +1,66 @@
+"""What is no data set, and paths as users write them."""
+
+import bz2
+import gzip
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from picture_files import write_classes
+
+from thumbnet.data.check import check_data
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.load import load
+from thumbnet.data.sources.cache import default_cache_directory
+from thumbnet.errors import InputError
+
+
+@pytest.fixture
+def pets(sample: Dataset, tmp_path: Path) -> Path:
+    write_classes(tmp_path / "pets", sample.train, {"cat": 5, "dog": 5})
+    return tmp_path / "pets"
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz"])
+def test_an_archive_of_pictures_is_to_be_unpacked(suffix: str, pets: Path, tmp_path: Path) -> None:
+    archive = tmp_path / f"pets{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            for picture in pets.rglob("*.png"):
+                file.write(picture, picture.relative_to(tmp_path))
+    else:
+        mode = {".tar": "w", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}.get(suffix, "w:gz")
+        with tarfile.open(archive, mode) as tar:  # type: ignore[call-overload]
+            tar.add(pets, "pets")
+    with pytest.raises(InputError, match=r"pets\S+ is an archive.* not read; unpack it, and give"):
+        load(archive)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv.gz", gzip.compress(b"path,label\n"), "t.csv.gz is compressed; unpack it, and give"),
+        ("t.csv.bz2", bz2.compress(b"path,label\n"), "t.csv.bz2 is an archive, which is not read"),
+        ("empty.zip", b"PK\x05\x06" + bytes(18), "empty.zip is an empty archive, which is not"),
+        ("broken.zip", b"PK\x03\x04" + bytes(30), "broken.zip is damaged"),
+        ("broken.tar.gz", b"\x1f\x8b\x08" + bytes(30), "broken.tar.gz is truncated or damaged"),
+        ("notes.txt", b"hello", "notes.txt is no data set; give a folder with a sub-folder"),
+        ("nothing", b"", "nothing is no data set"),
+    ],
+)
+def test_what_is_no_data_set_is_described_truly(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / name)
+
+
+def test_a_tilde_is_the_home_of_the_user(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(pets.parent))
+    monkeypatch.setenv("THUMBNET_CACHE", "~/cache")
+    assert default_cache_directory() == pets.parent / "cache"
+    assert load("~/pets").class_names == ("cat", "dog")
+    assert check_data("~/pets").images == 10
+    assert (pets.parent / "cache" / "decoded").is_dir()
