@@ -28,7 +28,7 @@ def test_both_architectures_are_found() -> None:
 
 @pytest.mark.parametrize("architecture", architectures())
 @pytest.mark.parametrize(("side", "channels", "classes"), [(32, 3, 10), (28, 1, 2), (48, 3, 100)])
-def test_raw_pixels_become_logits(
+def test_models_map_raw_pixels_to_logits(
     architecture: str, side: int, channels: int, classes: int
 ) -> None:
     images = np.random.default_rng(0).integers(256, size=(20, side, side, channels), dtype=np.uint8)
@@ -50,7 +50,7 @@ def test_the_seed_decides_the_weights(architecture: str, small: Dataset) -> None
 
 
 @pytest.mark.parametrize("architecture", architectures())
-def test_a_saved_model_gives_the_same_answers(
+def test_a_saved_model_gives_the_same_outputs(
     architecture: str, small: Dataset, tmp_path: Path
 ) -> None:
     keras = prepare_keras()
@@ -80,7 +80,7 @@ def test_preprocessing_inside_the_model_standardises_each_channel(small: Dataset
     np.testing.assert_allclose(pixels.std(axis=(0, 1, 2)), 1, atol=1e-3)
 
 
-def test_pictures_of_one_colour_are_no_trouble() -> None:
+def test_images_of_one_colour_give_finite_outputs() -> None:
     images = np.full((4, 32, 32, 3), 7, np.uint8)
     for architecture in architectures():
         assert np.isfinite(np.asarray(build(architecture, images)(images))).all()
@@ -94,18 +94,18 @@ def test_the_components_of_an_ann_are_uncorrelated(sample: Dataset) -> None:
     products = values.T @ values / len(values)
     variances = np.diag(products)
     np.testing.assert_allclose(products, np.diag(variances), atol=1e-3)
-    # Alike in size, but for the floor that keeps the faintest from being blown up.
+    # Similar variances, except for the floor that keeps weak components from being amplified.
     assert (np.diff(variances) < 1e-3).all()
     assert 0.5 < variances[-1] < variances[0] < 1.01
     assert not model.get_layer("whiten").trainable_variables
 
 
-def test_a_small_picture_has_fewer_components(small: Dataset) -> None:
+def test_a_small_image_has_fewer_components(small: Dataset) -> None:
     model = build("ann", small.train.images, shrink=8, pca_components=256)
     assert model.get_layer("whiten").output.shape[-1] == 48
 
 
-def test_the_components_of_large_pictures_are_the_same(sample: Dataset) -> None:
+def test_randomised_svd_finds_the_same_components(sample: Dataset) -> None:
     images = sample.train.images[:600].reshape(600, -1).astype(np.float32) / np.float32(64) - 2
     exact = whitening_filters(images[:, :1024], 8, 0.3)
     found = whitening_filters(np.pad(images[:, :1024], ((0, 0), (0, 500))), 8, 0.3)
@@ -114,9 +114,9 @@ def test_the_components_of_large_pictures_are_the_same(sample: Dataset) -> None:
     assert np.abs(found[1024:]).max() < 1e-5
 
 
-def test_pictures_smaller_than_what_they_are_shrunk_by_are_refused() -> None:
+def test_images_smaller_than_the_shrink_factor_are_refused() -> None:
     images = np.zeros((4, 3, 9, 3), np.uint8)
-    with pytest.raises(InputError, match=r"images of 3×9 pixels cannot be shrunk 4 times"):
+    with pytest.raises(InputError, match=r"images of 3×9 pixels cannot be shrunk by a factor of 4"):
         build("ann", images, shrink=4)
 
 
@@ -124,7 +124,7 @@ def test_pictures_smaller_than_what_they_are_shrunk_by_are_refused() -> None:
 @pytest.mark.parametrize(
     ("side", "channels", "classes"), [(16, 3, 2), (28, 1, 10), (64, 3, 100), (96, 3, 2), (9, 1, 2)]
 )
-def test_the_shipped_recipes_take_other_images(
+def test_the_shipped_recipes_take_images_of_other_shapes(
     name: str, side: int, channels: int, classes: int
 ) -> None:
     parameters = Recipe.read(name).model
@@ -134,7 +134,7 @@ def test_the_shipped_recipes_take_other_images(
     assert np.isfinite(logits).all()
 
 
-def test_images_in_a_file_make_the_same_model(small: Dataset) -> None:
+def test_images_from_a_file_give_the_same_model(small: Dataset) -> None:
     stored = StoredImages(np.asarray(small.train.images), np.arange(len(small.train)))
     for architecture in architectures():
         of_array, of_file = (
@@ -155,7 +155,7 @@ def test_the_filters_of_a_cnn_whiten_patches(sample: Dataset) -> None:
     assert np.diag(products).max() == pytest.approx(1, abs=0.01)
 
 
-def test_blocks_start_by_passing_their_input_on(small: Dataset) -> None:
+def test_blocks_are_initialised_to_the_identity(small: Dataset) -> None:
     kernel = np.asarray(build("cnn", small.train.images).get_layer("block_2_2_convolution").kernel)
     expected = np.zeros((3, 3, 16, 16))
     expected[1, 1] = np.eye(16)
@@ -168,7 +168,7 @@ def test_images_too_small_for_the_blocks_are_refused() -> None:
         build("cnn", images, widths=[8, 8, 8])
 
 
-def test_fused_normalisation_trains_as_that_of_keras() -> None:
+def test_fused_batch_normalisation_trains_like_keras_batch_normalisation() -> None:
     keras = prepare_keras()
     from thumbnet.models.normalization import FusedBatchNormalization
 
@@ -187,7 +187,7 @@ def test_fused_normalisation_trains_as_that_of_keras() -> None:
     (_, losses, weights), (_, their_losses, their_weights) = results
     np.testing.assert_allclose(losses, their_losses, rtol=1e-5)
     for ours, theirs in zip(weights, their_weights, strict=True):
-        # The fused operation gives the running variance by one image less, Keras by n.
+        # The fused operation divides the running variance by n - 1, Keras by n.
         np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=1e-5)
 
 
@@ -197,7 +197,7 @@ def random_kernel(channels: int) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("architecture", architectures())
-def test_what_is_kept_is_made_of_the_layers_of_keras_alone(
+def test_the_saved_model_contains_only_keras_layers(
     architecture: str, small: Dataset, tmp_path: Path
 ) -> None:
     keras = prepare_keras()
@@ -215,7 +215,7 @@ def test_what_is_kept_is_made_of_the_layers_of_keras_alone(
         assert b"thumbnet" not in archive.read("config.json")
 
 
-def test_a_residual_block_adds_what_its_first_convolution_gave(small: Dataset) -> None:
+def test_a_residual_block_adds_the_output_of_its_first_convolution(small: Dataset) -> None:
     plain, residual = (
         build("cnn", small.train.images, convs_per_block=3, residual=flag) for flag in (False, True)
     )

@@ -24,20 +24,20 @@ def normal(*shape: int) -> Float32Array:
     channels=st.integers(1, 5),
     filters=st.integers(1, 5),
 )
-def test_it_is_the_convolution_at_any_size(
+def test_winograd_equals_direct_convolution_at_any_size(
     count: int, height: int, width: int, channels: int, filters: int
 ) -> None:
     keras = prepare_keras()
     images, kernel = normal(count, height, width, channels), normal(3, 3, channels, filters)
     expected = np.asarray(keras.ops.conv(images, kernel, padding="same"))
     errors = np.asarray(winograd(images, kernel)) - expected
-    # Of sums of so many products of normal numbers.
-    deviation = np.sqrt(9 * channels)
-    assert np.sqrt(np.mean(errors**2)) < 1e-4 * deviation
-    assert np.abs(errors).max() < 2e-3 * deviation
+    # Standard deviation of a sum of that many products of standard normal numbers.
+    std = np.sqrt(9 * channels)
+    assert np.sqrt(np.mean(errors**2)) < 1e-4 * std
+    assert np.abs(errors).max() < 2e-3 * std
 
 
-def test_a_layer_trains_as_that_of_keras_and_multiplies_less() -> None:
+def test_a_layer_trains_like_keras_conv2d_without_a_direct_convolution() -> None:
     keras = prepare_keras()
     pixels, targets = normal(8, 7, 6, FEWEST_CHANNELS), normal(8, 7, 6, FEWEST_CHANNELS)
     kernel = normal(3, 3, FEWEST_CHANNELS, FEWEST_CHANNELS) / 24
@@ -58,7 +58,7 @@ def test_a_layer_trains_as_that_of_keras_and_multiplies_less() -> None:
 
 
 def operations(model: object, pixels: Float32Array) -> set[str]:
-    """The kinds of TensorFlow operations that a forward pass in training takes."""
+    """Types of the TensorFlow operations in a forward pass in training."""
     import tensorflow as tf
 
     traced = tf.function(lambda images: model(images, training=True)).get_concrete_function(  # type: ignore[operator]
@@ -71,7 +71,7 @@ def operations(model: object, pixels: Float32Array) -> set[str]:
     ("widths", "precision", "plain"),
     [([8, 32, 32], "float32", 3), ([8, 32, 32], "mixed_bfloat16", 6), ([8, 8, 8], "float32", 6)],
 )
-def test_wide_blocks_of_a_cnn_are_trained_so_in_float32_alone(
+def test_only_wide_float32_blocks_of_a_cnn_use_winograd(
     widths: list[int], precision: str, plain: int, small: Dataset
 ) -> None:
     import tensorflow as tf
@@ -82,7 +82,7 @@ def test_wide_blocks_of_a_cnn_are_trained_so_in_float32_alone(
         tf.TensorSpec((4, 32, 32, 3), tf.uint8)
     )
     direct = [o for o in traced.graph.get_operations() if o.type == "Conv2D"]
-    assert len(direct) == 1 + plain  # with the whitening filters
+    assert len(direct) == 1 + plain  # the whitening layer is always direct
 
 
 def test_large_pictures_are_convolved_directly() -> None:

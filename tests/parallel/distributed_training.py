@@ -1,21 +1,25 @@
-"""The command, for tests that start it as several processes: quick to start, short of patience.
+"""The command, for tests that start several processes: fast to start, with short timeouts.
 
-    python tests/distributed_training.py HEARTBEAT_SECONDS JOIN_SECONDS ARGUMENT…
+    python tests/parallel/distributed_training.py HEARTBEAT_SECONDS JOIN_SECONDS ARGUMENT…
 
-A checkpoint is written after every step.
+It writes a checkpoint after every step.
 """
 
 import sys
+from pathlib import Path
 
-# Keras on JAX imports TensorFlow where it is, which takes seconds.
+# With the JAX backend, Keras imports TensorFlow if it is installed, which takes seconds.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import without_tensorflow  # noqa: F401
 
 # isort: split
-from thumbnet import distributed, loop, training
+from thumbnet import training
 from thumbnet.cli import main
+from thumbnet.parallel import processes
+from thumbnet.training import loop
 
 if __name__ == "__main__":
-    distributed.HEARTBEAT_SECONDS, distributed.JOIN_SECONDS = map(int, sys.argv[1:3])
+    processes.HEARTBEAT_SECONDS, processes.JOIN_SECONDS = map(int, sys.argv[1:3])
     loop.CHECKPOINT_SECONDS = 0.0
     training.sgemm_gflops = lambda: 100.0  # type: ignore[attr-defined]
     sys.argv = ["thumbnet", *sys.argv[3:]]

@@ -40,8 +40,11 @@ def test_launchers_are_understood(environ: dict[str, str], launch: Launch) -> No
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({}, "no launcher has said which process this is; start the processes with srun"),
-        ({"JOB_COMPLETION_INDEX": "0"}, "set JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES"),
+        ({}, "no launcher's variables are set; start the processes with srun"),
+        (
+            {"JOB_COMPLETION_INDEX": "0"},
+            "JOB_COMPLETION_INDEX is set but JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES are not",
+        ),
         ({**SLURM, "SLURM_STEP_NODELIST": ""}, "SLURM_STEP_NODELIST is not set"),
         ({**SLURM, "SLURM_STEP_NODELIST": ",b"}, "SLURM_STEP_NODELIST names no host"),
         ({**SLURM, "SLURM_JOB_ID": "x"}, "SLURM_JOB_ID must be a whole number, got 'x'"),
@@ -57,7 +60,9 @@ def test_launchers_are_understood(environ: dict[str, str], launch: Launch) -> No
         ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "1"}, "MASTER_ADDR is not set"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(environ: dict[str, str], message: str) -> None:
+def test_the_message_names_the_missing_or_invalid_variable(
+    environ: dict[str, str], message: str
+) -> None:
     with pytest.raises(InputError) as raised:
         read_launch(environ)
     assert message in str(raised.value)

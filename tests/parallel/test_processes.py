@@ -1,4 +1,4 @@
-"""Real processes that train together: over loopback, and between network namespaces."""
+"""Distributed training with real processes, over loopback and between network namespaces."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ from thumbnet.training.progress import SilentDisplay
 pytestmark = pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 
 SCRIPT = Path(__file__).with_name("distributed_training.py")
-# Normalisation, dropout and a validation part that two cannot share evenly: all that has to be
+# Batch normalisation, dropout and a validation split of odd size: everything that must be computed
 # over the whole batch.
 RECIPE = """
 name = "shared"
@@ -40,21 +40,21 @@ optimizer = { name = "sgd", learning_rate = 0.001, momentum = 0.9 }
 augmentation = { flip = "random", random_crop_padding = 2, cutout = 4 }
 stopping = { patience = 2 }
 """
-LOST = "another process was lost, whose own output may say why; go on with `thumbnet train --resume"
-# A host is what is put before a command to run it there.
+LOST = "another process was lost (its output may say why); continue with `thumbnet train --resume"
+# A host is a prefix to a command, which runs it there.
 HERE: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Host:
-    """A network namespace; `command` runs what follows it there."""
+    """A network namespace; `command` is a prefix that runs a command in it."""
 
     name: str
     command: tuple[str, ...]
 
 
 class Together:
-    """The command as several processes; `all_started` ends those that a failed test leaves."""
+    """The command in several processes; `all_started` lists what to kill after a failed test."""
 
     all_started: ClassVar[list["subprocess.Popen[str]"]] = []
 
@@ -101,7 +101,7 @@ class Together:
         )
 
     def ends(self) -> list[tuple[int, str, str]]:
-        """Exit code, standard output and standard error of each, when all have ended."""
+        """Wait for all processes; exit code, standard output and standard error of each."""
         found = []
         for process in self.processes:
             out, err = process.communicate(timeout=300)
@@ -116,14 +116,14 @@ def together(*arguments: object, count: int = 2) -> Together:
 
 
 def wait_for_step(out: Path, step: int) -> None:
-    """Return when the run has come so far."""
+    """Return once the run has reached that step."""
     for _ in range(30_000):
         if any(
             int(path.stem.partition("-")[2]) >= step for path in out.glob("checkpoints/step-*.npz")
         ):
             return
         time.sleep(0.01)
-    pytest.fail(f"{out} did not come to step {step}")
+    pytest.fail(f"{out} did not reach step {step}")
 
 
 def last_step(out: Path) -> int:
@@ -164,7 +164,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reference(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that one process makes."""
+    """The run of a single process."""
     out = tmp_path_factory.mktemp("runs") / "alone"
     ends = together(recipe, "--source", "sample", "--out", out, count=1).ends()
     assert [code for code, *_ in ends] == [0], ends
@@ -177,16 +177,18 @@ def test_two_processes_give_the_weights_of_one(
     first, second = together(recipe, "--source", "sample", "--out", tmp_path / "run").ends()
     assert first[0] == second[0] == 0, (first, second)
     assert "test accuracy" in first[1]
-    assert second[1:] == ("", "")  # rank 0 speaks for both
+    assert second[1:] == ("", "")  # only rank 0 prints
     run = Run(tmp_path / "run")
     assert run.environment()["processes"] == 2
     assert run.metrics()["validation_images"] % 2 == 1
     assert_same_training(run.path, reference)
 
 
-def test_all_know_the_losses_by_which_images_are_chosen(recipe: Path, tmp_path: Path) -> None:
-    # What is chosen by them may differ where two are as good as equal, so the weights of later
-    # epochs are not compared.
+def test_all_processes_have_the_losses_that_rank_hard_examples(
+    recipe: Path, tmp_path: Path
+) -> None:
+    # The selection may differ where two losses are almost equal, so the weights of later epochs are
+    # not compared.
     losses = []
     for count in (1, 2):
         out = tmp_path / f"run{count}"
@@ -198,7 +200,7 @@ def test_all_know_the_losses_by_which_images_are_chosen(recipe: Path, tmp_path: 
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
-def test_whatever_ends_one_ends_all_and_others_go_on(
+def test_losing_one_process_ends_all_and_a_new_start_resumes(
     recipe: Path, reference: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -223,7 +225,7 @@ def test_whatever_ends_one_ends_all_and_others_go_on(
     assert_same_training(out, reference)
 
 
-def test_processes_that_were_given_other_options_are_refused(recipe: Path, tmp_path: Path) -> None:
+def test_processes_with_different_options_are_refused(recipe: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     options = [recipe, "--source", "sample", "--out", tmp_path / "run", "--seed"]
@@ -231,18 +233,18 @@ def test_processes_that_were_given_other_options_are_refused(recipe: Path, tmp_p
     for rank, started in enumerate(pair):
         ((code, _, err),) = started.ends()
         assert code == 2
-        assert f"error: rank {rank} of 2: rank 1 has a recipe or images other than rank 0" in err
+        assert f"error: rank {rank} of 2: rank 1 and rank 0 differ in recipe or images" in err
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
     ("settings", "devices", "message"),
     [
-        ({}, 7, "batches of 60 images cannot be shared evenly among 7 devices; set batch_size to"),
+        ({}, 7, "batches of 60 images cannot be divided evenly among 7 devices; set batch_size to"),
         (
             {"hard_example_fraction": 0.1},
             4,
-            "batches of 30 images cannot be shared evenly among 4 devices",
+            "batches of 30 images cannot be divided evenly among 4 devices",
         ),
         (
             {"ghost_batches": 2},
@@ -251,7 +253,7 @@ def test_processes_that_were_given_other_options_are_refused(recipe: Path, tmp_p
         ),
     ],
 )
-def test_what_devices_cannot_share_is_refused(
+def test_batches_that_do_not_divide_among_the_devices_are_refused(
     settings: dict[str, float],
     devices: int,
     message: str,
@@ -265,10 +267,10 @@ def test_what_devices_cannot_share_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_jax_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_other_than_jax_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     with (
-        pytest.raises(InputError, match=r"needs JAX, .* with tensorflow: .* KERAS_BACKEND=jax"),
+        pytest.raises(InputError, match=r"needs the JAX .* uses tensorflow: .* KERAS_BACKEND=jax"),
         launched(Launch("127.0.0.1:4711", 2, 0), "run"),
     ):
         pass
@@ -281,7 +283,7 @@ def test_a_port_that_is_in_use_is_named() -> None:
             join(Launch(f"127.0.0.1:{port}", 2, 0))
 
 
-def test_a_process_that_never_comes_is_not_waited_for(recipe: Path, tmp_path: Path) -> None:
+def test_waiting_for_a_process_that_never_joins_times_out(recipe: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     waiting = Together(
@@ -289,10 +291,10 @@ def test_a_process_that_never_comes_is_not_waited_for(recipe: Path, tmp_path: Pa
     )
     ((code, _, err),) = waiting.ends()
     assert code == 1
-    assert f"not all processes came together at {address} within 5 s" in err
+    assert f"not all processes joined at {address} within 5 s" in err
 
 
-def test_separate_hosts_train_together_and_notice_a_cut_cable(
+def test_separate_hosts_train_together_and_notice_a_broken_connection(
     recipe: Path, reference: Path, tmp_path: Path, hosts: list[Host]
 ) -> None:
     out = tmp_path / "run"
@@ -312,7 +314,7 @@ def test_separate_hosts_train_together_and_notice_a_cut_cable(
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[list[Host]]:
-    """Two hosts with names and addresses of their own, and a cable between them."""
+    """Two network namespaces as hosts, each with a name and an address, and a cable between."""
     names = [f"thumbnet{os.getpid()}{end}" for end in "ab"]
     addresses = ["10.213.0.1", "10.213.0.2"]
     try:

@@ -1,4 +1,4 @@
-"""A program and its supervised child, as a launcher sees them: their output and exit code."""
+"""Output and exit code of a program with a supervised child, as a launcher sees them."""
 
 import signal
 import subprocess
@@ -11,8 +11,8 @@ PROGRAM = """
     import os, signal, sys, time
     from thumbnet.errors import InputError
     from thumbnet.parallel.supervision import supervised
-    with supervised("go on") as say_if_ended:
-        say_if_ended("another one was lost")
+    with supervised("resume hint") as set_message:
+        set_message("another process was lost")
 """
 
 
@@ -29,9 +29,9 @@ def ending(body: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-# What JAX does to a process that has lost another one, with or without a stack trace.
-JAX_ENDS_IT = "os.write(2, b'F1 client.h distributed service detected fatal errors\\n')"
-LOST = "thumbnet: error: another one was lost\n"
+# What JAX does when it loses another process, with or without a stack trace.
+JAX_KILLS_IT = "os.write(2, b'F1 client.h distributed service detected fatal errors\\n')"
+LOST = "thumbnet: error: another process was lost\n"
 
 
 @pytest.mark.parametrize(
@@ -40,25 +40,25 @@ LOST = "thumbnet: error: another one was lost\n"
         ("print('done'); os.write(1, b'notice')", 0, "done\n", ""),
         ("raise InputError('bad\\nthing')", 2, "", "thumbnet: error: bad\nthing\n"),
         ("raise KeyboardInterrupt", 1, "", "thumbnet: error: interrupted\n"),
-        (f"{JAX_ENDS_IT}; os._exit(1)", 1, "", LOST),
-        (f"{JAX_ENDS_IT}; os.abort()", 1, "", LOST),
-        ("say_if_ended(''); sys.exit(3)", 3, "", ""),
+        (f"{JAX_KILLS_IT}; os._exit(1)", 1, "", LOST),
+        (f"{JAX_KILLS_IT}; os.abort()", 1, "", LOST),
+        ("set_message(''); sys.exit(3)", 3, "", ""),
         (
             "os.kill(os.getpid(), signal.SIGKILL)",
             1,
             "",
-            "thumbnet: error: this process was ended by SIGKILL, as by systems that run out of "
-            "memory; go on\n",
+            "thumbnet: error: this process was killed by SIGKILL, perhaps because the system ran "
+            "out of memory; resume hint\n",
         ),
         (
             "os.write(2, b'a bug\\n'); os.abort()",
             1,
             "",
-            "a bug\nthumbnet: error: this process was ended by SIGABRT; go on\n",
+            "a bug\nthumbnet: error: this process was killed by SIGABRT; resume hint\n",
         ),
     ],
 )
-def test_every_end_is_told_once(body: str, code: int, out: str, err: str) -> None:
+def test_every_exit_is_reported_once(body: str, code: int, out: str, err: str) -> None:
     assert ending(body) == (code, out, err)
 
 
@@ -70,7 +70,7 @@ def test_a_bug_shows_its_traceback_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_requests_to_end_are_passed_on(number: signal.Signals) -> None:
+def test_signals_are_forwarded_to_the_child(number: signal.Signals) -> None:
     process = program(
         """
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,9 +86,9 @@ def test_requests_to_end_are_passed_on(number: signal.Signals) -> None:
     assert process.returncode == number
 
 
-def test_no_child_outlives_its_parent() -> None:
+def test_the_child_does_not_outlive_its_parent() -> None:
     process = program("print('ready', flush=True); time.sleep(600)")
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.kill()
-    process.communicate(timeout=60)  # until the child, too, has let go of the pipes
+    process.communicate(timeout=60)  # until the child has closed its ends of the pipes too

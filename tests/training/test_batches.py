@@ -262,7 +262,7 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(
 @settings(max_examples=50, deadline=None)
 @given(start=st.integers(0, 40), size=st.integers(1, 60), count=st.integers(2, 7))
 def test_shares_of_any_size_leave_a_mean_as_it_is(start: int, size: int, count: int) -> None:
-    own = [Processes(rank, count, count).share(start, start + size) for rank in range(count)]
+    own = [Processes(rank, count, count).shard(start, start + size) for rank in range(count)]
     shares = cast("list[Int64Array]", own)
     assert len({len(share) for share in shares}) == 1
     counts = np.bincount(np.concatenate(shares), minlength=start + size)

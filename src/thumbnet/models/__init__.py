@@ -1,8 +1,8 @@
 """From a recipe's `[model]` table to a Keras model.
 
-A file `architectures/NAME.py` makes the architecture NAME. It holds a class `Parameters`, the keys
-of a recipe's `[model]` table, and a function `build` that turns them into a `keras.Model` from raw
-uint8 pixels to logits.
+Each file `architectures/NAME.py` defines the architecture NAME: a class `Parameters`, the keys of
+the recipe's `[model]` table, and a function `build` that returns a `keras.Model` from raw uint8
+pixels to logits.
 """
 
 import pkgutil
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class ModelParameters(Section):
-    """What every architecture has in common; each adds its own keys."""
+    """The keys that all architectures have; each architecture adds its own."""
 
     architecture: str
 
 
 @cache
 def architectures() -> tuple[str, ...]:
-    """Names of the architectures, from the files in this folder."""
+    """Names of the architectures, taken from the file names in `architectures/`."""
     found = pkgutil.iter_modules([str(Path(__file__).parent / "architectures")])
     return tuple(sorted(module.name for module in found))
 
@@ -44,15 +44,15 @@ def build_model(
     seed: int,
     precision: str = "float32",
 ) -> "keras.Model":
-    """Build an untrained model of the architecture that `parameters` name.
+    """Build an untrained model.
 
     Args:
         parameters: the checked `[model]` table.
-        train_images: uint8 array of shape (n, height, width, channels); the pixel statistics
-            that are fixed inside the model are taken from it.
+        train_images: uint8 array of shape (n, height, width, channels); source of the pixel
+            statistics that become constants of the model.
         class_count: number of logits.
-        seed: decides the initial weights and the dropout masks.
-        precision: Keras's name of what the layers compute in; "mixed_bfloat16", for example.
+        seed: seeds the initial weights and the dropout masks.
+        precision: name of a Keras dtype policy, such as "mixed_bfloat16".
 
     Returns:
         A model from uint8 images of shape (n, height, width, channels) to float32 logits of
@@ -72,16 +72,16 @@ def build_model(
 
 
 def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Model":
-    """The trained model in the form that is kept, with the same weights.
+    """The trained model in the form that is saved, with the same weights.
 
     Args:
-        model: from uint8 images, perhaps of any size, to logits.
+        model: from uint8 images, of fixed or variable size, to logits.
         image_shape: height, width and channels of the images it will see.
 
     Returns:
         A model from uint8 images of shape (n, *image_shape) to probabilities of shape
-        (n, classes), which computes in float32 and is made of Keras's own layers alone, so that
-        it can be opened without Thumbnet and answers the same everywhere.
+        (n, classes). It computes in float32 and contains only Keras's built-in layers, so it can
+        be opened without Thumbnet and gives the same results everywhere.
     """
     from thumbnet.runtime import prepare_keras
 

@@ -1,4 +1,4 @@
-"""The arithmetic and the memory of a model, counted from its layers."""
+"""FLOP and memory of a model, counted from its layers."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ FLOAT_BYTES = 4
 
 
 def measure_model(model: "keras.Model") -> dict[str, Any]:
-    """What is counted of a model rather than timed, as flat keys of `metrics.json`."""
+    """Parameters, FLOP and memory of a model, as keys of `metrics.json`."""
     layers = list(_layers(model))
     return {
         "parameters": model.count_params(),
@@ -20,24 +20,24 @@ def measure_model(model: "keras.Model") -> dict[str, Any]:
 
 
 def count_flop(model: "keras.Model") -> int:
-    """Floating point operations of the forward pass of one image.
+    """Floating-point operations of the forward pass of one image.
 
-    Counted are the multiplications and additions of every layer with a kernel (dense and
-    convolutional), two for each weight and each place it is applied at. Biases, normalisation,
-    activations and pooling are left out.
+    Counts the multiplications and additions of every layer with a kernel (dense and
+    convolutional): two for each weight at each position. Biases, normalisation, activations and
+    pooling are not counted.
     """
     return sum(map(_kernel_flop, _layers(model)))
 
 
 def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> int:
-    """Floating point operations that one image costs in training, at one size.
+    """Floating-point operations per image of a training step, at one image size.
 
     Each layer with a kernel counts as in `count_flop`: once for the forward pass, once for the
-    gradient of its kernel where that is trained, and once for the gradient of its input where a
-    layer before it is trained.
+    gradient of its kernel if the kernel is trained, and once for the gradient of its input if an
+    earlier layer is trained.
 
     Args:
-        model: as it is trained; its layers in the order of the pass.
+        model: the model in training; its layers in order of the forward pass.
         image_shape: height, width and channels.
     """
     import keras
@@ -68,6 +68,6 @@ def _layers(model: "keras.Model") -> Any:
 
 
 def _values(layer: Any) -> int:
-    """Numbers that go into a layer and come out of it, for one image."""
+    """Number of input and output values of a layer, for one image."""
     inputs = layer.input if isinstance(layer.input, list) else [layer.input]
     return sum(math.prod(tensor.shape[1:]) for tensor in [*inputs, layer.output])

@@ -1,4 +1,4 @@
-"""Batch normalisation in one pass over the numbers, where the backend has such an operation."""
+"""Batch normalisation with TensorFlow's fused operation."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ keras = prepare_keras()
 
 @keras.saving.register_keras_serializable(package="thumbnet")
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc, name-defined]
-    """What `keras.layers.BatchNormalization` computes over the last axis.
+    """Computes the same as `keras.layers.BatchNormalization` over the last axis, but faster.
 
-    In training Keras 3 puts it together from means, products and sums, each of which goes through
-    memory by itself; TensorFlow has one operation for it and one for its gradient, with which a
-    narrow network trains up to a seventh faster. The weights are those of Keras's own layer, so
-    that it can take the place of this one when the model is saved.
+    In training, Keras 3 composes it of separate means, products and sums, each of which is a pass
+    over memory. TensorFlow has a fused operation and a fused gradient, with which a narrow network
+    trains up to a seventh faster. The weights are the same as those of Keras's layer, which
+    replaces this one when the model is saved.
     """
 
-    # What Keras alone can open; it takes the same configuration.
+    # The built-in layer with the same configuration, for the saved model.
     plain = keras.layers.BatchNormalization
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # What comes in 16 bits is normalised in 16, by statistics and weights that stay in 32.
+        # 16-bit inputs are normalised in 16 bits; statistics and weights stay in float32.
         self.autocast = False
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

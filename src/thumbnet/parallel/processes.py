@@ -1,10 +1,10 @@
-"""Several processes, on one machine or many, that train one model together.
+"""Data-parallel training of one model by several processes, on one machine or many.
 
-The engine is JAX's distributed runtime under Keras's `DataParallel`: every process holds the whole
-model and computes its rows of each batch, and the gradients are summed over all. Batch
-normalisation, too, is over the whole batch. So the weights are those that one process would get,
-but for the order in which sums are added up. The processes take the same steps and the same
-decisions; the first of them, rank 0, writes the run directory.
+Built on JAX's distributed runtime and Keras's `DataParallel`: every process holds the whole model
+and computes its rows of each batch, and the gradients are summed over all processes. Batch
+normalisation also covers the whole batch. The weights are therefore those that a single process
+would get, up to the order of floating-point sums. All processes take the same steps and make the
+same decisions; rank 0 writes the run directory.
 """
 
 import io
@@ -27,31 +27,31 @@ from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, LostProcessError, ThumbnetError
 from thumbnet.installing import install_command
 from thumbnet.parallel.launch import Launch
-from thumbnet.parallel.supervision import LastWords, supervised
+from thumbnet.parallel.supervision import SetMessage, supervised
 from thumbnet.runtime import backend, prepare_keras
 
-# The slowest host may have to pull an image and start Python.
+# The slowest host may have to pull a container image and start Python.
 JOIN_SECONDS = 300
-# How long a process may be silent before it counts as lost. One that dies with its host up is
-# noticed at once, by its connections.
+# A process that sends no heartbeat for this long counts as lost. If only the process dies and its
+# host stays up, its closed connections show that at once.
 HEARTBEAT_SECONDS = 30
 LEAVE_SECONDS = 60
-# Where all end for the same reason the others have to say so before rank 0 is gone: JAX ends them
-# with its coordinator, which is there.
+# When all processes fail for the same reason, rank 0 waits this long before it exits: it runs the
+# coordinator, and JAX kills the others with it before they could print their message.
 GRACE_SECONDS = 3
 
-# What resuming reads of a run directory.
+# The files of a run directory that resuming reads.
 _RESUMED_FROM = ("recipe.toml", "environment.json", "metrics.json", "checkpoints/step-*.npz")
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, as one of them sees them.
+    """The processes that train together, seen from one of them.
 
     Attributes:
-        rank: which of them this is, from 0.
-        count: how many there are.
-        devices: how many processors or accelerators they have in all.
+        rank: rank of this process, from 0.
+        count: number of processes.
+        devices: number of devices (CPUs or accelerators) of all processes together.
     """
 
     rank: int = 0
@@ -59,26 +59,26 @@ class Processes:
     devices: int = 1
 
     def require_even(self, images: int) -> None:
-        """Refuse batches of a size that the devices cannot share evenly.
+        """Refuse a batch size that does not divide evenly among the devices.
 
         Raises:
-            InputError: naming the size.
+            InputError: the message names the size.
         """
         if images % self.devices:
             raise InputError(
-                f"batches of {images} images cannot be shared evenly among {self.devices} "
+                f"batches of {images} images cannot be divided evenly among {self.devices} "
                 f"devices; set batch_size to a multiple of {self.devices}"
             )
 
-    def even(self, size: int) -> int:
-        """The next size from `size` on that the devices can share evenly."""
+    def round_up(self, size: int) -> int:
+        """The smallest multiple of the number of devices that is at least `size`."""
         return -(-size // self.devices) * self.devices
 
-    def share(self, start: int, stop: int) -> slice | Int64Array:
-        """Which of the positions from `start` to `stop` are this process's.
+    def shard(self, start: int, stop: int) -> slice | Int64Array:
+        """The positions between `start` and `stop` that this process computes.
 
-        Where they do not divide evenly, all are gone through so often that they do, which no mean
-        over them is changed by.
+        If they do not divide evenly, the whole range is repeated until it does; means over the
+        positions are unchanged.
         """
         if self.devices == 1:
             return slice(start, stop)
@@ -88,7 +88,7 @@ class Processes:
         return start + own % (stop - start)
 
     def gather(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
-        """The values of all processes, stacked by rank; a float64 comes back as a float32."""
+        """The values of all processes, stacked by rank; float64 values come back as float32."""
         array = np.asarray(values)
         if self.count == 1:
             return array[np.newaxis]
@@ -103,9 +103,9 @@ class Processes:
         return gathered
 
     def replicate(self, value: float) -> Any:
-        """A number that is the same everywhere, in the form in which assigning it costs nothing.
+        """A number that is the same on all processes, in a form that is cheap to assign.
 
-        JAX asks all processes whether they agree before it takes a plain number.
+        For a plain number, JAX first checks with all processes that they agree on it.
         """
         if self.devices == 1:
             return value
@@ -117,28 +117,32 @@ class Processes:
         return jax.make_array_from_callback((), layout.backend_layout, lambda index: scalar)
 
     def require_same(self, text: str, what: str) -> None:
-        """Refuse processes that differ in what must be the same.
+        """Refuse to train with processes that disagree on something that must be the same.
+
+        Args:
+            text: what must be the same, as text.
+            what: what `text` describes, for the message.
 
         Raises:
-            InputError: naming a rank that differs from rank 0.
+            InputError: the message names a rank that differs from rank 0.
         """
         checksums = self.gather(np.uint32(zlib.crc32(text.encode())))
         if (others := np.flatnonzero(checksums != checksums[0])).size:
             self.leave()
             raise InputError(
-                f"rank {others[0]} has {what} other than rank 0; start all processes with the "
-                "same options, data and version of Thumbnet"
+                f"rank {others[0]} and rank 0 differ in {what}; start all processes with the same "
+                "options, data and version of Thumbnet"
             )
 
     @contextmanager
     def mirrored(self, path: str | Path) -> Iterator[Path]:
-        """Give every process a run directory: rank 0 the one that is kept.
+        """Give every process a run directory.
 
-        The others get one of their own for as long as the body takes, with what rank 0's holds to
-        go on from, so that they need not see its disk.
+        Rank 0 gets the directory at `path`. The others get a temporary copy of the files needed to
+        resume, so that they need no access to rank 0's disk.
 
         Raises:
-            LostProcessError: a collective operation of the body failed.
+            LostProcessError: a collective operation in the body failed.
         """
         if self.count == 1:
             yield Path(path)
@@ -153,15 +157,15 @@ class Processes:
             except ThumbnetError as error:
                 if self.rank == 0:
                     time.sleep(GRACE_SECONDS)
-                said = str(error).replace(str(directory), str(path))
-                raise type(error)(f"rank {self.rank} of {self.count}: {said}") from error
+                message = str(error).replace(str(directory), str(path))
+                raise type(error)(f"rank {self.rank} of {self.count}: {message}") from error
             except Exception as error:
                 if not _is_failed_collective(error):
                     raise
                 raise LostProcessError(_lost(self, path)) from error
 
     def _broadcast(self, content: bytes) -> bytes:
-        """The bytes that rank 0 gives."""
+        """The bytes that rank 0 passes in, on every process."""
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
         array = np.frombuffer(content, np.uint8)
@@ -170,7 +174,7 @@ class Processes:
         return np.asarray(sent).tobytes()
 
     def leave(self) -> None:
-        """Part when the last step is taken; from here on each process is alone."""
+        """Shut down JAX's distributed runtime after the last step; each process then runs alone."""
         if self.devices == 1:
             return
         import jax
@@ -184,29 +188,29 @@ SINGLE_PROCESS = Processes()
 
 @contextmanager
 def launched(launch: Launch, path: str | Path) -> Iterator[Processes]:
-    """Join the processes that train the run at `path`, in a child that a parent watches over.
+    """Join the processes that train the run at `path`, in a child process under a supervisor.
 
-    To be entered early: see `supervised`.
+    Enter this context before any thread is started; see `supervised`.
 
     Raises:
-        InputError: Keras does not compute with JAX, or the coordinator's port is in use.
+        InputError: the Keras backend is not JAX, or the coordinator's port is in use.
     """
     if backend() != "jax":
         raise InputError(
-            f"--distributed needs JAX, and Keras computes with {backend()}: set KERAS_BACKEND=jax, "
-            f"and install JAX where it is missing: {install_command('jax')}"
+            f"--distributed needs the JAX backend, but Keras uses {backend()}: set "
+            f"KERAS_BACKEND=jax; if JAX is not installed: {install_command('jax')}"
         )
-    with supervised(_way_on(path)) as say_if_ended:
-        processes = join(launch, say_if_ended)
-        say_if_ended(_lost(processes, path))
+    with supervised(_resume_hint(path)) as set_message:
+        processes = join(launch, set_message)
+        set_message(_lost(processes, path))
         yield processes
 
 
-def join(launch: Launch, say_if_ended: LastWords = lambda sentence: None) -> Processes:
-    """Wait until all processes have come together, and have Keras share its batches among them.
+def join(launch: Launch, set_message: SetMessage = lambda message: None) -> Processes:
+    """Wait until all processes have joined, and have Keras divide its batches among them.
 
-    To be called before anything is computed with JAX, which ends the process where the others do
-    not come in time.
+    Call this before anything is computed with JAX. JAX kills this process if the others do not
+    join in time.
 
     Raises:
         InputError: the coordinator's port is in use.
@@ -215,12 +219,12 @@ def join(launch: Launch, say_if_ended: LastWords = lambda sentence: None) -> Pro
 
     if launch.rank == 0:
         _require_free(launch.coordinator)
-    say_if_ended(
-        f"rank {launch.rank} of {launch.count}: not all processes came together at "
-        f"{launch.coordinator} within {JOIN_SECONDS} s; start all of them, and see that each can "
-        "reach that host and port"
+    set_message(
+        f"rank {launch.rank} of {launch.count}: not all processes joined at "
+        f"{launch.coordinator} within {JOIN_SECONDS} s; start all of them, and check that each "
+        "can reach that host and port"
     )
-    # It would take SIGTERM for itself, which the training loop answers.
+    # JAX's own handler would replace the training loop's handler of SIGTERM.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         launch.coordinator,
@@ -246,8 +250,8 @@ def _require_free(coordinator: str) -> None:
             return
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"--distributed: rank 0 cannot listen on port {port}, of the coordinator "
-            f"{coordinator}: {error}; choose another port"
+            f"--distributed: rank 0 cannot listen on port {port} (coordinator {coordinator}): "
+            f"{error}; choose another port"
         ) from error
 
 
@@ -262,17 +266,17 @@ def _pack(directory: Path) -> bytes:
 
 def _lost(processes: Processes, path: str | Path) -> str:
     return (
-        f"rank {processes.rank} of {processes.count}: another process was lost, whose own output "
-        f"may say why; {_way_on(path)}"
+        f"rank {processes.rank} of {processes.count}: another process was lost (its output may "
+        f"say why); {_resume_hint(path)}"
     )
 
 
-def _way_on(path: str | Path) -> str:
-    return f"go on with `thumbnet train --resume {path}`, on one process or many"
+def _resume_hint(path: str | Path) -> str:
+    return f"continue with `thumbnet train --resume {path}`, on one process or many"
 
 
 def _is_failed_collective(error: Exception) -> bool:
-    """Whether an error tells that another process is gone; each library has words of its own."""
+    """Whether an error means that another process is gone; the wording depends on the library."""
     return type(error).__name__ in ("ValueError", "JaxRuntimeError", "XlaRuntimeError") and any(
         word in str(error) for word in ("Gloo", "NCCL", "coordination service")
     )

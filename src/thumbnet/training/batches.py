@@ -122,7 +122,7 @@ class Batches:
 
     def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Int64Array]:
         chosen = order[step * self.size : (step + 1) * self.size]
-        own = self.processes.share(0, len(chosen))
+        own = self.processes.shard(0, len(chosen))
         random = np.random.default_rng([self.seed, _AUGMENT, epoch, step])
         images = self._shifted(epoch, chosen, own, random)
         flipped = self._flipped(epoch, chosen, random)[own]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the training loop answers between two steps."""
+"""Ctrl-C and SIGTERM as a request to stop, which the training loop checks between steps."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While active, the first signal sets `requested` and the second acts as it always does.
+    """While active, the first signal sets `requested` and the second has its usual effect.
 
-    An exception in the middle of a step could leave the weights half updated. Signals can only be
-    caught in the main thread; in another, nothing is changed.
+    An exception in the middle of a step could leave the weights half updated. Python handles
+    signals in the main thread only; in other threads this context does nothing.
     """
 
     def __init__(self) -> None:

@@ -221,10 +221,10 @@ def _validate(job: Job) -> dict[str, float]:
     """The mean of each metric over the validation images; empty where there are none."""
     totals: dict[str, float] = {}
     images, labels = job.validation.images, job.validation.labels
-    size = job.processes.even(PREDICTION_BATCH)
+    size = job.processes.round_up(PREDICTION_BATCH)
     for start in range(0, len(job.validation), size):
         stop = min(start + size, len(job.validation))
-        own = job.processes.share(start, stop)
+        own = job.processes.shard(start, stop)
         values = job.model.test_on_batch(images[own], job.one_hot[labels[own]], return_dict=True)
         values.pop(image_losses.NAME, None)
         for name, value in values.items():

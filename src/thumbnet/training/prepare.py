@@ -53,7 +53,7 @@ def prepare(
         InputError: the recipe does not fit the images, the devices or the other processes.
     """
     if processes.count > 1:
-        processes.require_same(f"{recipe.to_toml()}{dataset.digests}", "a recipe or images")
+        processes.require_same(f"{recipe.to_toml()}{dataset.digests}", "recipe or images")
     if processes.devices > 1 and recipe.ghost_batches > 1:
         raise InputError(
             f"ghost_batches = {recipe.ghost_batches} splits batches that are already split among "

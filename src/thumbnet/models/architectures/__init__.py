@@ -1,1 +1,1 @@
-"""One architecture a file, found by its name; `thumbnet.models` says what a file must hold."""
+"""One architecture per file, found by file name; `thumbnet.models` describes its contents."""

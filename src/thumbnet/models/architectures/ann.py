@@ -1,4 +1,4 @@
-"""`ann`: a fully connected network on the flattened pixels."""
+"""`ann`: a fully connected network (MLP) on the flattened pixels."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,9 +13,9 @@ from thumbnet.models.inputs import first_images, standardise, whitening_filters
 if TYPE_CHECKING:
     import keras
 
-# Enough for a few hundred components; more would cost seconds and change little.
+# Enough for a few hundred components; more would take seconds and change little.
 WHITENING_IMAGES = 10_000
-# In squares of standardised pixel values; leaves faint directions fainter than strong ones.
+# Variance of standardised pixels; keeps weak components weaker than strong ones.
 WHITENING_FLOOR = 0.3
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -24,10 +24,11 @@ Width = Annotated[int, Field(ge=1, le=16_384)]
 class Parameters(ModelParameters):
     """The `[model]` table of an `ann`.
 
-    The image is shrunk by a factor of `shrink` through average pooling, then projected onto its
-    first `pca_components` whitened principal components by a fixed dense layer: a hidden layer on
-    top of that needs a tenth of the arithmetic of one on the pixels. With 1 and 0 the hidden layers
-    see the pixels. Each hidden layer is dense, batch normalisation, activation, dropout.
+    Average pooling shrinks the image by a factor of `shrink`. A fixed dense layer then projects it
+    onto its first `pca_components` whitened principal components, so that the first hidden layer
+    needs a tenth of the FLOP of one on the pixels. With `shrink` 1 and `pca_components` 0, the
+    hidden layers see the pixels. Each hidden layer is dense, batch normalisation, activation and
+    dropout.
     """
 
     architecture: Literal["ann"]
@@ -50,7 +51,8 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     if min(train_images.shape[1:3]) < parameters.shrink:
         raise InputError(
             f"images of {train_images.shape[1]}×{train_images.shape[2]} pixels cannot be shrunk "
-            f"{parameters.shrink} times; give a smaller model.shrink, or a larger --image-size"
+            f"by a factor of {parameters.shrink}; set a smaller model.shrink or a larger "
+            "--image-size"
         )
     pixels = keras.Input(train_images.shape[1:], dtype="uint8", name="pixels")
     x = standardise(train_images)(pixels)
@@ -66,7 +68,7 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
         whiten.set_weights([filters])
     for number, width in enumerate(parameters.widths, start=1):
         x = layers.Dense(width, use_bias=False, name=f"dense_{number}")(x)
-        # The running statistics must keep up with a training of a few hundred steps.
+        # With a few hundred training steps, the running statistics need a low momentum.
         x = layers.BatchNormalization(
             momentum=0.9, scale=False, dtype="float32", name=f"norm_{number}"
         )(x)

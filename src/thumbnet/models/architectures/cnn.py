@@ -1,7 +1,7 @@
-"""`cnn`: a convolutional network in the manner of the CIFAR-10 speed records.
+"""`cnn`: a convolutional network in the style of the CIFAR-10 speed records.
 
-Source: Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404.00498), for the
-whitening stem, the blocks and the identity start.
+The whitening stem, the blocks and the identity initialisation are from Jordan 2024, 94% on CIFAR-10
+in 3.29 Seconds on a Single GPU (arXiv 2404.00498).
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 Width = Annotated[int, Field(ge=1, le=4_096)]
 
-# As many images as their patches' covariance needs to settle.
+# Enough for a stable estimate of the covariance of patches.
 WHITENING_IMAGES = 5_000
 
 
 class Parameters(ModelParameters):
     """The `[model]` table of a `cnn`.
 
-    A stem of fixed filters that whiten patches of `patch` pixels: the first `filters` in the order
-    of what they explain, or all with 0, and their negatives; then one block for each of
-    `widths`, which holds `convs_per_block` of 3×3 pixels and halves the picture after the first;
-    then the largest value of each channel, and the logits. A `residual` block adds what its first
-    convolution gave to what its last one gives.
+    The stem is a fixed convolution that whitens patches of `patch`×`patch` pixels: the first
+    `filters` filters by explained variance (0 for all of them) and their negatives. Then comes one
+    block for each of `widths`, with `convs_per_block` 3×3 convolutions, which halves the image
+    after its first convolution; then global max pooling and the logits. With `residual`, a block
+    adds the output of its first convolution to that of its last.
     """
 
     architecture: Literal["cnn"]
@@ -59,10 +59,10 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     if min(shape[:2]) < smallest:
         raise InputError(
             f"images of {shape[0]}×{shape[1]} pixels are too small for {len(parameters.widths)} "
-            f"blocks, which need {smallest}; give model.widths fewer values, or the images a "
-            "larger size with --image-size"
+            f"blocks, which need at least {smallest}; set fewer model.widths or a larger "
+            "--image-size"
         )
-    # Of any size, so that training may begin with smaller images.
+    # Of variable size, for progressive resizing.
     pixels = keras.Input((None, None, shape[-1]), dtype="uint8", name="pixels")
     standardised = standardise(train_images)
     x = standardised(pixels)
@@ -88,7 +88,7 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
 
 
 def _block(x: Any, name: str, width: int, kind: type, parameters: Parameters) -> Any:
-    """Convolutions of a kind, each normalised and activated; the first halves the picture."""
+    """Convolutions, each with batch normalisation and activation; a max pooling after the first."""
     from keras import layers
 
     from thumbnet.models.normalization import FusedBatchNormalization
@@ -101,7 +101,7 @@ def _block(x: Any, name: str, width: int, kind: type, parameters: Parameters) ->
         convolution.set_weights([_start_as_identity(*convolution.get_weights())])
         if number == 1:
             x = layers.MaxPooling2D(2, name=f"{unit}_pool")(x)
-        # The running statistics must keep up with a training of a few hundred steps.
+        # With a few hundred training steps, the running statistics need a low momentum.
         x = FusedBatchNormalization(
             momentum=0.6, scale=False, dtype="float32", name=f"{unit}_norm"
         )(x)
@@ -113,12 +113,12 @@ def _block(x: Any, name: str, width: int, kind: type, parameters: Parameters) ->
 
 
 def _whitening(images: Float32Array, patch: int, count: int) -> Float32Array:
-    """Filters that make the pixels of a patch uncorrelated, and the negatives of those filters.
+    """Filters that whiten the pixels of a patch, and the negatives of those filters.
 
     Args:
-        images: standardised, of shape (n, height, width, channels).
+        images: standardised images of shape (n, height, width, channels).
         patch: side of a patch in pixels.
-        count: of filters, in the order of the variance they explain; 0 for all of them.
+        count: number of filters, in order of explained variance; 0 for all of them.
 
     Returns:
         Kernel of shape (patch, patch, channels, 2·count).
@@ -132,7 +132,7 @@ def _whitening(images: Float32Array, patch: int, count: int) -> Float32Array:
 
 
 def _start_as_identity(kernel: Float32Array) -> Float32Array:
-    """Let the first outputs of a convolution (height, width, inputs, outputs) pass their inputs."""
+    """Set the first filters of a kernel (height, width, inputs, outputs) to the identity."""
     height, width, inputs, outputs = kernel.shape
     passed = np.arange(min(inputs, outputs))
     kernel = kernel.copy()
