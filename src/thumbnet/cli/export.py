@@ -1,13 +1,14 @@
 """`export`: a run's model for other runtimes."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
 
 from thumbnet.cli.options import DataOption, JsonOption, RunArgument, SourceOption, dataset_of
 
-Target = Literal["onnx", "openvino", "litert", "savedmodel"]
+Target = Literal["onnx", "openvino", "litert", "savedmodel", "web"]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +35,16 @@ def export(
     display, opened = choose_display(), Run.open(run)
     opened.metrics()  # an unfinished run is told so before anything is loaded
     dataset = dataset_of(opened, data, source, display)
+    if to == "web":
+        from thumbnet.cli.export_tables import print_web_export
+        from thumbnet.export.web.export import export_web
+
+        page = export_web(opened, dataset, display.message, quantize == "int8")
+        if as_json:
+            typer.echo(json.dumps(asdict(page), indent=2))
+        else:
+            print_web_export(opened, page)
+        return
     record = export_run(opened, to, dataset, display.message, quantize == "int8")
     if as_json:
         typer.echo(json.dumps(record, indent=2))

@@ -1,11 +1,14 @@
 """Exports and the speed of engines as tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thumbnet.cli.console import new_table, standard_output
 from thumbnet.engines import export_path
 from thumbnet.runs.run import Run
+
+if TYPE_CHECKING:
+    from thumbnet.export.web.export import WebExport
 
 
 def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
@@ -36,6 +39,23 @@ def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
         f"compared on {record['images']:,} {record['images_from']}, within the tolerance of "
         f"{bounds}; the speed of both was measured now\n"
         f"Export: {export_path(run.exports_path, name)}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def print_web_export(run: Run, page: "WebExport") -> None:
+    """The size of an exported page, and how it compares with Keras."""
+    table = new_table("", "web page")
+    table.add_row("size", f"{page.bytes:,} bytes")
+    table.add_row("same answer as Keras", f"{page.agreement:.2%}")
+    table.add_row("largest difference of a probability", f"{page.max_difference:.2g}")
+    table.add_row("speed in the browser", f"{page.images_per_second:,.0f} images/s")
+    console = standard_output()
+    console.print(table)
+    console.print(
+        f"compared on {page.images:,} {page.images_from}\n"
+        f"Export: {run.exports_path / page.path}: opens from a file, without a server",
         markup=False,
         highlight=False,
     )

@@ -1,0 +1,142 @@
+"""From a run to a checked page: `thumbnet export RUN --to web`."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thumbnet.atomic import replacing_path, write_json
+from thumbnet.data.dataset import Dataset
+from thumbnet.engines import open_keras_engine
+from thumbnet.errors import InputError, JobError
+from thumbnet.export.images import choose_images
+from thumbnet.export.prepare import prepare_for_export
+from thumbnet.export.web import write_web
+from thumbnet.export.web.check import find_browser, predict_in_browser
+from thumbnet.runs.run import Run
+from thumbnet.runtime import backend
+
+CHECKED_IMAGES = 500
+MAXIMUM_DIFFERENCE = 0.02
+"""Of a probability, with weights in float16."""
+MINIMUM_AGREEMENT = {"float16": 0.98, "int8": 0.95}
+"""Fraction of images with the same most probable class, by what the weights are kept in."""
+
+
+@dataclass(frozen=True)
+class WebExport:
+    """An exported page beside Keras, on the same images.
+
+    Attributes:
+        path: the page.
+        bytes: its size.
+        images: how many images both classified.
+        images_from: which ones.
+        max_difference: the largest difference of any probability.
+        agreement: fraction of images with the same most probable class.
+        images_per_second: of the browser on this machine.
+    """
+
+    path: str
+    bytes: int
+    images: int
+    images_from: str
+    max_difference: float
+    agreement: float
+    images_per_second: float
+
+
+def export_web(
+    run: Run, dataset: Dataset | None, report: Callable[[str], None], quantize: bool = False
+) -> WebExport:
+    """Write `exports/model.html`, open it in a headless browser and compare it with Keras.
+
+    Args:
+        run: a finished run.
+        dataset: as in `thumbnet.export.export_run`.
+        report: called with what is being done.
+        quantize: keep the weights in 8 bits, half the size of float16; agreement alone is
+            required then.
+
+    Raises:
+        InputError: no browser is installed, `dataset` is not that of the run, Keras does not run
+            on TensorFlow, or the model has a layer that the page cannot run.
+        JobError: the page's answers are beyond tolerance, or a file cannot be written. A page that
+            was exported before is kept.
+    """
+    find_browser()
+    if backend() != "tensorflow":
+        raise InputError(
+            f"models are exported with TensorFlow, and Keras uses {backend()}: set "
+            "KERAS_BACKEND=tensorflow"
+        )
+    if dataset is not None and dataset.digests != run.environment()["data"]["digests"]:
+        raise InputError(
+            f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
+            "--source out, or name the images of the run"
+        )
+    engine = open_keras_engine(run)
+    images = choose_images(run, dataset, engine.image_shape)
+    pixels = np.asarray(
+        images.compared.take(range(min(CHECKED_IMAGES, len(images.compared)))).images
+    )
+    target = run.exports_path / "model.html"
+    with run.lock(), tempfile.TemporaryDirectory() as folder:
+        report(f"{run.name}: writing a web page")
+        page = Path(folder) / target.name
+        metadata = {
+            "class_names": run.class_names(),
+            "image_shape": engine.image_shape,
+            "title": f"What does {run.name} see?",
+            "about": _about(run),
+        }
+        write_web(prepare_for_export(engine.model, run.temperature()), page, metadata, quantize)
+        report(f"{run.name}: comparing it with Keras on {len(pixels):,} images in a browser")
+        found, seconds = predict_in_browser(page, pixels)
+        expected = engine.predict(pixels)
+        record = WebExport(
+            path=target.name,
+            bytes=page.stat().st_size,
+            images=len(pixels),
+            images_from=images.words,
+            max_difference=float(np.abs(found - expected).max()),
+            agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+            images_per_second=len(pixels) / seconds,
+        )
+        _require_agreement(record, run, quantize)
+        try:
+            run.exports_path.mkdir(exist_ok=True)
+            with replacing_path(target) as place:
+                place.write_bytes(page.read_bytes())
+        except OSError as error:
+            raise JobError(f"cannot write {target}: {error.strerror}") from error
+        write_json(run.exports_path / "web.json", asdict(record))
+    return record
+
+
+def _about(run: Run) -> str:
+    metrics = run.metrics()
+    accuracy = f"{metrics['accuracy']:.1%} accurate on {metrics['test_images']:,} test images"
+    return (
+        f"{run.name}, a model of {metrics['parameters']:,} parameters trained on "
+        f"{metrics['data_name']}: {accuracy}. It always chooses one of its classes, also for a "
+        "picture that shows none of them. Made with Thumbnet."
+    )
+
+
+def _require_agreement(record: WebExport, run: Run, quantized: bool) -> None:
+    least = MINIMUM_AGREEMENT["int8" if quantized else "float16"]
+    problems = []
+    if not record.agreement >= least:  # also true of NaN
+        problems.append(f"{record.agreement:.2%} of the answers agree, less than {least:.0%}")
+    if not quantized and not record.max_difference <= MAXIMUM_DIFFERENCE:
+        problems.append(
+            f"probabilities differ by up to {record.max_difference:.2g}, more than "
+            f"{MAXIMUM_DIFFERENCE:g}"
+        )
+    if problems:
+        raise JobError(
+            f"{run.path} was not exported to a web page: in the browser {'; '.join(problems)}"
+        )
