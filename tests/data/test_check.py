@@ -61,15 +61,16 @@ def test_pictures_that_cannot_be_read(pets: Path) -> None:
     Image.new("1", (side, side)).save(cats / "0003.png")
     (cats / "0004.png").unlink()
     (cats / "0004.png").symlink_to("nowhere")
-    Image.new("RGB", (5, 5)).save(cats / "0005.gif")
+    Image.new("RGB", (5, 5)).save(cats / "0005.jp2")
     (cats / "notes.txt").write_text("a cat", encoding="utf-8")
     found = [path for kind, path in problems(pets) if kind == "bad picture"]
-    names = ["0000.png", "0001.png", "0002.png", "0003.png", "0004.png", "0005.gif", "notes.txt"]
+    names = ["0000.png", "0001.png", "0002.png", "0003.png", "0004.png", "0005.jp2", "notes.txt"]
     assert found == [f"cat/{name}" for name in names]
     messages = {p.path.rsplit("/", 1)[1]: p.message for p in check_data(pets).problems}
     assert messages["0001.png"] == "is empty"
-    assert messages["0002.png"] == "is no PNG, JPEG or WebP image"
-    assert messages["0003.png"].endswith("at most 50 million can be read")
+    assert messages["0002.png"] == "is not a picture: its content is of no known format"
+    assert "pixels, above the limit of 50 million" in messages["0003.png"]
+    assert messages["0005.jp2"].startswith("has the format JPEG 2000, which is not read")
     assert messages["0004.png"] == "does not exist"
     assert all(p.stops_training and p.remedy for p in check_data(pets).problems)
 

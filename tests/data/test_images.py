@@ -1,6 +1,9 @@
 import io
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset
+from thumbnet.data.formats import readable_formats
 from thumbnet.data.images import (
     MAXIMUM_PIXELS,
     fit_image,
@@ -55,6 +59,135 @@ def test_every_mode_gives_the_model_what_it_takes(
         np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, axis=2))
 
 
+@pytest.mark.parametrize("name", ["a.ppm", "a.bmp", "a.tiff", "a.gif", "a.avif"])
+def test_other_formats_are_read(name: str, picture: Image.Image, tmp_path: Path) -> None:
+    palette = picture.quantize(64)
+    saved = palette.convert("P" if name == "a.gif" else "RGB")
+    saved.save(tmp_path / name, quality=100, subsampling="4:4:4")
+    error = np.abs(read_image(tmp_path / name, SHAPE).astype(int) - palette.convert("RGB"))
+    assert error.max() <= (5 if name == "a.avif" else 0)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tiff", "a.webp"])
+def test_the_first_frame_or_page_is_read(name: str, sample: Dataset, tmp_path: Path) -> None:
+    frames = [Image.fromarray(image).quantize(64) for image in sample.test.images[:3]]
+    first, *rest = [frame.convert("P" if name == "a.gif" else "RGB") for frame in frames]
+    first.save(tmp_path / name, save_all=True, append_images=rest, lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / name, SHAPE), first.convert("RGB"))
+    with silent_pillow():
+        assert open_picture(tmp_path / name).animated
+
+
+def test_values_of_16_bits_are_scaled_in_every_format(tmp_path: Path) -> None:
+    values = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    (tmp_path / "a.pgm").write_bytes(b"P5 32 32 65535 " + values.astype(">u2").tobytes())
+    for name in ("a.tiff", "a.pgm"):
+        pixels = read_image(tmp_path / name, (32, 32, 1))[..., 0]
+        np.testing.assert_array_equal(pixels, np.round(values / 257))
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.5], [0, 70_000], [-1, 5]])
+def test_values_of_unknown_range_are_refused(values: list[float], tmp_path: Path) -> None:
+    dtype = np.float32 if isinstance(values[0], float) else np.int32
+    Image.fromarray(np.array([values], dtype)).save(tmp_path / "a.tiff")
+    with pytest.raises(InputError, match=r"a.tiff holds values whose range is unknown"):
+        read_image(tmp_path / "a.tiff", SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.svg", b'<?xml version="1.0"?>\n<svg xmlns=""/>', "a.svg has the format SVG, which is"),
+        ("a.png", b"8BPS\0\1 and so on", "a.png has the format Photoshop, which is not read; conv"),
+        ("a.tga", b"\0\0\2\0\0\0", "a.tga has the format TGA, which is not read; convert it"),
+        ("a.heic", b"\0\0\0\x18ftypheic", "format HEIC, which is read only where .*pillow-heif"),
+        ("a.nef", b"II*\0 and so on", r"a.nef is a raw file of a camera \(.nef\), which is not re"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / name, SHAPE)
+
+
+def test_a_plugin_of_pillow_reads_heic(
+    picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for pillow-heif, in whose files a PNG follows the beginning."""
+    start = b"\0\0\0\x18ftypheic"
+
+    def open_heic(file: IO[bytes], _: object) -> Image.Image:
+        return Image.open(io.BytesIO(file.read()[len(start) :]))
+
+    def register_heif_opener() -> None:
+        Image.register_open("HEIF", open_heic, lambda prefix: prefix.startswith(start))  # type: ignore[arg-type]
+
+    plugin = SimpleNamespace(register_heif_opener=register_heif_opener)
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    readable_formats.cache_clear()
+    try:
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        (tmp_path / "a.heic").write_bytes(start + content.getvalue())
+        np.testing.assert_array_equal(read_image(tmp_path / "a.heic", SHAPE), np.asarray(picture))
+    finally:
+        readable_formats.cache_clear()
+
+
+def photo(path: Path, sample: Dataset, side: int, **options: object) -> Image.Image:
+    """A JPEG of a phone's proportions, as detailed as the sample can make it; what it shows."""
+    image = Image.fromarray(sample.test.images[0]).resize((side * 4 // 3, side))
+    image.save(path, quality=90, **options)  # type: ignore[arg-type]
+    return image
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(
+    orientation: int, sample: Dataset, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo(tmp_path / "a.jpg", sample, 1500, exif=exif)
+    with silent_pillow():
+        whole = open_picture(tmp_path / "a.jpg")
+        small = open_picture(tmp_path / "a.jpg", needed=(32, 32))
+    assert small.size == whole.size == whole.image.size
+    assert whole.size == ((2000, 1500) if orientation == 1 else (1500, 2000))
+    assert small.image.size == tuple(-(-side // 8) for side in whole.size)
+    difference = fit_image(small.image, SHAPE).astype(int) - fit_image(whole.image, SHAPE)
+    assert np.abs(difference).mean() < 2
+    with silent_pillow():  # a needed size that leaves too little to resample from
+        assert open_picture(tmp_path / "a.jpg", needed=(300, 300)).image.size == whole.size
+
+
+def test_a_photo_with_a_second_one_beside_it_is_a_jpeg(sample: Dataset, tmp_path: Path) -> None:
+    image = photo(tmp_path / "a.jpg", sample, 900)
+    image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[image.resize((40, 30))])
+    with silent_pillow():
+        picture = open_picture(tmp_path / "a.jpg", needed=(32, 32))
+    assert (picture.format, picture.animated, picture.image.size) == ("JPEG", False, (150, 113))
+
+
+def test_photos_above_the_limit_are_read_where_decoding_them_costs_less(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    photo(tmp_path / "phone.jpg", sample, 1200)
+    photo(tmp_path / "progressive.jpg", sample, 1200, progressive=True)
+    photo(tmp_path / "whole.png", sample, 1200)
+    limit = 300_000  # of the 1.92 million pixels, an eighth is below and a half above
+    assert read_image(tmp_path / "phone.jpg", SHAPE, limit).shape == SHAPE
+    for name in ("progressive.jpg", "whole.png"):
+        with pytest.raises(InputError, match=r"has 1600×1200 pixels, above the limit of 0.3 mill"):
+            read_image(tmp_path / name, SHAPE, limit)
+    assert read_image(tmp_path / "progressive.jpg", SHAPE, 1_000_000).shape == SHAPE
+    with pytest.raises(InputError, match="above the limit"):
+        read_image(tmp_path / "phone.jpg", (300, 300, 3), limit)
+
+
 def test_cmyk_jpeg_is_read(picture: Image.Image, tmp_path: Path) -> None:
     picture.convert("CMYK").save(tmp_path / "a.jpg", quality=95)
     assert read_image(tmp_path / "a.jpg", SHAPE).shape == SHAPE
@@ -98,15 +231,15 @@ def test_any_size_is_fitted(
 def test_what_is_no_picture_is_named(picture: Image.Image, tmp_path: Path) -> None:
     text = tmp_path / "a.png"
     text.write_text("not a picture", encoding="utf-8")
-    with pytest.raises(InputError, match=r"a.png is no PNG, JPEG or WebP image"):
+    with pytest.raises(InputError, match=r"a.png is not a picture: its content is of no known"):
         read_image(text, SHAPE)
     with pytest.raises(InputError, match=r"nosuch.png does not exist"):
         read_image(tmp_path / "nosuch.png", SHAPE)
     with pytest.raises(InputError, match="cannot be read as an image"):
         read_image(tmp_path, SHAPE)
-    picture.save(tmp_path / "a.gif")
-    with pytest.raises(InputError, match=r"a.gif is no PNG, JPEG or WebP image"):
-        read_image(tmp_path / "a.gif", SHAPE)
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
+    with pytest.raises(InputError, match=r"b.png begins like PNG and is damaged"):
+        read_image(tmp_path / "b.png", SHAPE)
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,8 +258,12 @@ def test_a_truncated_picture_is_refused(
 def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     side = int(MAXIMUM_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=rf"a.png has {side}×{side} pixels; at most 50 million"):
+    message = rf"a.png has {side}×{side} pixels, above the limit of 50 million; .*--max-megapixels"
+    with pytest.raises(InputError, match=message):
         read_image(tmp_path / "a.png", SHAPE)
+    assert read_image(tmp_path / "a.png", SHAPE, maximum_pixels=60_000_000).shape == SHAPE
+    with pytest.raises(InputError, match=r"a.png has far too many pixels, above the limit of 1 m"):
+        read_image(tmp_path / "a.png", SHAPE, maximum_pixels=1_000_000)
 
 
 @settings(max_examples=200, deadline=None)

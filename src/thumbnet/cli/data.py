@@ -11,6 +11,7 @@ from thumbnet.cli.options import (
     ImageSizeOption,
     JsonOption,
     LabelOption,
+    MaxMegapixelsOption,
     OnBadImageOption,
     PathColumnOption,
     SourceOption,
@@ -28,6 +29,7 @@ def info(
     label: LabelOption = None,
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
@@ -43,6 +45,7 @@ def info(
         label=label,
         path_column=path_column,
         on_bad_image=on_bad_image,
+        max_megapixels=max_megapixels,
     )
     described = describe(dataset)
     if as_json:
@@ -64,6 +67,7 @@ def show(
     label: LabelOption = None,
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
 ) -> None:
     """Write a labelled grid of training images, a row for each class."""
     from thumbnet.data.choice import choose_per_class
@@ -78,6 +82,7 @@ def show(
         label=label,
         path_column=path_column,
         on_bad_image=on_bad_image,
+        max_megapixels=max_megapixels,
     )
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]

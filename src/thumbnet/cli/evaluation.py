@@ -10,6 +10,7 @@ import typer
 from thumbnet.cli.options import (
     DataOption,
     JsonOption,
+    MaxMegapixelsOption,
     RunArgument,
     RunsArgument,
     SourceOption,
@@ -109,9 +110,7 @@ def report(
 
 def predict(
     run: RunArgument,
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE…", help="PNG, JPEG or WebP files.")
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Picture files.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each.")] = 3,
     reject_below: Annotated[
         float,
@@ -126,13 +125,14 @@ def predict(
             "exported, not quantised, and installed."
         ),
     ] = None,
+    max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what pictures show. A file that is no image is named; the others are answered."""
     from thumbnet.cli.answers import print_predictions
     from thumbnet.engines.prediction import predict as predict_files
 
-    answers = predict_files(run, images, engine)
+    answers = predict_files(run, images, engine, max_megapixels or 50)
     if as_json:
         typer.echo(json.dumps([answer.to_dict(top, reject_below) for answer in answers], indent=2))
     else:

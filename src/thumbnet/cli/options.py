@@ -53,6 +53,16 @@ OnBadImageOption = Annotated[
     OnBadImage | None,
     typer.Option(help="What to do about pictures that cannot be read. By default, fail."),
 ]
+MaxMegapixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1000,
+        metavar="MILLIONS",
+        help="Pictures with more pixels are not read; a large JPEG counts with an eighth of them, "
+        "as it is decoded at a fraction of its size. By default, 50.",
+    ),
+]
 SourceOption = Annotated[
     str | None,
     typer.Option(

@@ -46,6 +46,9 @@ def serve(
     reject_below: Annotated[
         float, typer.Option(min=0, max=1, help="The probability under which it rather not says.")
     ] = 0.5,
+    max_megapixels: Annotated[
+        int, typer.Option(min=1, max=1000, help="Larger pictures are refused.")
+    ] = 16,
 ) -> None:
     """Answer pictures over HTTP: a page, Open Inference Protocol V2, TensorFlow Serving's REST.
 
@@ -65,6 +68,7 @@ def serve(
     if not named and repository is None:
         named = [(bundled_run().name, bundled_run().path)]
     settings = Settings(
+        pixels=max_megapixels * 1_000_000,
         reject_below=reject_below,
         token=os.environ.get(TOKEN_VARIABLE, ""),
         cors_origins=tuple(cors or ()),

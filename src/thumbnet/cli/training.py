@@ -13,6 +13,7 @@ from thumbnet.cli.options import (
     DataOption,
     ImageSizeOption,
     LabelOption,
+    MaxMegapixelsOption,
     OnBadImageOption,
     OverwriteOption,
     PathColumnOption,
@@ -62,6 +63,7 @@ def run(
     label: LabelOption = None,
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
     seed: SeedOption = None,
     budget: BudgetOption = None,
     overwrite: OverwriteOption = False,
@@ -87,6 +89,7 @@ def run(
         "label": label,
         "path_column": path_column,
         "on_bad_image": on_bad_image,
+        "max_megapixels": max_megapixels,
     }
     dataset = load_dataset(data, source, display, **reading)
     runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
@@ -113,6 +116,7 @@ def train(
     label: LabelOption = None,
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
     seed: SeedOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
@@ -171,6 +175,7 @@ def train(
         "label": label,
         "path_column": path_column,
         "on_bad_image": on_bad_image,
+        "max_megapixels": max_megapixels,
     }
     if resume is not None:
         read_anew = any(value is not None for value in reading.values())

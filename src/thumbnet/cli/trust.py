@@ -70,7 +70,7 @@ def explain(
         list[Path] | None,
         typer.Argument(
             metavar="[IMAGE…]",
-            help="PNG, JPEG or WebP files; without any, a gallery for the report.",
+            help="Picture files; without any, a gallery for the report.",
         ),
     ] = None,
     out: Annotated[

@@ -11,6 +11,7 @@ from thumbnet.cli.options import (
     ImageSizeOption,
     JsonOption,
     LabelOption,
+    MaxMegapixelsOption,
     OnBadImageOption,
     PathColumnOption,
     SourceOption,
@@ -47,6 +48,7 @@ def tune(
     label: LabelOption = None,
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="For how long to try, such as 30m, over all sittings."),
@@ -115,6 +117,7 @@ def tune(
             "label": label,
             "path_column": path_column,
             "on_bad_image": on_bad_image,
+            "max_megapixels": max_megapixels,
         }
         dataset = load_dataset(data, source, display, **reading)
         plan = Plan.make(

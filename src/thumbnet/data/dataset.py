@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.data.reading import Reading
+from thumbnet.data.sizes import PictureSizes
 from thumbnet.data.stored import Images as Images
 from thumbnet.data.stored import Int64Array as Int64Array
 from thumbnet.data.stored import StoredImages
@@ -85,6 +86,7 @@ class Dataset:
             one, some of the training images are held out for it.
         reading: how the files were read.
         skipped: what was wrong with each picture that is left out.
+        sizes: what sizes the pictures had before all got one, where they were decoded from files.
 
     Raises:
         InputError: a class name cannot be printed, a label lies outside the class names, or the
@@ -100,6 +102,7 @@ class Dataset:
     validation: LabelledImages | None = None
     reading: Reading = field(default_factory=Reading)
     skipped: tuple[str, ...] = ()
+    sizes: PictureSizes | None = None
 
     def __post_init__(self) -> None:
         for name in self.class_names:

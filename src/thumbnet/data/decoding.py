@@ -22,17 +22,20 @@ import PIL
 from thumbnet.atomic import remove_leftovers, replacing, write_json
 from thumbnet.data.images import fit_image, open_picture, silent_pillow
 from thumbnet.data.pictures import Pictures
+from thumbnet.data.reading import Reading
+from thumbnet.data.sizes import PictureSizes, Size
 from thumbnet.data.sources.patience import Report
 from thumbnet.data.stored import UInt8Array
-from thumbnet.errors import InputError, JobError
+from thumbnet.errors import InputError, JobError, shown
 
 FOLDER = "decoded"
-RULES = 1
+RULES = 2
 """To be raised when the same pictures come to have other pixels."""
 OWN_SIZE_UP_TO = 64
 USUAL_SIZE = 32
 TASK = 64
-"""Pictures that a thread decodes at a time."""
+"""Pictures that a thread decodes at a time, unless they take more than `TASK_BYTES`."""
+TASK_BYTES = 4_000_000
 NAMED = 3
 """Bad pictures that an error names."""
 
@@ -49,16 +52,18 @@ class DecodedPictures:
         pixels: memory-mapped uint8 array of shape (n, height, width, channels), a row for each
             picture.
         bad: what is wrong with those that cannot be read, by their index; their rows are 0.
+        sizes: what sizes they had; None if none can be read.
     """
 
     pixels: UInt8Array
     bad: Mapping[int, str]
+    sizes: PictureSizes | None
 
 
 class _Seen(NamedTuple):
     """What is known of a picture that was decoded."""
 
-    size: tuple[int, int]
+    size: Size
     grey: bool
     error: str
 
@@ -70,18 +75,16 @@ class _Contradiction(Exception):  # noqa: N818
         self.shape = shape
 
 
-def decode(
-    pictures: Pictures, image_size: int | None, skip_bad: bool, cache: Path, report: Report
-) -> DecodedPictures:
+def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) -> DecodedPictures:
     """Decode pictures to one size, or take what was decoded before.
 
     All get the same number of channels: one if all are grey, else three.
 
     Args:
         pictures: what to decode.
-        image_size: height and width; None for the pictures' own size where all have the same,
-            of up to `OWN_SIZE_UP_TO` pixels, and `USUAL_SIZE` where not.
-        skip_bad: whether to go on when a picture cannot be read.
+        reading: the size; without one, the pictures keep their own where all have the same, of up
+            to `OWN_SIZE_UP_TO` pixels, and get `USUAL_SIZE` where not. Also, what to do about
+            pictures that cannot be read.
         cache: the directory in which the pixels are kept, in a folder `FOLDER`.
         report: called with a line of text now and then.
 
@@ -92,9 +95,9 @@ def decode(
     from filelock import FileLock
 
     directory = cache / FOLDER
-    place = hashlib.sha256(f"{pictures.location.resolve()} {image_size}".encode(errors="replace"))
-    slot = place.hexdigest()[:16]
-    state = f"{RULES} {PIL.__version__} {pictures.fingerprint()}"
+    place = f"{pictures.location.resolve()} {reading.image_size}"
+    slot = hashlib.sha256(place.encode(errors="replace")).hexdigest()[:16]
+    state = f"{RULES} {PIL.__version__} {reading.max_megapixels} {pictures.fingerprint()}"
     path = directory / f"{slot}-{hashlib.sha256(state.encode()).hexdigest()[:16]}.npy"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -102,7 +105,7 @@ def decode(
             found = _recall(path)
             if found is None:
                 _remove_others(directory, slot, path)
-                _decode_to(path, pictures, image_size, skip_bad, report)
+                _decode_to(path, pictures, reading, report)
                 found = _recall(path)
     except OSError as error:
         raise JobError(
@@ -111,7 +114,7 @@ def decode(
         ) from error
     if found is None:
         raise JobError(f"{path} was removed while it was made; try again")
-    if found.bad and not skip_bad:
+    if found.bad and reading.on_bad_image == "fail":
         raise refusal(list(found.bad.values()))
     return found
 
@@ -119,12 +122,13 @@ def decode(
 def _recall(path: Path) -> DecodedPictures | None:
     try:
         # Written last: where it is, the pixels are whole.
-        bad = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        kept = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return DecodedPictures(
             np.load(path, mmap_mode="r", allow_pickle=False),
-            {int(index): str(error) for index, error in bad.items()},
+            {int(index): str(error) for index, error in kept["bad"].items()},
+            kept["sizes"] and PictureSizes.from_dict(kept["sizes"]),
         )
-    except (FileNotFoundError, ValueError, AttributeError):
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):
         return None
 
 
@@ -136,92 +140,95 @@ def _remove_others(directory: Path, slot: str, kept: Path) -> None:
     remove_leftovers(directory, slot)
 
 
-def _decode_to(
-    path: Path, pictures: Pictures, image_size: int | None, skip_bad: bool, report: Report
-) -> None:
-    report(f"decoding {len(pictures):,} pictures of {pictures.location}")
-    with silent_pillow(), replacing(path) as file:
-        shape = _first_guess(pictures, image_size)
+def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report) -> None:
+    report(f"decoding {len(pictures):,} pictures of {shown(pictures.location)}")
+    with silent_pillow(reading.maximum_pixels), replacing(path) as file:
+        shape = _first_guess(pictures, reading)
         while True:
             try:
-                bad = _decode_all(file, pictures, shape, image_size, skip_bad, report)
+                bad, sizes = _decode_all(file, pictures, shape, reading, report)
                 break
             except _Contradiction as contradiction:
                 shape = contradiction.shape
-    write_json(path.with_suffix(".json"), {str(index): error for index, error in bad.items()})
+    measured = PictureSizes.measure(sizes, (shape[1], shape[0])).to_dict() if sizes else None
+    write_json(path.with_suffix(".json"), {"bad": bad, "sizes": measured})
 
 
-def _first_guess(pictures: Pictures, image_size: int | None) -> Shape:
+def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
     """The shape that the first pictures ask for."""
     first = next(batched(named(pictures), TASK), [])
-    _, seen = _decode_some(first, (1, 1, 1))
+    _, seen = _decode_some(first, (1, 1, 1), reading)
     good = [one for one in seen if not one.error] or [_Seen((USUAL_SIZE, USUAL_SIZE), True, "")]
     width, height = good[0].size
-    if image_size is not None:
-        height = width = image_size
+    if reading.image_size is not None:
+        height = width = reading.image_size
     elif max(width, height) > OWN_SIZE_UP_TO:
         height = width = USUAL_SIZE
     shape = (height, width, 1)
     for one in good:
-        shape = _fitting(shape, one, image_size)
+        shape = _fitting(shape, one, reading)
     return shape
 
 
-def _fitting(shape: Shape, seen: _Seen, image_size: int | None) -> Shape:
+def _fitting(shape: Shape, seen: _Seen, reading: Reading) -> Shape:
     """The shape, or the one that has to take its place in view of one more picture."""
     height, width, channels = shape
-    if image_size is None and seen.size != (width, height):
+    if reading.image_size is None and seen.size != (width, height):
         height = width = USUAL_SIZE
     return height, width, channels if seen.grey else 3
 
 
 def _decode_all(
-    file: IO[bytes],
-    pictures: Pictures,
-    shape: Shape,
-    image_size: int | None,
-    skip_bad: bool,
-    report: Report,
-) -> dict[int, str]:
-    """Write all pictures at one shape as an `.npy` file; what is wrong with some, by index."""
-    count = len(pictures)
-    _require_room(Path(file.name).parent, count * int(np.prod(shape)))
+    file: IO[bytes], pictures: Pictures, shape: Shape, reading: Reading, report: Report
+) -> tuple[dict[int, str], list[Size]]:
+    """Write all pictures at one shape as an `.npy` file.
+
+    Returns:
+        What is wrong with some, by index; the sizes of the others.
+    """
+    count, bytes_each = len(pictures), int(np.prod(shape))
+    _require_room(Path(file.name).parent, count * bytes_each)
     file.seek(0)
     file.truncate()
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
     )
     bad: dict[int, str] = {}
+    sizes: list[Size] = []
     done = 0
 
     def task(some: list[tuple[str, Path | bytes]]) -> tuple[UInt8Array, list[_Seen]]:
-        return _decode_some(some, shape)
+        return _decode_some(some, shape, reading)
 
-    for pixels, seen in in_parallel(task, batched(named(pictures), TASK)):
+    at_a_time = max(1, min(TASK, TASK_BYTES // bytes_each))
+    for pixels, seen in in_parallel(task, batched(named(pictures), at_a_time)):
         for index, one in enumerate(seen, start=done):
             if one.error:
                 bad[index] = one.error
-            elif _fitting(shape, one, image_size) != shape:
-                raise _Contradiction(_fitting(shape, one, image_size))
-        if bad and not skip_bad:
+                continue
+            fitting = _fitting(shape, one, reading)
+            if fitting != shape:
+                raise _Contradiction(fitting)
+            sizes.append(one.size)
+        if bad and reading.on_bad_image == "fail":
             raise refusal(list(bad.values()))
         file.write(pixels.data)
         tenth = count // 10 + 1
         if count >= 20_000 and done // tenth < (done + len(seen)) // tenth:
             report(f"decoded {done + len(seen):,} of {count:,} pictures")
         done += len(seen)
-    return bad
+    return bad, sizes
 
 
 def _decode_some(
-    some: list[tuple[str, Path | bytes]], shape: Shape
+    some: list[tuple[str, Path | bytes]], shape: Shape, reading: Reading
 ) -> tuple[UInt8Array, list[_Seen]]:
     """Decode pictures, given with their names, to uint8 of shape (n, *shape)."""
     pixels = np.zeros((len(some), *shape), np.uint8)
     seen = []
     for row, (name, source) in enumerate(some):
         try:
-            picture = open_picture(source, name)
+            picture = open_picture(source, name, reading.maximum_pixels, needed=shape[:2])
         except InputError as error:
             seen.append(_Seen((0, 0), True, str(error)))
             continue

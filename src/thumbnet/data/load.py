@@ -1,5 +1,6 @@
 """One way into all layouts: what is at a path decides how it is read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from thumbnet.data.dataset import Dataset
@@ -22,6 +23,7 @@ def load(
     label: str | None = None,
     path_column: str | None = None,
     on_bad_image: OnBadImage = "fail",
+    max_megapixels: int = 50,
     source: str | None = None,
     cache_directory: Path | None = None,
     report: Report = ignore,
@@ -39,6 +41,9 @@ def load(
             of a column of a table.
         path_column: the name of a table's column of paths, or of encoded pictures in Parquet.
         on_bad_image: whether a picture that cannot be read ends the job or is left out.
+        max_megapixels: pictures above this size, in millions of pixels, cannot be read. A JPEG
+            picture that is decoded at a fraction of its size counts with less; see
+            `thumbnet.data.images.open_picture`.
         source: where to take CIFAR-10 from, without a path.
         cache_directory: where decoded pictures are kept; by default the one that
             `THUMBNET_CACHE` names, or the system's.
@@ -55,6 +60,7 @@ def load(
             "label": label,
             "path_column": path_column,
             "on_bad_image": on_bad_image,
+            "max_megapixels": max_megapixels,
         }
     )
     if path is None:
@@ -128,8 +134,11 @@ def _decode(
         raise refusal(listing.lost)
     if len(pictures) == 0:
         raise InputError(f"{listing.title} names no picture that can be used")
-    decoded = decode(pictures, reading.image_size, skip_bad, cache, report)
-    return assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
+    decoded = decode(pictures, reading, cache, report)
+    if decoded.sizes is not None:
+        report(f"{shown(listing.path)}: {decoded.sizes}")
+    dataset = assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
+    return replace(dataset, sizes=decoded.sizes)
 
 
 def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:

@@ -21,12 +21,20 @@ class Reading(Section):
             name of a column.
         path_column: the name of a table's column of paths.
         on_bad_image: whether a picture that cannot be read ends the job or is left out.
+        max_megapixels: pictures above this size, in millions of pixels, count as bad; see
+            `thumbnet.data.images.open_picture`.
     """
 
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     path_column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     on_bad_image: OnBadImage = "fail"
+    max_megapixels: Annotated[int, Field(ge=1, le=1000)] = 50
+
+    @property
+    def maximum_pixels(self) -> int:
+        """`max_megapixels` in pixels."""
+        return self.max_megapixels * 1_000_000
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> "Reading":

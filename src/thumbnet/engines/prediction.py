@@ -57,14 +57,18 @@ class FilePrediction:
 
 
 def predict(
-    run: Run | str | Path, paths: Sequence[str | Path], engine_name: str | None = None
+    run: Run | str | Path,
+    paths: Sequence[str | Path],
+    engine_name: str | None = None,
+    max_megapixels: int = 50,
 ) -> list[FilePrediction]:
-    """Classify picture files: PNG, JPEG or WebP of any size and mode.
+    """Classify picture files of any size and mode, in any format that is read.
 
     Args:
         run: a finished run.
         paths: the files.
         engine_name: see `thumbnet.engines.open_engine`.
+        max_megapixels: as for `thumbnet.load`.
 
     Returns:
         One answer for each path, in order; a file that cannot be read gets an error instead of
@@ -79,7 +83,7 @@ def predict(
     readable = []
     for position, path in enumerate(paths):
         try:
-            images.append(read_image(path, engine.image_shape))
+            images.append(read_image(path, engine.image_shape, max_megapixels * 1_000_000))
             readable.append(position)
         except InputError as error:
             answers[position] = FilePrediction(str(path), error=str(error))

@@ -1,16 +1,14 @@
 """Decoding picture files, within limits of pixels, in threads, while somebody waits for them."""
 
 import asyncio
-import io
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from PIL import Image
-
-from thumbnet.data.images import FORMATS, fit_image, open_picture
+from thumbnet.data.formats import WEB_FORMATS
+from thumbnet.data.images import fit_image, open_picture, pixels_to_decode
 from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.serving.multipart import File
@@ -52,7 +50,9 @@ class Pictures:
         Raises:
             RequestError: the pictures are too large together, or too much is waiting.
         """
-        sizes = await asyncio.to_thread(lambda: [_pixels(file.content) for file in files])
+        sizes = await asyncio.to_thread(
+            lambda: [pixels_to_decode(file.content, shape[:2], WEB_FORMATS) for file in files]
+        )
         # What is too large by itself is refused without being decoded.
         pixels = [size if size <= self._settings.pixels else 0 for size in sizes]
         total, most = sum(pixels), self._settings.queue_pixels
@@ -107,16 +107,13 @@ class Pictures:
         if job.answer.done():
             return "nobody waits for it any more"
         try:
-            picture = open_picture(bytes(job.file.content), job.file.name, self._settings.pixels)
+            picture = open_picture(
+                bytes(job.file.content),
+                job.file.name,
+                self._settings.pixels,
+                needed=job.shape[:2],
+                formats=WEB_FORMATS,
+            )
             return Picture(job.file.name, fit_image(picture.image, job.shape))
         except InputError as error:
             return str(error)
-
-
-def _pixels(content: memoryview) -> int:
-    """How many pixels a picture has, as its head says; 0 if it is none."""
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            return picture.width * picture.height
-    except Exception:  # what is wrong with it is said by whoever decodes it
-        return 0

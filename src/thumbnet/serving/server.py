@@ -50,7 +50,7 @@ def serve(
     Raises:
         InputError: a run cannot be opened, or the address not be listened on.
     """
-    with _listening(host, port) as listener, silent_pillow():
+    with _listening(host, port) as listener, silent_pillow(settings.pixels):
         main = _serve(runs, settings, listener, directory, engine_name, started)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main)

@@ -24,7 +24,8 @@ class Settings:
         keep_alive_seconds: how long a connection stays open after an answer.
         stalled_seconds: how long a client may leave its answer unread.
         images: in a request.
-        pixels: of a picture file, and of all that are being decoded at a time.
+        pixels: of a picture file, and of all that are being decoded at a time, as
+            `thumbnet.data.images.open_picture` counts them.
         queue_pixels: of all picture files that wait or are being decoded.
         reject_below: the model abstains when its highest probability is below this.
         token: the bearer token that a request must carry; empty for none.
