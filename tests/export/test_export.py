@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 import thumbnet.engines
 from thumbnet.data.dataset import Dataset
-from thumbnet.engines import file_digest, open_engine, open_keras_engine
+from thumbnet.engines import file_digest, open_engine, open_keras_engine, open_model, probing
 from thumbnet.engines.prediction import predict
 from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.intervals import Interval
@@ -27,6 +28,7 @@ from thumbnet.models import build_model, finished_model, parameters_class
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
 from thumbnet.runtime import prepare_keras
+from thumbnet.serving.model import bundled_run
 from thumbnet.training.progress import SilentDisplay
 
 FORMATS = ("onnx", "openvino", "litert", "savedmodel")
@@ -208,25 +210,118 @@ def test_what_only_looks_like_a_model_is_refused(copy: Run, name: str, package: 
         open_engine(copy, name)
 
 
-def test_a_saved_model_that_would_write_files_is_not_loaded(copy: Run) -> None:
+def _write_file(graph: Any) -> None:
+    _called(graph).node_def.add(op="WriteFile", name="harm")
+
+
+def _save_in_a_listed_function(graph: Any) -> None:
+    _called(graph).node_def.add(op="SaveV2", name="harm")
+
+
+def _save_in_an_unlisted_function(graph: Any) -> None:
+    function = graph.graph_def.library.function.add()
+    function.signature.name = "__inference__traced_save_7"
+    function.node_def.add(op="SaveV2", name="harm")
+    node = graph.object_graph_def.nodes.add()
+    node.bare_concrete_function.concrete_function_name = function.signature.name
+
+
+def _save_in_a_function_that_is_called(graph: Any) -> None:
+    function = graph.graph_def.library.function.add()
+    function.signature.name = "__inference__traced_save_7"
+    function.node_def.add(op="SaveV2", name="harm")
+    call = _called(graph).node_def.add(op="PartitionedCall", name="call")
+    call.attr["f"].func.name = function.signature.name
+
+
+def _run_an_initialiser(graph: Any) -> None:
+    graph.ClearField("object_graph_def")
+    graph.graph_def.node.add(op="SaveV2", name="harm")
+    graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name = "harm:0"
+
+
+def _called(graph: Any) -> Any:
+    (called, *_) = graph.object_graph_def.concrete_functions
+    return next(f for f in graph.graph_def.library.function if f.signature.name == called)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_write_file, "holds WriteFile"),
+        (_save_in_a_listed_function, "writes files"),
+        (_save_in_an_unlisted_function, "writes files"),
+        (_save_in_a_function_that_is_called, "writes files"),
+        (_run_an_initialiser, "no SavedModel of TensorFlow 2"),
+    ],
+)
+def test_a_saved_model_that_would_write_files_is_not_loaded(
+    copy: Run, change: Callable[[Any], None], message: str
+) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    path = copy.exports_path / "savedmodel" / "saved_model.pb"
-    original = path.read_bytes()
-    for operation, message in (("WriteFile", "holds WriteFile"), ("SaveV2", "writes files")):
-        program = SavedModel.FromString(original)
-        graph = program.meta_graphs[0]
-        (called, *_) = graph.object_graph_def.concrete_functions
-        for function in graph.graph_def.library.function:
-            if function.signature.name == called:
-                function.node_def.add(op=operation, name="harm")
-        path.write_bytes(program.SerializeToString())
-        files = copy.exports()["savedmodel"]["files"]
-        change_record(
-            copy, "savedmodel", files=files | {"savedmodel/saved_model.pb": file_digest(path)}
-        )
-        with pytest.raises(InputError, match=message):
-            open_engine(copy, "savedmodel")
+    folder = copy.exports_path / "savedmodel"
+    program = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    change(program.meta_graphs[0])
+    (folder / "saved_model.pb").write_bytes(program.SerializeToString())
+    with pytest.raises(InputError, match=message):
+        open_model("savedmodel", folder, copy.class_names())
+
+
+def test_a_model_that_crashes_its_runtime_ends_another_process(tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(bundled_run().path, tmp_path / "run")))
+    file = run.exports_path / "model.tflite"
+    content = bytearray(file.read_bytes())
+    content[1_541_876:1_541_884] = b"\xff" * 8  # LiteRT 2.3 takes it, and dies of it
+    file.write_bytes(content)
+    change_record(run, "litert", files={file.name: file_digest(file)})
+    code = (
+        "import sys\nfrom thumbnet.engines import open_engine\n"
+        "from thumbnet.runs.run import Run\nopen_engine(Run.open(sys.argv[1]), 'litert')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "InputError" in done.stderr
+    assert re.search("failed in a trial|cannot be opened", done.stderr)
+
+
+def test_a_model_is_tried_once(copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def call(function: Callable[..., None], *arguments: Any, **limits: Any) -> None:
+        tried.append(arguments[0])
+        assert limits["memory_bytes"]
+        assert limits["seconds"]
+
+    monkeypatch.setattr(probing, "call_isolated", call)
+    monkeypatch.setattr(probing, "_PASSED", set())
+    monkeypatch.setenv("THUMBNET_CACHE", str(tmp_path / "cache"))
+    for _ in range(2):
+        open_engine(copy, "litert")
+    monkeypatch.setattr(probing, "_PASSED", set())  # as in another process
+    open_engine(copy, "litert")
+    assert tried == ["litert"]
+    open_engine(copy, "litert-int8")
+    assert tried == ["litert", "litert-int8"]
+    # Nowhere to remember it.
+    monkeypatch.setattr(probing, "_PASSED", set())
+    monkeypatch.setenv("THUMBNET_CACHE", "/dev/null/cache")
+    open_engine(copy, "litert")
+    assert tried == ["litert", "litert-int8", "litert"]
+
+
+def test_onnx_weights_outside_the_file_are_refused(copy: Run) -> None:
+    import onnx
+
+    file = copy.exports_path / "model.onnx"
+    model = onnx.load(str(file))
+    onnx.save_model(
+        model, str(file), save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    with pytest.raises(InputError, match="cannot be opened by onnxruntime"):
+        open_model("onnx", file, copy.class_names())
 
 
 def test_a_disagreement_fails_the_export_and_leaves_nothing(

@@ -20,6 +20,7 @@ from thumbnet.engines.files import digests_of
 from thumbnet.engines.files import file_digest as file_digest
 from thumbnet.engines.keras import KerasEngine as KerasEngine
 from thumbnet.engines.keras import open_keras_engine as open_keras_engine
+from thumbnet.engines.probing import require_sound
 from thumbnet.errors import InputError
 from thumbnet.installing import install_command
 from thumbnet.runs.run import Run
@@ -153,4 +154,7 @@ def _open_export(run: Run, name: str) -> Engine:
             f"{path} is not what was exported: its SHA-256 differs from that in "
             f"{run.exports_record_path.name}; export {run.path} again"
         )
+    package = FORMATS[name.removesuffix(QUANTIZED)].package
+    require_runtime(name)
+    require_sound(name, package, path, run.class_names(), recorded["files"])
     return open_model(name, path, run.class_names())

@@ -1,6 +1,9 @@
 """TensorFlow's SavedModel, for TensorFlow Serving; here it is opened by TensorFlow itself."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +25,7 @@ StopGradient StridedSlice StringJoin Sub Sum Tanh VarHandleOp VarIsInitializedOp
 """
 # Every SavedModel holds these as well, in functions that answering never calls.
 _CHECKPOINT_OPERATIONS = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2"})
+_SAVER = re.compile(r"__inference__traced_(save|restore)_[0-9]+")
 
 
 def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
@@ -50,20 +54,28 @@ def _require_known_operations(path: Path) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     program = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    for meta_graph in program.meta_graphs:
-        functions = {
-            function.signature.name: function.node_def
-            for function in meta_graph.graph_def.library.function
-        }
-        found = {node.op for nodes in functions.values() for node in nodes}
-        found |= {node.op for node in meta_graph.graph_def.node}
-        if unknown := found - set(_KNOWN.split()) - _CHECKPOINT_OPERATIONS - functions.keys():
-            raise InputError(
-                f"it holds {', '.join(sorted(unknown))}, which no export of a run does"
-            )
-        called = set(meta_graph.object_graph_def.concrete_functions)
-        called |= {node.op for nodes in functions.values() for node in nodes}
-        called |= {node.attr["f"].func.name for nodes in functions.values() for node in nodes}
-        for name in called & functions.keys():
-            if any(node.op in _CHECKPOINT_OPERATIONS for node in functions[name]):
-                raise InputError(f"its function {name} reads or writes files")
+    # Without an object graph, TensorFlow would run the graph's initialisers as TensorFlow 1 did.
+    if len(program.meta_graphs) != 1 or not program.meta_graphs[0].HasField("object_graph_def"):
+        raise InputError("it is no SavedModel of TensorFlow 2 with a single graph")
+    (meta_graph,) = program.meta_graphs
+    library = meta_graph.graph_def.library
+    functions = {function.signature.name: function for function in library.function}
+    found = {node.op for function in functions.values() for node in function.node_def}
+    found |= {node.op for node in meta_graph.graph_def.node}
+    if unknown := found - set(_KNOWN.split()) - _CHECKPOINT_OPERATIONS - functions.keys():
+        raise InputError(f"it holds {', '.join(sorted(unknown))}, which no export of a run does")
+    for name, function in functions.items():
+        if any(node.op in _CHECKPOINT_OPERATIONS for node in function.node_def):
+            others = [each for each in library.function if each is not function]
+            _require_saver(name, [meta_graph.object_graph_def, *others, *library.gradient])
+
+
+def _require_saver(name: str, others: Iterable[Any]) -> None:
+    """Refuse a function that reads or writes files, unless it is a saver's that nothing calls.
+
+    TensorFlow finds functions by their names, in a dozen places of these messages; so the name
+    must not occur in them at all.
+    """
+    encoded = name.encode()
+    if not _SAVER.fullmatch(name) or any(encoded in each.SerializeToString() for each in others):
+        raise InputError(f"its function {name} reads or writes files")

@@ -20,6 +20,7 @@ from thumbnet.engines import (
     require_runtime,
 )
 from thumbnet.engines.files import digests_of
+from thumbnet.engines.probing import remember_sound
 from thumbnet.engines.speed import measure_speed
 from thumbnet.errors import InputError, JobError
 from thumbnet.export.comparison import compare_engines
@@ -154,6 +155,7 @@ def _export(
         },
     }
     _put_in_place(written, export_path(run.exports_path, name))
+    remember_sound(name, FORMATS[name.removesuffix(QUANTIZED)].package, files)
     write_json(run.exports_record_path, run.exports() | {name: record})
     return record
 

@@ -16,6 +16,7 @@ from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.settings import Settings
 
+_ABSOLUTE = re.compile(r"(?<![\w./])/[^\s'\",;:()]+")
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,63}", re.ASCII)
 
 
@@ -267,7 +268,7 @@ def _open(path: Path, engine_name: str | None) -> tuple[Engine, str]:
 
 
 def _without_paths(message: str, paths: Iterable[Path]) -> str:
-    """A message without the directories of this machine."""
+    """A message without the directories of this machine, whoever wrote it."""
     for path in paths:
         message = message.replace(str(path), path.name)
-    return message
+    return _ABSOLUTE.sub(lambda found: Path(found[0]).name, message)

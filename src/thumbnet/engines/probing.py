@@ -1,0 +1,90 @@
+"""Opening an exported model in a child process first.
+
+The runtimes read models in C++, and a file of which eight bytes were changed can end the process
+that opens it. So the first process that opens a file is one that may end: it loads the model and
+asks it for answers. What passed is remembered by its digests, and opened without a trial from then
+on.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from thumbnet.data.sources.cache import default_cache_directory
+from thumbnet.errors import InputError
+from thumbnet.isolated import ChildFailedError, call_isolated
+
+# A SavedModel needs TensorFlow, which may take half a minute to import on a busy machine.
+_SECONDS = 180.0
+_MEMORY_BYTES = 6 * 2**30
+_PASSED: set[str] = set()
+
+
+def require_sound(
+    name: str, package: str, path: Path, class_names: tuple[str, ...], digests: Mapping[str, str]
+) -> None:
+    """Refuse a model whose runtime does not survive it.
+
+    Args:
+        name: the engine's.
+        package: its runtime.
+        path: the file or folder that was exported.
+        class_names: one for each column of its answers.
+        digests: SHA-256 of its files.
+
+    Raises:
+        InputError: the runtime crashed, hung, refused it, or gave what are no probabilities.
+    """
+    key = _key(name, package, digests)
+    if key in _PASSED or _marker(key).exists():
+        return
+    try:
+        call_isolated(_try, name, path, class_names, seconds=_SECONDS, memory_bytes=_MEMORY_BYTES)
+    except (ChildFailedError, MemoryError) as error:
+        reason = str(error) or "it needs too much memory"
+        raise InputError(
+            f"{path} is not opened: {package} failed in a trial ({reason}); the file is damaged "
+            "or made to do harm, so export the run again"
+        ) from error
+    remember_sound(name, package, digests)
+
+
+def remember_sound(name: str, package: str, digests: Mapping[str, str]) -> None:
+    """Note that a model was opened and answered, here and for later processes of this user."""
+    key = _key(name, package, digests)
+    _PASSED.add(key)
+    marker = _marker(key)
+    # Where it cannot be written, as in a container, the model is tried again next time.
+    with contextlib.suppress(OSError):
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+
+
+def _try(name: str, path: Path, class_names: tuple[str, ...]) -> None:
+    """Load a model and ask it, with batches of two sizes."""
+    from thumbnet.engines import open_model
+
+    engine = open_model(name, path, class_names)
+    for size in (1, 3):
+        images = np.zeros((size, *engine.image_shape), np.uint8)
+        answers = engine.predict(images)
+        if answers.shape != (size, len(class_names)) or not np.isfinite(answers).all():
+            raise InputError(f"{path} does not answer with probabilities; export the run again")
+
+
+def _key(name: str, package: str, digests: Mapping[str, str]) -> str:
+    try:
+        release = version(package.replace("_", "-"))
+    except PackageNotFoundError:  # TensorFlow's package has several names
+        release = ""
+    text = json.dumps([name, package, release, sorted(digests.items())])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _marker(key: str) -> Path:
+    return default_cache_directory() / "sound-models" / key
