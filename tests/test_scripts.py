@@ -102,9 +102,9 @@ def test_what_a_search_found_is_set_beside_the_default() -> None:
         "cnn": [metrics(0.86), metrics(0.87)],
         "found": [metrics(0.85), metrics(0.87)],
     }
-    findings = {"seconds": 1800.0, "trials": {"finished": 5, "in short": 20}}
+    findings = {"seconds": 1800.0, "trials": {"finished": 5, "screened": 20}}
     page = tuning.describe_search(runs, findings, 'name = "poor-tuned"')
-    assert "5 finished, 20 in short" in page
+    assert "5 finished, 20 screened" in page
     assert "falls short of `cnn` by 0.5 points" in page
     assert (
         "| found | 2 | 0.8700 ± 0.0141 | 0.8600 ± 0.0141 | 21.5 ± 0.0 | 150 ± 0 | 30.0 ± 0.0 |"

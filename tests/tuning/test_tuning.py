@@ -1,4 +1,4 @@
-"""A search on real images: what is tried, kept, stopped, killed and gone on with."""
+"""Hyperparameter search on real images: trials, pruning, screening, killing and resuming."""
 
 import contextlib
 import html
@@ -59,7 +59,7 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_flop_that_are_planned_are_those_that_are_spent(
+def test_planned_flop_equal_the_flop_of_the_training(
     base: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     run = train(base, small, tmp_path / "run", SilentDisplay())
@@ -89,13 +89,13 @@ def test_a_search_finds_the_best_of_its_trials_without_the_test_images(
     chosen = Run(tuning.path / best.directory).recipe()
     recipe = Recipe.read(tuning.best_path)
     assert recipe.override({"name": chosen.name, "description": chosen.description}) == chosen
-    # What was tried can be finished, and then reads them.
+    # Resuming a trial finishes its run, which then reads the test images.
     assert (
         resume(Run(tuning.path / best.directory), small, SilentDisplay()).metrics()["accuracy"] >= 0
     )
 
 
-def test_the_recipe_itself_is_the_first_trial(base: Recipe, small: Dataset, space: Path) -> None:
+def test_the_initial_recipe_is_the_first_trial(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=1)
     search(tuning, small, SilentDisplay())
     first = Run(tuning.path / "trials" / "0000").recipe()
@@ -130,19 +130,19 @@ def test_the_first_points_try_every_choice_and_every_part_of_a_range(seed: int) 
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_every_whole_number_of_a_range_is_on_its_way(log: bool) -> None:
-    way = [Range(1, 6, log).at(step / 1_000) for step in range(1_000)]
-    assert way == sorted(way)
-    assert set(way) == set(range(1, 7))
+def test_the_quantiles_of_an_integer_range_cover_every_integer(log: bool) -> None:
+    values = [Range(1, 6, log).at(step / 1_000) for step in range(1_000)]
+    assert values == sorted(values)
+    assert set(values) == set(range(1, 7))
 
 
-def test_the_first_points_are_tried_after_the_recipe_itself(
+def test_the_space_filling_points_follow_the_initial_recipe(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small, trials=4)
     search(tuning, small, SilentDisplay())
     tried = [trial.params for trial in tuning.study().trials[1:4]]
-    # Where accuracy alone counts, epochs are not searched.
+    # With accuracy as the only objective, epochs are not sampled.
     planned = [
         {key: value for key, value in point.items() if key != "epochs"}
         for point in tuning.plan().first()[:3]
@@ -150,14 +150,14 @@ def test_the_first_points_are_tried_after_the_recipe_itself(
     assert tried == planned
 
 
-def test_a_search_goes_on_where_it_was(base: Recipe, small: Dataset, space: Path) -> None:
+def test_a_search_resumes_where_it_stopped(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=2)
     search(tuning, small, SilentDisplay())
     search(tuning, small, SilentDisplay())
     assert len(write_findings(tuning).outcomes) == 2
 
 
-def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allows(
+def test_with_a_single_objective_a_trial_has_as_many_epochs_as_the_cost_limit_allows(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     space.write_text(
@@ -166,11 +166,11 @@ def test_where_accuracy_alone_counts_a_trial_has_as_many_epochs_as_the_cost_allo
     tuning = _begin(base, space, small, max_cost=2.0, trials=3)
     search(tuning, small, SilentDisplay())
     for outcome in write_findings(tuning).outcomes:
-        # As many epochs of twice the width take twice the arithmetic.
+        # At twice the width, an epoch takes twice the FLOP.
         assert outcome.epochs == {"[16]": 4, "[32]": 2}[str(outcome.parameters["model.widths"])]
 
 
-def test_a_hopeless_trial_is_given_up_at_three_quarters(
+def test_a_bad_trial_is_pruned_at_three_quarters_of_its_epochs(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     space.write_text('"optimizer.learning_rate" = { choices = [0.01, 1e-9] }', "utf-8")
@@ -180,37 +180,39 @@ def test_a_hopeless_trial_is_given_up_at_three_quarters(
     search(tuning, small, SilentDisplay())
     *others, hopeless = write_findings(tuning).outcomes
     assert {outcome.state for outcome in others} == {"finished"}
-    assert (hopeless.state, len(hopeless.curve)) == ("given up", 5)
+    assert (hopeless.state, len(hopeless.curve)) == ("pruned", 5)
 
 
-def test_what_is_too_dear_is_not_trained(base: Recipe, small: Dataset, space: Path) -> None:
+def test_a_trial_over_budget_is_not_trained(base: Recipe, small: Dataset, space: Path) -> None:
     space.write_text('"model.widths" = { choices = [[16], [512]] }', "utf-8")
     tuning = _begin(base, space, small, max_cost=1.0, trials=2)
     search(tuning, small, SilentDisplay())
     findings = write_findings(tuning)
     for outcome in findings.outcomes:
-        assert (outcome.state == "too dear") == (outcome.parameters["model.widths"] == [512])
-        assert bool(outcome.curve) == (outcome.state != "too dear")
+        assert (outcome.state == "over budget") == (outcome.parameters["model.widths"] == [512])
+        assert bool(outcome.curve) == (outcome.state != "over budget")
     assert findings.counts()["finished"] == 2
 
 
-def test_a_search_ends_where_everything_is_too_dear(
+def test_a_search_ends_if_every_trial_is_over_budget(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small, max_cost=0.01, trials=2)
-    said = _Listening()
-    search(tuning, small, said)
-    assert "dearer than --max-cost allows" in said.messages[-1]
+    display = _RecordingDisplay()
+    search(tuning, small, display)
+    assert "cost more than --max-cost allows" in display.messages[-1]
     assert write_findings(tuning).best == ()
 
 
-def test_a_budget_of_time_ends_the_search(base: Recipe, small: Dataset, space: Path) -> None:
+def test_a_time_budget_ends_the_search(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=0, budget_seconds=0.5)
     search(tuning, small, SilentDisplay())
     assert len(tuning.study().trials) >= 1
 
 
-def test_accuracy_against_cost_gives_a_front(base: Recipe, small: Dataset, space: Path) -> None:
+def test_accuracy_against_cost_gives_a_pareto_front(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
     tuning = _begin(base, space, small, objectives=("accuracy", "cost"), trials=5)
     search(tuning, small, SilentDisplay())
     best = write_findings(tuning).best
@@ -220,16 +222,16 @@ def test_accuracy_against_cost_gives_a_front(base: Recipe, small: Dataset, space
     assert epochs == {1, 2}
 
 
-def test_the_best_quarter_of_those_tried_in_short_is_trained_in_full(
+def test_the_best_quarter_of_the_screened_trials_is_trained_in_full(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small, trials=6, screen=0.5)
     search(tuning, small, SilentDisplay())
     findings = write_findings(tuning)
-    short = [outcome for outcome in findings.outcomes if outcome.state == "in short"]
+    screened = [outcome for outcome in findings.outcomes if outcome.state == "screened"]
     (full,) = [outcome for outcome in findings.outcomes if outcome.state == "finished"]
-    assert [outcome.number for outcome in short] == [0, 1, 2, 3, 5]
-    best = max(short[:4], key=lambda outcome: outcome.accuracy or 0)
+    assert [outcome.number for outcome in screened] == [0, 1, 2, 3, 5]
+    best = max(screened[:4], key=lambda outcome: outcome.accuracy or 0)
     assert full.parameters == best.parameters
     subsets = [Run(tuning.path / one.directory).recipe().subset for one in findings.outcomes]
     assert subsets == [0.5, 0.5, 0.5, 0.5, 1.0, 0.5]
@@ -251,11 +253,11 @@ def test_a_database_holds_several_studies(base: Recipe, small: Dataset, space: P
 @pytest.mark.parametrize(
     ("storage", "error", "sentence"),
     [
-        ("oracle://tuner@localhost/studies", InputError, "driver of the database"),
+        ("oracle://tuner@localhost/studies", InputError, "database driver"),
         ("sqlite:////nowhere/study.db", JobError, "cannot be opened"),
     ],
 )
-def test_a_database_that_cannot_be_used_leaves_nothing_behind(
+def test_an_unusable_database_leaves_no_directory_behind(
     base: Recipe,
     small: Dataset,
     space: Path,
@@ -268,11 +270,11 @@ def test_a_database_that_cannot_be_used_leaves_nothing_behind(
     assert not (space.parent / "search").exists()
 
 
-class _Listening(SilentDisplay):
+class _RecordingDisplay(SilentDisplay):
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.names: list[str] = []
-        self.heard: list[str] = []
+        self.standings: list[str] = []
 
     def message(self, text: str) -> None:
         self.messages.append(text)
@@ -283,21 +285,21 @@ class _Listening(SilentDisplay):
         yield
 
     def standing(self, text: str) -> None:
-        self.heard.append(text)
+        self.standings.append(text)
 
 
-def test_a_search_tells_how_it_stands(base: Recipe, small: Dataset, space: Path) -> None:
+def test_a_search_shows_its_progress(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=2, budget_seconds=600.0)
-    shown = _Listening()
-    search(tuning, small, shown)
-    assert shown.names == ["trial 0", "trial 1"]
-    assert shown.heard[0].startswith("0 finished, 1 to begin, ")
+    display = _RecordingDisplay()
+    search(tuning, small, display)
+    assert display.names == ["trial 0", "trial 1"]
+    assert display.standings[0].startswith("0 finished, 1 to go, ")
     best = write_findings(tuning).best[0]
-    assert f"best {best.accuracy:.2%} in trial {best.number}, 2 finished" in shown.messages[1]
-    assert re.search(r"9:\d\d left", shown.heard[-1])
+    assert f"best {best.accuracy:.2%} in trial {best.number}, 2 finished" in display.messages[1]
+    assert re.search(r"9:\d\d left", display.standings[-1])
 
 
-def test_a_time_in_which_nobody_was_at_work_is_not_counted(
+def test_time_without_a_running_worker_does_not_count_against_the_budget(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small, trials=1)
@@ -310,7 +312,7 @@ def test_a_time_in_which_nobody_was_at_work_is_not_counted(
     time.sleep(1)
     search(tuning, small, SilentDisplay())
     findings = write_findings(tuning)
-    assert findings.counts() == {"lost": 1, "finished": 1}
+    assert findings.counts() == {"abandoned": 1, "finished": 1}
     spans = [
         (one.datetime_complete - one.datetime_start).total_seconds()
         for one in tuning.study().trials
@@ -327,7 +329,7 @@ def test_every_shipped_recipe_has_a_space(name: str) -> None:
     assert "optimizer.learning_rate" in space
 
 
-def test_a_space_lies_beside_its_recipe(base: Recipe, tmp_path: Path) -> None:
+def test_a_space_next_to_its_recipe_is_found(base: Recipe, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(base.to_toml(), encoding="utf-8")
     assert neighbour(str(file)) is None
@@ -344,8 +346,8 @@ def test_a_space_lies_beside_its_recipe(base: Recipe, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "names nothing to vary"),
-        ("x = [", "is no TOML"),
+        ("", "it varies no key"),
+        ("x = [", "is not valid TOML"),
         ('"optimizer.learning_rte" = { low = 0.1, high = 0.2 }', "learning_rate"),
         ('"optimizer.learning_rate" = { low = 0.2, high = 0.1 }', "low below high"),
         ('"optimizer.learning_rate" = { low = 0, high = 0.1, log = true }', "above 0"),
@@ -354,7 +356,7 @@ def test_a_space_lies_beside_its_recipe(base: Recipe, tmp_path: Path) -> None:
         ('"epochs" = { low = -1, high = 3 }', "epochs"),
     ],
 )
-def test_a_space_that_cannot_be_used_is_refused(base: Recipe, text: str, sentence: str) -> None:
+def test_an_invalid_space_is_refused(base: Recipe, text: str, sentence: str) -> None:
     with pytest.raises(InputError, match="the space") as refused:
         parse_space(text, "the space", base)
     assert sentence in str(refused.value)
@@ -367,9 +369,7 @@ def _tune(*arguments: str, **more: Any) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_killed_worker_loses_no_trial_and_another_takes_up_its_own(
-    base: Recipe, tmp_path: Path
-) -> None:
+def test_another_worker_resumes_the_trial_of_a_killed_one(base: Recipe, tmp_path: Path) -> None:
     recipe, space, out = tmp_path / "slow.toml", tmp_path / "slow.space.toml", tmp_path / "search"
     slow = base.override({"epochs": 15, "batch_size": 20, "name": "slow"})
     recipe.write_text(slow.to_toml(), encoding="utf-8")
@@ -388,7 +388,7 @@ def test_a_killed_worker_loses_no_trial_and_another_takes_up_its_own(
     output, _ = second.communicate(timeout=200)
     assert second.returncode == 0, output
     findings = json.loads((out / "findings.json").read_text())
-    assert findings["trials"] == {"finished": 3, "lost": 1}
+    assert findings["trials"] == {"finished": 3, "abandoned": 1}
     assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0001", "0003"]
     for path in (out / "trials").iterdir():
         assert len(Run(path).history()) == 15
@@ -407,7 +407,7 @@ def test_a_terminal_shows_the_trial_the_best_and_the_time_left(base: Recipe, spa
     ) as process:
         os.close(terminal)
         shown = b""
-        # A terminal whose other end has closed gives an error rather than an end.
+        # Reading a pseudo-terminal whose other end has closed raises an error instead of EOF.
         with contextlib.suppress(OSError):
             while part := os.read(master, 65_536):
                 shown += part
@@ -415,10 +415,10 @@ def test_a_terminal_shows_the_trial_the_best_and_the_time_left(base: Recipe, spa
     assert process.returncode == 0, shown
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert re.search(r"trial 1 .*epoch 1/2", text)
-    assert re.search(r"best \d\d\.\d\d% in trial 0, 1 finished, 0 to begin, 59:\d\d left", text)
+    assert re.search(r"best \d\d\.\d\d% in trial 0, 1 finished, 0 to go, 59:\d\d left", text)
 
 
-def test_the_page_of_a_search_shows_what_was_found(
+def test_the_report_of_a_search_shows_its_findings(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small, trials=5)
@@ -432,6 +432,10 @@ def test_the_page_of_a_search_shows_what_was_found(
     (table,) = re.findall(r"<caption>Every trial.*?</table>", page, re.DOTALL)
     assert table.count("<tr>") == 1 + len(findings.outcomes)
     assert tuning.best_path.read_text(encoding="utf-8").splitlines()[0] in html.unescape(page)
+    # The rule of `test_a_bad_trial_is_pruned_at_three_quarters_of_its_epochs`.
+    text = " ".join(page.split())
+    assert "After 75.0% of its epochs, a trial was pruned if its best validation accuracy" in text
+    assert "below the 25th percentile of the finished trials at that point, once 5 trials" in text
 
 
 @pytest.mark.parametrize(
@@ -439,17 +443,17 @@ def test_the_page_of_a_search_shows_what_was_found(
     [
         (
             ["cnn", "--out", "new", "--screen", "0.2", "--objective", "accuracy,cost"],
-            "--screen goes with",
+            "--screen works only with",
         ),
         (["cnn"], "give a recipe and --out"),
-        (["cnn", "--out", "new"], "say how much to try"),
-        (["--resume", "missing"], "no directory of a search"),
-        (["cnn", "--resume", "missing"], "it takes no others"),
+        (["cnn", "--out", "new"], "set --budget, such as 30m, or --trials"),
+        (["--resume", "missing"], "is not the directory of a search"),
+        (["cnn", "--resume", "missing"], "with its original options; leave out RECIPE"),
         (["cnn", "--out", ".", "--trials", "1"], "is not empty"),
         (["cnn", "--out", "new", "--trials", "1", "--space", "no.toml"], "no.toml does not exist"),
     ],
 )
-def test_what_cannot_be_searched_is_said(
+def test_unusable_options_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

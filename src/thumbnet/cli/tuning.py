@@ -1,4 +1,4 @@
-"""`tune`: the search for a better recipe."""
+"""`tune`: search for a better recipe."""
 
 import json
 from pathlib import Path
@@ -35,12 +35,17 @@ def register(app: typer.Typer) -> None:
 
 def tune(
     recipe: Annotated[
-        str | None, typer.Argument(help="Where to start: a shipped recipe, or a .toml file.")
+        str | None,
+        typer.Argument(help="Initial recipe: the name of a shipped recipe, or a .toml file."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the search: new or empty.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the search; new or empty.")
+    ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="DIRECTORY", help="Go on with a search, or help another worker."),
+        typer.Option(
+            metavar="DIRECTORY", help="Continue a search, or join a running one as another worker."
+        ),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
@@ -51,41 +56,46 @@ def tune(
     max_megapixels: MaxMegapixelsOption = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="For how long to try, such as 30m, over all sittings."),
+        typer.Option(metavar="TIME", help="Total search time, such as 30m; resuming continues it."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="How many to try.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials.")] = None,
     objective: Annotated[
         Literal["accuracy", "accuracy,cost"],
-        typer.Option(help="The validation accuracy alone, or the best for every cost."),
+        typer.Option(
+            help="Maximise validation accuracy, or find the Pareto front of accuracy and FLOP."
+        ),
     ] = "accuracy",
     max_cost: Annotated[
         float,
-        typer.Option(min=0.01, help="How many times the recipe's own arithmetic a trial may take."),
+        typer.Option(
+            min=0.01, help="Training FLOP limit of a trial, as a multiple of the initial recipe's."
+        ),
     ] = 1.0,
     screen: Annotated[
         float,
         typer.Option(
             min=0,
             max=0.9,
-            metavar="SHARE",
-            help="Try each recipe on this share of the images first, and train the best quarter of "
-            "them in full; 0 trains all in full.",
+            metavar="FRACTION",
+            help="Train each recipe on this fraction of the images first, and only the best "
+            "quarter on all; 0 trains every recipe on all images.",
         ),
     ] = 0.0,
     space: Annotated[
         Path | None,
         typer.Option(
-            help="What to vary. By default NAME.space.toml beside NAME.toml, or what comes with "
-            "the architecture."
+            help="Search space (TOML). Default: NAME.space.toml next to NAME.toml, or the space "
+            "shipped for the architecture."
         ),
     ] = None,
     storage: Annotated[
-        str, typer.Option(metavar="URL", help="A database instead of a journal in the directory.")
+        str,
+        typer.Option(metavar="URL", help="Database to use instead of a journal in the directory."),
     ] = "",
-    seed: Annotated[int, typer.Option(help="Of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for a better recipe on the validation split, and write it as best.toml."""
+    """Search for a better recipe on the validation split; writes best.toml and a report."""
     from thumbnet.recipe import Recipe
     from thumbnet.training.progress import choose_display
 
@@ -102,15 +112,18 @@ def tune(
     display = choose_display()
     if resume is not None:
         if recipe or out or budget or trials or screen or space or storage:
-            raise InputError("--resume goes on with a search as it was begun; it takes no others")
+            raise InputError(
+                "--resume continues a search with its original options; leave out RECIPE, --out, "
+                "--budget, --trials, --screen, --space and --storage"
+            )
         tuning = Tuning(resume)
         dataset = _dataset_again(tuning.plan(), data, source, display)
     elif recipe is None or out is None:
         raise InputError("give a recipe and --out DIRECTORY, or --resume DIRECTORY")
     elif screen and objective != "accuracy":
-        raise InputError("--screen goes with --objective accuracy alone; leave one of them out")
+        raise InputError("--screen works only with --objective accuracy; leave one of them out")
     elif budget is None and trials is None:
-        raise InputError("say how much to try, by --budget 30m or --trials 20")
+        raise InputError("set --budget, such as 30m, or --trials, such as 20")
     else:
         reading = {
             "image_size": image_size,
@@ -140,8 +153,8 @@ def tune(
         findings = write_findings(tuning)
     if not findings.best:
         raise JobError(
-            f"no trial in {tuning.path} has finished; begin anew with a larger --budget or a "
-            "smaller --max-cost"
+            f"no trial in {tuning.path} has finished; start a new search with a larger --budget "
+            "or a different --max-cost"
         )
     if as_json:
         typer.echo(json.dumps(findings.record(), indent=2))
@@ -158,7 +171,9 @@ def _dataset_again(
             source = "sample"
     dataset = load_dataset(data, source, display, **plan.data["reading"])
     if dataset.digests != plan.data["digests"]:
-        raise InputError("the search was begun with other images; name them by --data or --source")
+        raise InputError(
+            "the search was started with different images; name those with --data or --source"
+        )
     return dataset
 
 
@@ -169,7 +184,7 @@ def _print_findings(tuning: "Tuning", findings: "Findings") -> None:
         typer.echo(
             f"{best.directory}: validation {best.accuracy:.2%}, {(best.flop or 0) / 1e12:.3g} TFLOP"
         )
-    for name, share in findings.importances.items():
-        typer.echo(f"  {name:28} {share:6.1%}")
+    for name, importance in findings.importances.items():
+        typer.echo(f"  {name:28} {importance:6.1%}")
     typer.echo(f"Best recipe: {tuning.best_path}")
     typer.echo(f"Report: {tuning.report_path}")

@@ -1,4 +1,4 @@
-"""Hyperparameter search: a recipe's space, trials that are run directories, what they showed.
+"""Hyperparameter search with Optuna: search space, trials as run directories, findings.
 
-`space.py` says what may vary, `study.py` tries it out with Optuna, `findings.py` sums it up.
+`space.py` reads what may vary, `search.py` runs the trials, `findings.py` summarises them.
 """

@@ -1,4 +1,4 @@
-"""What a search leaves in its directory beside its trials; written anew as often as asked."""
+"""Writes the results of a search: findings, best recipe, figures and report."""
 
 from thumbnet.atomic import write_json, write_text
 from thumbnet.figures.style import save_figure
@@ -15,7 +15,9 @@ from thumbnet.tuning.study import Tuning
 
 
 def write_findings(tuning: Tuning) -> Findings:
-    """Write `findings.json`, and once a trial has finished `best.toml`, figures and the report.
+    """Write `findings.json`, and, if a trial has finished, `best.toml`, figures and the report.
+
+    Existing files are overwritten.
 
     Raises:
         JobError: the storage cannot be reached, or a file cannot be written.

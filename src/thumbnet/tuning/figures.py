@@ -1,4 +1,4 @@
-"""The charts of a search: outcomes of trials in, Matplotlib figure out."""
+"""Charts of a search: outcomes of trials in, Matplotlib figure out."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -19,31 +19,31 @@ from thumbnet.figures.style import INK, MUTED, SERIES, label, style
 from thumbnet.tuning.outcomes import Outcome, State
 
 _BEST: dict[str, Any] = {"color": SERIES[1]}
-# Of the trials that were trained, those that say most drawn last.
-_LOOKS: dict[State, dict[str, Any]] = {
-    "in short": {"marker": ".", "markersize": 4, "color": MUTED},
-    "given up": {"marker": "x", "markersize": 4.5, "color": MUTED},
+# Line and marker styles of the trials that were trained; the most informative are drawn last.
+_STYLES: dict[State, dict[str, Any]] = {
+    "screened": {"marker": ".", "markersize": 4, "color": MUTED},
+    "pruned": {"marker": "x", "markersize": 4.5, "color": MUTED},
     "finished": {"marker": "o", "markersize": 4.5, "color": SERIES[0]},
 }
 _COLUMNS = 3
-# A parameter of so few values has a place for each, one of more an axis.
-_MOST_KINDS = 6
-_SPREAD = 8  # of values that want a logarithmic axis
-_LONG = 24  # in letters, of names that have no room side by side
+# A parameter with up to this many distinct values gets a categorical axis.
+_MOST_CATEGORIES = 6
+_LOG_RATIO = 8  # largest to smallest value, from which on the axis is logarithmic
+_LONG = 24  # total letters of the tick labels, from which on they are rotated
 
 
 @style()
 def search_chart(outcomes: Sequence[Outcome]) -> Figure:
     """The validation accuracy of each trial, and the best so far."""
     figure, axes = _new(5.0, 3.3)
-    _dots(axes, outcomes, [one.number for one in outcomes])
+    _scatter(axes, outcomes, [one.number for one in outcomes])
     finished = [(one.number, one.curve[-1]) for one in outcomes if one.state == "finished"]
     numbers = [number for number, _ in finished] + [outcomes[-1].number]
     best = [max(accuracy for _, accuracy in finished[: end + 1]) for end in range(len(finished))]
     axes.step(numbers, [*best, best[-1]], where="post", **_BEST)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
-    _name_dots(figure, outcomes, "best so far")
+    _add_legend(figure, outcomes, "best so far")
     return figure
 
 
@@ -52,53 +52,54 @@ def validation_chart(outcomes: Sequence[Outcome], best: Collection[int]) -> Figu
     """The validation accuracy of each trial over its training.
 
     Args:
-        outcomes: of all trials.
-        best: the numbers of those to bring out.
+        outcomes: outcomes of all trials.
+        best: numbers of the trials to highlight.
     """
     figure, axes = _new(5.0, 3.3)
-    states = list(_LOOKS)
-    shown = [one for one in outcomes if one.state in _LOOKS and one.curve]
+    states = list(_STYLES)
+    shown = [one for one in outcomes if one.state in _STYLES and one.curve]
     for one in sorted(shown, key=lambda one: (one.number in best, states.index(one.state))):
-        shares = [(epoch + 1) / one.epochs for epoch in range(len(one.curve))]
-        # Marked where it ended; a curve of a single epoch is nothing but that.
-        look = _LOOKS[one.state] | {"alpha": 0.5, "linewidth": 1, "markevery": [len(shares) - 1]}
+        progress = [(epoch + 1) / one.epochs for epoch in range(len(one.curve))]
+        # The marker is at the end of the curve: a curve of a single epoch would be invisible.
+        line = _STYLES[one.state] | {"alpha": 0.5, "linewidth": 1}
+        line |= {"markevery": [len(progress) - 1]}
         if one.number in best:
-            look |= _BEST | {"alpha": 1, "linewidth": 2}
-        axes.plot(shares, one.curve, **look)
+            line |= _BEST | {"alpha": 1, "linewidth": 2}
+        axes.plot(progress, one.curve, **line)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(xlabel="share of its epochs", xlim=(0, 1.02))
-    _name_dots(figure, outcomes, "best")
+    axes.set(xlabel="epochs trained", xlim=(0, 1.02))
+    _add_legend(figure, outcomes, "best")
     return figure
 
 
 @style()
 def cost_chart(outcomes: Sequence[Outcome], front: Collection[int], limit: float) -> Figure:
-    """The validation accuracy of each trial against the arithmetic of its training.
+    """The validation accuracy of each trial against its training FLOP.
 
     Args:
-        outcomes: of all trials.
-        front: the numbers of those that none is better than at less cost.
-        limit: the FLOP above which nothing is trained.
+        outcomes: outcomes of all trials.
+        front: numbers of the trials on the Pareto front.
+        limit: trials with more FLOP than this were not trained.
     """
     figure, axes = _new(5.0, 3.3)
-    _dots(axes, outcomes, [one.flop / 1e12 if one.flop else None for one in outcomes])
+    _scatter(axes, outcomes, [one.flop / 1e12 if one.flop else None for one in outcomes])
     best = sorted((one.flop or 0, one.accuracy) for one in outcomes if one.number in front)
     flop, accuracies = zip(*best, strict=True)
     axes.step([each / 1e12 for each in flop], accuracies, where="post", marker="D", **_BEST)
     axes.axvline(limit / 1e12, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlim(left=0)
-    axes.set_xlabel("TFLOP of training; the dashed line is the limit")
-    _name_dots(figure, outcomes, "front")
+    axes.set_xlabel("training TFLOP (dashed: limit)")
+    _add_legend(figure, outcomes, "Pareto front")
     return figure
 
 
 @style()
 def parameter_chart(outcomes: Sequence[Outcome], parameters: Sequence[str]) -> Figure:
-    """The validation accuracy against each parameter, a panel each.
+    """The validation accuracy against each parameter, one panel per parameter.
 
     Args:
-        outcomes: of all trials.
-        parameters: their dotted keys; each was varied in some trial.
+        outcomes: outcomes of all trials.
+        parameters: dotted keys of the parameters; at least one trial has each.
     """
     rows = -(-len(parameters) // _COLUMNS)
     figure = Figure(figsize=(9.6, 0.5 + 2.1 * rows), layout="constrained")
@@ -112,23 +113,22 @@ def parameter_chart(outcomes: Sequence[Outcome], parameters: Sequence[str]) -> F
         axes.set_visible(False)
     for axes in panels[:, 0]:
         axes.set_ylabel("validation accuracy")
-    _name_dots(figure, outcomes)
+    _add_legend(figure, outcomes)
     return figure
 
 
 @style()
-def importance_chart(shares: Mapping[str, float]) -> Figure:
-    """How much of the accuracy's variance each parameter explains."""
-    figure = Figure(figsize=(5.0, 0.8 + 0.26 * len(shares)), layout="constrained")
+def importance_chart(importances: Mapping[str, float]) -> Figure:
+    """The fraction of the accuracy's variance that each parameter explains."""
+    figure = Figure(figsize=(5.0, 0.8 + 0.26 * len(importances)), layout="constrained")
     axes = figure.subplots()
-    names = list(shares)[::-1]
-    axes.barh(
-        [label(short_name(name)) for name in names], [shares[n] for n in names], color=SERIES[0]
-    )
-    for position, name in enumerate(names):
+    names = list(importances)[::-1]
+    values = [importances[name] for name in names]
+    axes.barh([label(short_name(name)) for name in names], values, color=SERIES[0])
+    for position, value in enumerate(values):
         axes.annotate(
-            f"{shares[name]:.0%}",
-            (shares[name], position),
+            f"{value:.0%}",
+            (value, position),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -137,7 +137,7 @@ def importance_chart(shares: Mapping[str, float]) -> Figure:
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(axis="y", length=0)
     axes.margins(y=0.02)
-    axes.set(xlabel="share of the variance", xlim=(0, 1.12 * max(shares.values())))
+    axes.set(xlabel="explained variance", xlim=(0, 1.12 * max(values)))
     return figure
 
 
@@ -151,42 +151,42 @@ def _new(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _draw_values(axes: Axes, outcomes: Sequence[Outcome], values: Sequence[Any]) -> None:
-    """The accuracies over a parameter's values: numbers along an axis, others each at its place."""
+    """Accuracy against a parameter, on a numeric or a categorical axis."""
     known = [value for value in values if value is not None]
-    kinds = sorted(set(map(_text, known)), key=_order)
-    if len(kinds) > _MOST_KINDS and all(type(value) in (int, float) for value in known):
-        _dots(axes, outcomes, values)
-        if min(known) > 0 and max(known) > _SPREAD * min(known):
+    categories = sorted(set(map(_text, known)), key=_order)
+    if len(categories) > _MOST_CATEGORIES and all(type(value) in (int, float) for value in known):
+        _scatter(axes, outcomes, values)
+        if min(known) > 0 and max(known) > _LOG_RATIO * min(known):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
         return
-    places = [None if value is None else kinds.index(_text(value)) for value in values]
-    _dots(axes, outcomes, places)
-    axes.set_xticks(range(len(kinds)), [label(kind) for kind in kinds])
-    if sum(map(len, kinds)) > _LONG:
+    positions = [None if value is None else categories.index(_text(value)) for value in values]
+    _scatter(axes, outcomes, positions)
+    axes.set_xticks(range(len(categories)), [label(category) for category in categories])
+    if sum(map(len, categories)) > _LONG:
         for tick in axes.get_xticklabels():
             tick.set(rotation=20, ha="right", rotation_mode="anchor", fontsize=7)
-    axes.set_xlim(-0.5, len(kinds) - 0.5)
+    axes.set_xlim(-0.5, len(categories) - 0.5)
 
 
-def _dots(axes: Axes, outcomes: Sequence[Outcome], places: Sequence[float | None]) -> None:
-    """The accuracy of each trial that was trained, at its place."""
-    for state, look in _LOOKS.items():
-        dots = [
-            (place, one.accuracy)
-            for one, place in zip(outcomes, places, strict=True)
-            if one.state == state and place is not None and one.accuracy is not None
+def _scatter(axes: Axes, outcomes: Sequence[Outcome], positions: Sequence[float | None]) -> None:
+    """The accuracy of each trained trial at its position on the x axis."""
+    for state, marker in _STYLES.items():
+        points = [
+            (position, one.accuracy)
+            for one, position in zip(outcomes, positions, strict=True)
+            if one.state == state and position is not None and one.accuracy is not None
         ]
-        if dots:
-            axes.plot(*zip(*dots, strict=True), linestyle="none", **look)
+        if points:
+            axes.plot(*zip(*points, strict=True), linestyle="none", **marker)
 
 
-def _name_dots(figure: Figure, outcomes: Sequence[Outcome], line: str = "") -> None:
-    """A legend of the kinds of trials that there are, and of a line."""
-    found = [state for state in _LOOKS if any(one.state == state for one in outcomes)]
-    handles = [Line2D([], [], linestyle="none", **_LOOKS[state]) for state in reversed(found)]
+def _add_legend(figure: Figure, outcomes: Sequence[Outcome], line: str = "") -> None:
+    """A legend of the states that occur, and of a line."""
+    found = [state for state in _STYLES if any(one.state == state for one in outcomes)]
+    handles = [Line2D([], [], linestyle="none", **_STYLES[state]) for state in reversed(found)]
     names: list[str] = list(reversed(found))
     if line:
         handles.append(Line2D([], [], **_BEST))
@@ -195,7 +195,7 @@ def _name_dots(figure: Figure, outcomes: Sequence[Outcome], line: str = "") -> N
 
 
 def short_name(parameter: str) -> str:
-    """`optimizer.learning_rate` as a figure calls it: its table goes without saying."""
+    """The name of a parameter in figures: `learning rate` for `optimizer.learning_rate`."""
     table, _, key = parameter.rpartition(".")
     return (table if key == "name" else key).replace("_", " ")
 
@@ -205,7 +205,7 @@ def _text(value: Any) -> str:
 
 
 def _order(text: str) -> tuple[list[float], str]:
-    """Numbers by their size, names by the alphabet."""
+    """Sort key: numbers by value, names alphabetically."""
     try:
         return [float(part) for part in text.split(",")], ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a search showed: the best recipe, and which parameters mattered."""
+"""Results of a search: the best recipe, and which parameters mattered."""
 
 import math
 from collections import Counter
@@ -18,16 +18,17 @@ _FEWEST_FOR_IMPORTANCES = 4
 
 @dataclass(frozen=True)
 class Findings:
-    """What a search showed so far.
+    """Results of a search so far.
 
     Attributes:
-        outcomes: of every trial that was begun.
-        seconds: in which something was tried.
-        best: the best finished trial, or the Pareto front, the most accurate first; empty where
-            none has finished.
-        importances: the share of the accuracy's variance that each parameter explains, the largest
-            first (fANOVA: Hutter et al. 2014); empty with fewer than four finished trials.
-        recipe: that of the first of `best`.
+        outcomes: outcome of every trial that was started.
+        seconds: time in which at least one trial was running.
+        best: the best finished trial, or the Pareto front with the most accurate first; empty if
+            no trial has finished.
+        importances: fraction of the accuracy's variance that each parameter explains, in
+            decreasing order (fANOVA: Hutter et al. 2014); empty with fewer than four finished
+            trials.
+        recipe: recipe of the first of `best`.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -37,11 +38,11 @@ class Findings:
     recipe: Recipe | None
 
     def counts(self) -> dict[str, int]:
-        """How many trials ended in which way."""
+        """Number of trials in each state."""
         return dict(Counter(outcome.state for outcome in self.outcomes))
 
     def record(self) -> dict[str, Any]:
-        """What `findings.json` holds."""
+        """The content of `findings.json`."""
         return {
             "trials": self.counts(),
             "seconds": self.seconds,
@@ -60,14 +61,14 @@ class Findings:
 
 
 def find(tuning: Tuning) -> Findings:
-    """What a search showed so far."""
+    """Collect the results of a search so far."""
     study, outcomes = tuning.study(), outcomes_of(tuning)
     finished = any(outcome.state == "finished" for outcome in outcomes)
     numbers = {trial.number for trial in study.best_trials} if finished else set()
     best = sorted(
         (one for one in outcomes if one.number in numbers), key=lambda one: -(one.accuracy or 0)
     )
-    # The earliest of equals, where one was asked for.
+    # With a single objective, keep the earliest of equally good trials.
     best = best if len(study.directions) > 1 else best[:1]
     return Findings(
         outcomes=tuple(outcomes),
@@ -90,13 +91,13 @@ def _importances(study: "optuna.Study") -> dict[str, float]:
     found = optuna.importance.get_param_importances(
         study, evaluator=evaluator, target=lambda trial: trial.values[0]
     )
-    return {key: float(share) for key, share in found.items() if math.isfinite(share)}
+    return {key: float(value) for key, value in found.items() if math.isfinite(value)}
 
 
 def _recipe(tuning: Tuning, best: Outcome, tried: int) -> Recipe:
     recipe = Run(tuning.path / best.directory).recipe()
     description = (
-        f"Trial {best.number} of {tried} of the search {tuning.plan().name}, begun with the recipe "
-        f"{recipe.name}: {best.accuracy:.2%} of the validation images."
+        f"Trial {best.number} of {tried} in the search {tuning.plan().name}, which started from "
+        f"the recipe {recipe.name}: validation accuracy {best.accuracy:.2%}."
     )
     return recipe.override({"name": f"{recipe.name}-tuned", "description": description})

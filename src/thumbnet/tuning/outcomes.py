@@ -1,4 +1,4 @@
-"""What became of each trial, as plain values that figures and findings are made of."""
+"""The outcome of each trial, as plain values for figures and findings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from thumbnet.runs.run import Run
 from thumbnet.tuning.space import Space
 from thumbnet.tuning.study import LAST_SIGN, Tuning
-from thumbnet.tuning.workers import SCREENED
+from thumbnet.tuning.workers import OVER_BUDGET, SCREENED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 State = Literal[
-    "finished", "given up", "in short", "too dear", "refused", "failed", "lost", "running"
+    "finished", "pruned", "screened", "over budget", "invalid", "failed", "abandoned", "running"
 ]
 
 
@@ -22,15 +22,15 @@ class Outcome:
     """One trial.
 
     Attributes:
-        number: of the trial, counted from 0.
-        state: how it ended. "in short" ones were trained on a part of the images, "too dear" and
-            "refused" ones (values that do not go together) not at all; "lost" ones were taken up
-            by a later trial.
-        directory: of its run, below the search's; empty where it was not trained.
-        parameters: the values that were chosen for it, by their dotted keys.
-        flop: what its whole training takes; None where that is unknown.
-        curve: the validation accuracy by the end of each epoch that was trained.
-        epochs: that it was to have; 0 where it was not trained.
+        number: number of the trial, from 0.
+        state: how it ended. A screened trial was trained on a subset of the images. A trial over
+            budget, or with an invalid combination of values, was not trained. The worker of an
+            abandoned trial died; a later trial continued it.
+        directory: run directory, relative to the search's; empty if it was not trained.
+        parameters: sampled values by dotted key.
+        flop: FLOP of the full training; None if unknown.
+        curve: validation accuracy after each trained epoch.
+        epochs: planned number of epochs; 0 if it was not trained.
     """
 
     number: int
@@ -43,12 +43,12 @@ class Outcome:
 
     @property
     def accuracy(self) -> float | None:
-        """The validation accuracy at its end; None where there is none."""
+        """The last validation accuracy; None if it was not trained."""
         return self.curve[-1] if self.curve else None
 
 
 def outcomes_of(tuning: Tuning) -> list[Outcome]:
-    """Every trial of a search that was begun, in the order of their numbers."""
+    """The outcome of every trial that was started, in order of their numbers."""
     space = tuning.plan().dimensions()
     trials = tuning.study().get_trials(deepcopy=False)
     return [_outcome(tuning, space, trial) for trial in trials if trial.state.name != "WAITING"]
@@ -57,13 +57,13 @@ def outcomes_of(tuning: Tuning) -> list[Outcome]:
 def _outcome(tuning: Tuning, space: Space, trial: "FrozenTrial") -> Outcome:
     state = _state(trial)
     directory, curve, epochs = "", tuple[float, ...](), 0
-    if state in ("finished", "given up", "in short", "failed", "running"):
+    if state in ("finished", "pruned", "screened", "failed", "running"):
         directory = trial.user_attrs.get("directory", "")
         run = Run(tuning.path / directory)
         if directory and run.recipe_path.is_file():
             epochs = run.recipe().epochs
             curve = tuple(row["validation_accuracy"] for row in run.history())
-        else:  # it has not come so far
+        else:  # training has not started yet
             directory = ""
     parameters = {key: space[key].value(stored) for key, stored in trial.params.items()}
     if "epochs" in space and epochs:
@@ -76,13 +76,13 @@ def _state(trial: "FrozenTrial") -> State:
     match trial.state.name:
         case "COMPLETE":
             return "finished"
-        case "PRUNED" if "too_dear" in trial.user_attrs:
-            return "too dear"
+        case "PRUNED" if OVER_BUDGET in trial.user_attrs:
+            return "over budget"
         case "PRUNED" if SCREENED in trial.user_attrs:
-            return "in short"
+            return "screened"
         case "PRUNED":
-            return "given up" if "flop" in trial.user_attrs else "refused"
+            return "pruned" if "flop" in trial.user_attrs else "invalid"
         case "FAIL":
-            return "lost" if LAST_SIGN in trial.user_attrs else "failed"
+            return "abandoned" if LAST_SIGN in trial.user_attrs else "failed"
         case _:
             return "running"

@@ -1,4 +1,4 @@
-"""The page of a search: what was found, and how it went."""
+"""The HTML report of a search."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,14 @@ from thumbnet.report import words
 from thumbnet.report.page import render_page
 from thumbnet.report.svg import inline_svg
 from thumbnet.tuning.figures import short_name
-from thumbnet.tuning.study import Plan, Tuning
+from thumbnet.tuning.study import (
+    COMPARED_TRIALS,
+    FIRST_PRUNED_QUARTER,
+    KEPT_PERCENT,
+    QUARTERS,
+    Plan,
+    Tuning,
+)
 
 if TYPE_CHECKING:
     from thumbnet.tuning.findings import Findings
@@ -23,7 +30,7 @@ _NOT_COMPARED = ("name", "description")
 
 @dataclass(frozen=True)
 class Change:
-    """A value of the recipe that the search began with, and that of the best; both as text."""
+    """A recipe key that differs: its value in the initial and in the best recipe, as text."""
 
     key: str
     before: str
@@ -33,12 +40,12 @@ class Change:
 def build_search_report(
     tuning: Tuning, findings: "Findings", figures: Mapping[str, Figure]
 ) -> Path:
-    """Write the page of a search in which a trial has finished; returns its path.
+    """Write the report of a search, and return its path.
 
     Args:
         tuning: the search.
-        findings: what it showed so far.
-        figures: its charts: "search", "validation", "cost", "parameters", and "importances" where
+        findings: its results so far, with at least one finished trial.
+        figures: its charts: "search", "validation", "cost", "parameters", and "importances" if
             there are any.
 
     Raises:
@@ -63,6 +70,11 @@ def build_search_report(
             name: inline_svg(figure, name, descriptions[name]) for name, figure in figures.items()
         },
         headline=headline(findings, plan),
+        pruning={
+            "fraction": FIRST_PRUNED_QUARTER / QUARTERS,
+            "percentile": f"{100 - KEPT_PERCENT:.0f}",
+            "startup": COMPARED_TRIALS,
+        },
         text=_text,
         short=short_name,
     )
@@ -71,14 +83,13 @@ def build_search_report(
 
 
 def headline(findings: "Findings", plan: Plan) -> str:
-    """What the best trial reached, at which cost, out of how many."""
+    """One sentence with the best trial's accuracy and cost, and the number of trials."""
     best = findings.best[0]
-    share = (best.flop or 0) / plan.cost_limit
+    fraction = (best.flop or 0) / plan.cost_limit
     trained = sum(bool(outcome.curve) for outcome in findings.outcomes)
     return (
-        f"Trial {best.number}, the best of {trained} that were trained, is right on "
-        f"{words.percent(best.accuracy or 0)} of the validation images, with "
-        f"{words.percent(share)} of the arithmetic that was allowed."
+        f"Trial {best.number} is the best of {trained} trained trials: validation accuracy "
+        f"{words.percent(best.accuracy or 0)}, with {words.percent(fraction)} of the FLOP limit."
     )
 
 
@@ -105,7 +116,7 @@ def _text(value: Any) -> str:
 
 
 def _descriptions(findings: "Findings", plan: Plan) -> dict[str, str]:
-    """What each chart shows, for those who do not see it."""
+    """Text alternatives of the charts."""
     curves = " ".join(
         f"Trial {one.number}: {', '.join(map(words.percent, one.curve))}." for one in findings.best
     )
@@ -113,11 +124,11 @@ def _descriptions(findings: "Findings", plan: Plan) -> dict[str, str]:
         f"{words.percent(one.accuracy or 0)} with {(one.flop or 0) / 1e12:.3g} TFLOP"
         for one in findings.best
     )
-    shares = ", ".join(f"{key} {share:.0%}" for key, share in findings.importances.items())
+    importances = ", ".join(f"{key} {value:.0%}" for key, value in findings.importances.items())
     return {
         "search": f"Validation accuracy by trial. {headline(findings, plan)}",
         "validation": f"Validation accuracy over the epochs of each trial. {curves}",
-        "cost": f"Validation accuracy against the arithmetic of training. Best: {front}.",
+        "cost": f"Validation accuracy against training FLOP. Best: {front}.",
         "parameters": f"Validation accuracy against each of {len(plan.dimensions())} parameters.",
-        "importances": f"Share of the variance of the accuracy: {shares}.",
+        "importances": f"Fraction of the accuracy's variance explained: {importances}.",
     }

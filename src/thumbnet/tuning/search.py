@@ -1,8 +1,8 @@
-"""The search itself: workers that take trials from one study until the budget is spent.
+"""The search loop: workers take trials from one study until the budget is spent.
 
-A trial is a run directory that was stopped before the test images are read: it sees the validation
-split alone. `thumbnet train --resume` finishes any of them. A worker holds a lock as long as it
-lives; a trial whose worker has gone is taken up again, from its last checkpoint.
+A trial is a run directory whose training stops before the test images are read, so it only sees the
+validation split. `thumbnet train --resume` finishes any of them. A worker holds a lock while it
+runs; a trial whose worker has died is resumed from its last checkpoint.
 """
 
 import logging
@@ -21,51 +21,59 @@ from thumbnet.training.batches import Batches
 from thumbnet.training.cost import planned_flop, planned_flop_by_epochs
 from thumbnet.training.progress import Display, SilentDisplay, minutes
 from thumbnet.tuning.study import QUARTERS, Plan, Tuning, seconds_spent
-from thumbnet.tuning.workers import GOES_ON_WITH, PROMOTES, SCREENED, queue_trials, working
+from thumbnet.tuning.workers import (
+    CONTINUES,
+    OVER_BUDGET,
+    PROMOTES,
+    SCREENED,
+    queue_trials,
+    working,
+)
 
 if TYPE_CHECKING:
     import optuna
 
-# So many that are too dear in a row: there is nothing to be found.
-_HOPELESS_DRAWS = 50
+# The search ends after this many trials in a row that are over budget.
+_MOST_OVER_BUDGET = 50
 
 
 def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
-    """Try out trials, as one worker of possibly many, until the budget is spent.
+    """Run trials as one worker, possibly beside others, until the budget is spent.
 
     Raises:
-        JobInterruptedError: by Ctrl-C; what was begun is taken up by whoever goes on.
-        InputError, JobError: the study or its recipe cannot be used, or its storage is gone.
+        JobInterruptedError: after Ctrl-C; the next worker resumes the current trial.
+        InputError, JobError: the study or its recipe cannot be used, or its storage failed.
     """
     from optuna.exceptions import StorageInternalError
 
     plan, study = tuning.plan(), tuning.study()
-    # Each trial has a model of its own, and TensorFlow warns as if one were traced over and over.
+    # Each trial traces a new model, which TensorFlow's warnings take for needless retracing.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with working(tuning.path) as name:
             worker = _Worker(name, tuning, plan, study, dataset, display)
-            # Whoever is at work, not only who comes next, takes up what a killed one has left.
+            # Running workers, not only new ones, queue the trials of workers that have died.
             queue_trials(tuning, study)
-            while (why := _spent(plan, study)) is None:
-                worker.try_one()
+            while (why := _reason_to_stop(plan, study)) is None:
+                worker.run_trial()
                 queue_trials(tuning, study)
-            display.message(f"the search is over: {why}")
+            display.message(f"the search has ended: {why}")
     except StorageInternalError as error:
         raise JobError(
-            f"the storage of the search failed: {error}; once it is back, go on with "
+            f"the storage of the search failed: {error}; once it works again, continue with "
             f"`thumbnet tune --resume {tuning.path}`"
         ) from error
 
 
 class _Stopped(Exception):  # noqa: N818
-    """A trial is over; not an error, and never seen outside."""
+    """Ends the training of a trial; internal, and not an error."""
 
 
 class _TrialDisplay(SilentDisplay):
-    """Shows a trial, and stops its training where it is hopeless, late or done.
+    """Shows a trial, and stops it when it is done, should be pruned, or the budget is spent.
 
-    `report` is told of the validation accuracy at every quarter.
+    `report` is called with the validation accuracy and the number of each completed quarter of the
+    epochs; `should_stop` is asked after each epoch.
     """
 
     def __init__(
@@ -75,10 +83,10 @@ class _TrialDisplay(SilentDisplay):
         display: Display,
         standing: Callable[[], str],
         report: Callable[[float, int], None],
-        hopeless: Callable[[], bool],
+        should_stop: Callable[[], bool],
     ) -> None:
         self.title, self._recipe, self._display = title, recipe, display
-        self._standing, self._report, self._hopeless = standing, report, hopeless
+        self._standing, self._report, self._should_stop = standing, report, should_stop
         self.accuracy = 0.0
         self.done = False
 
@@ -95,20 +103,20 @@ class _TrialDisplay(SilentDisplay):
     def epoch(self, row: Mapping[str, float]) -> None:
         epoch, self.accuracy = int(row["epoch"]), row["validation_accuracy"]
         if epoch == self._recipe.epochs:
-            # Before the test images are read.
+            # Stop here, before the test images are read.
             self.done = True
             raise _Stopped
-        # Trials differ in epochs, so they are compared at quarters of their way.
+        # Trials differ in their number of epochs, so they are compared at quarters of it.
         quarter, before = (QUARTERS * each // self._recipe.epochs for each in (epoch, epoch - 1))
         if quarter > before:
             self._report(self.accuracy, quarter)
-        if self._hopeless():
+        if self._should_stop():
             raise _Stopped
 
 
 @dataclass(frozen=True, eq=False)
 class _Worker:
-    """One process at work on a study."""
+    """One process that runs trials of a study."""
 
     name: str
     tuning: Tuning
@@ -118,17 +126,17 @@ class _Worker:
     display: Display
 
     @property
-    def _accuracy_alone(self) -> bool:
+    def _single_objective(self) -> bool:
         return len(self.plan.objectives) == 1
 
-    def try_one(self) -> None:
-        """Take one trial from the study, train it, and tell how it went."""
+    def run_trial(self) -> None:
+        """Take one trial from the study, train it, and report its result to the study."""
         from optuna.trial import TrialState
 
         trial = self.study.ask()
         trial.set_user_attr("worker", self.name)
-        place = trial.user_attrs.get(GOES_ON_WITH, trial.number)
-        run = self.tuning.trial_run(place)
+        number = trial.user_attrs.get(CONTINUES, trial.number)
+        run = self.tuning.trial_run(number)
         trial.set_user_attr("directory", f"trials/{run.path.name}")
         try:
             recipe, flop = self._recipe(trial)
@@ -138,10 +146,10 @@ class _Worker:
             return
         trial.set_user_attr("flop", flop)
         if flop > self.plan.cost_limit:
-            trial.set_user_attr("too_dear", True)
+            trial.set_user_attr(OVER_BUDGET, True)
             self.study.tell(trial, state=TrialState.PRUNED)
             return
-        if self._in_short(trial):
+        if self._is_screening(trial):
             recipe = recipe.override({"subset": self.plan.screen})
         watch = self._watch(trial, recipe)
         try:
@@ -152,37 +160,37 @@ class _Worker:
             self.display.message(f"{watch.title}: {error}")
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        self._tell(trial, watch, flop)
-        given_up = "" if watch.done else ", given up"
+        self._report(trial, watch, flop)
+        pruned = "" if watch.done else ", pruned"
         self.display.message(
-            f"{watch.title}: validation {watch.accuracy:.2%}, {flop / 1e12:.3g} TFLOP{given_up}; "
+            f"{watch.title}: validation {watch.accuracy:.2%}, {flop / 1e12:.3g} TFLOP{pruned}; "
             f"{self._standing()()}"
         )
 
-    def _in_short(self, trial: "optuna.Trial") -> bool:
+    def _is_screening(self, trial: "optuna.Trial") -> bool:
         return bool(self.plan.screen) and PROMOTES not in trial.user_attrs
 
     def _watch(self, trial: "optuna.Trial", recipe: Recipe) -> _TrialDisplay:
-        """What shows a trial, and ends it; only those in full are compared on their way."""
-        short = self._in_short(trial)
-        compared = self._accuracy_alone and not short
+        """The display of a trial; only trials on all images are compared for pruning."""
+        screening = self._is_screening(trial)
+        compared = self._single_objective and not screening
         return _TrialDisplay(
-            f"trial {trial.number}{' in short' if short else ''}",
+            f"trial {trial.number}{' (screening)' if screening else ''}",
             recipe,
             self.display,
             self._standing(),
             trial.report if compared else lambda accuracy, quarter: None,
-            lambda: _late(self.plan, self.study) or (compared and trial.should_prune()),
+            lambda: _out_of_time(self.plan, self.study) or (compared and trial.should_prune()),
         )
 
-    def _tell(self, trial: "optuna.Trial", watch: _TrialDisplay, flop: int) -> None:
-        """Tell the study how a trial went."""
+    def _report(self, trial: "optuna.Trial", watch: _TrialDisplay, flop: int) -> None:
+        """Report the result of a trial to the study."""
         from optuna.trial import TrialState
 
         if not watch.done:
             self.study.tell(trial, state=TrialState.PRUNED)
-        elif self._in_short(trial):
-            # For the sampler, a trial that came less far than any that was trained in full.
+        elif self._is_screening(trial):
+            # Reported at step 0: the sampler ranks it below every trial on all images.
             trial.report(watch.accuracy, 0)
             trial.set_user_attr(SCREENED, watch.accuracy)
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -204,17 +212,17 @@ class _Worker:
             keras.utils.clear_session()
 
     def _recipe(self, trial: "optuna.Trial") -> tuple[Recipe, int]:
-        """What a trial is to train, and the FLOP it takes.
+        """The recipe of a trial, and the FLOP of its training.
 
-        Where accuracy alone counts, more epochs are hardly ever worse. They are not searched then:
-        a trial has as many, of those in the space, as the cost allows, so that all are compared
-        at nearly equal cost.
+        More epochs hardly ever reduce accuracy. With accuracy as the only objective, epochs are
+        therefore not sampled: a trial gets as many of those in the space as its cost limit allows,
+        so that all trials are compared at nearly equal cost.
 
         Raises:
-            InputError: the values do not go together.
+            InputError: the combination of values is invalid.
         """
         searched = dict(self.plan.dimensions())
-        epochs = searched.pop("epochs", None) if self._accuracy_alone else None
+        epochs = searched.pop("epochs", None) if self._single_objective else None
         recipe = self.plan.base().override(
             {key: dimension.suggest(trial, key) for key, dimension in searched.items()}
         )
@@ -229,7 +237,7 @@ class _Worker:
         return longest.override({"epochs": most}), flop[most]
 
     def _standing(self) -> Callable[[], str]:
-        """What tells, at any later moment of a trial, how the search stands."""
+        """A function that returns the state of the search in a few words."""
         from optuna.trial import TrialState
 
         trials = self.study.get_trials(deepcopy=False)
@@ -239,37 +247,37 @@ class _Worker:
             best = max(finished, key=lambda trial: trial.values[0])
             parts.insert(0, f"best {best.values[0]:.2%} in trial {best.number}")
         if self.plan.trials:
-            parts.append(f"{max(0, self.plan.trials - _tried(self.study))} to begin")
+            parts.append(f"{max(0, self.plan.trials - _tried(self.study))} to go")
         if not self.plan.budget_seconds:
             return lambda: ", ".join(parts)
         end = time.monotonic() + self.plan.budget_seconds - seconds_spent(self.study)
         return lambda: ", ".join([*parts, f"{minutes(max(0, end - time.monotonic()))} left"])
 
 
-def _spent(plan: Plan, study: "optuna.Study") -> str | None:
-    """Why nothing more is to be tried; None while something is."""
+def _reason_to_stop(plan: Plan, study: "optuna.Study") -> str | None:
+    """Why the search ends; None if it continues."""
     if plan.trials and _tried(study) >= plan.trials:
-        return f"{plan.trials} trials were made"
-    draws = study.get_trials(deepcopy=False)[-_HOPELESS_DRAWS:]
-    if len(draws) == _HOPELESS_DRAWS and all(_too_dear(trial) for trial in draws):
-        return f"the last {len(draws)} trials were all dearer than --max-cost allows"
-    if _late(plan, study):
-        return f"{plan.budget_seconds:.0f} s were spent"
+        return f"all {plan.trials} trials are done"
+    latest = study.get_trials(deepcopy=False)[-_MOST_OVER_BUDGET:]
+    if len(latest) == _MOST_OVER_BUDGET and all(_over_budget(trial) for trial in latest):
+        return f"the last {len(latest)} trials all cost more than --max-cost allows"
+    if _out_of_time(plan, study):
+        return f"the budget of {plan.budget_seconds:.0f} s is spent"
     return None
 
 
 def _tried(study: "optuna.Study") -> int:
-    """Trials that were begun, but for those that were too dear, and those that were lost."""
+    """Number of trials that were started, except those over budget and the abandoned ones."""
     from optuna.trial import TrialState
 
     states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
     trials = study.get_trials(deepcopy=False, states=states)
-    return sum(not _too_dear(trial) for trial in trials)
+    return sum(not _over_budget(trial) for trial in trials)
 
 
-def _too_dear(trial: "optuna.trial.FrozenTrial") -> bool:
-    return "too_dear" in trial.user_attrs
+def _over_budget(trial: "optuna.trial.FrozenTrial") -> bool:
+    return OVER_BUDGET in trial.user_attrs
 
 
-def _late(plan: Plan, study: "optuna.Study") -> bool:
+def _out_of_time(plan: Plan, study: "optuna.Study") -> bool:
     return bool(plan.budget_seconds) and seconds_spent(study) >= plan.budget_seconds

@@ -1,4 +1,4 @@
-"""What a search may vary: ranges and choices for the dotted keys of a recipe."""
+"""The search space: ranges and choices for the dotted keys of a recipe."""
 
 import json
 import math
@@ -21,62 +21,62 @@ ENDING = ".space.toml"
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both among them; whole ones where both are whole."""
+    """Numbers from `low` to `high`, both inclusive; integers if both are integers."""
 
     low: float
     high: float
     log: bool = False
 
     def suggest(self, trial: "optuna.Trial", key: str) -> Any:
-        """The value that a trial is to take."""
+        """Sample a value for a trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(key, self.low, self.high, log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
-    def at(self, share: float) -> Any:
-        """What the study calls the value at a share of the way, from 0 to less than 1."""
+    def at(self, quantile: float) -> Any:
+        """The study's parameter at a quantile from 0 (inclusive) to 1 (exclusive) of the range."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
-        end = self.high + whole  # each whole number is a step of the way
+        end = self.high + whole  # every integer, including the last, covers an interval
         value = (
-            self.low * (end / self.low) ** share
+            self.low * (end / self.low) ** quantile
             if self.log
-            else self.low + share * (end - self.low)
+            else self.low + quantile * (end - self.low)
         )
-        return min(math.floor(value) if whole else value, self.high)  # where rounding led past it
+        return min(math.floor(value) if whole else value, self.high)  # rounding may exceed `high`
 
     def examples(self) -> list[Any]:
-        """Values that the recipe has to accept."""
+        """Values that the recipe must accept."""
         return [self.low, self.high]
 
     def all(self) -> list[Any]:
-        """Every whole number of the range."""
+        """Every integer in the range."""
         return list(range(math.ceil(self.low), math.floor(self.high) + 1))
 
     def parameter(self, value: Any) -> Any:
-        """What the study calls a value of the recipe; None where it lies outside."""
+        """The study's parameter for a value of the recipe; None if it is out of range."""
         return value if self.low <= value <= self.high else None
 
     def value(self, parameter: Any) -> Any:
-        """The value of the recipe that the study calls so."""
+        """The recipe's value for a parameter of the study."""
         return parameter
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Some values of any kind, as the text that TOML and JSON have for them."""
+    """A list of values of any type; the study stores each as JSON text."""
 
     texts: tuple[str, ...]
 
     def suggest(self, trial: "optuna.Trial", key: str) -> Any:
-        """The value that a trial is to take."""
+        """Sample a value for a trial."""
         return self.value(trial.suggest_categorical(key, self.texts))
 
-    def at(self, share: float) -> Any:
-        """What the study calls the value at a share of the way, from 0 to less than 1."""
-        return self.texts[int(share * len(self.texts))]
+    def at(self, quantile: float) -> Any:
+        """The study's parameter at a quantile from 0 (inclusive) to 1 (exclusive) of the list."""
+        return self.texts[int(quantile * len(self.texts))]
 
     def examples(self) -> list[Any]:
-        """Values that the recipe has to accept."""
+        """Values that the recipe must accept."""
         return [self.value(text) for text in self.texts]
 
     def all(self) -> list[Any]:
@@ -84,11 +84,11 @@ class Choices:
         return self.examples()
 
     def parameter(self, value: Any) -> Any:
-        """What the study calls a value of the recipe; None where it is none of them."""
+        """The study's parameter for a value of the recipe; None if it is not among the choices."""
         return next((text for text in self.texts if self.value(text) == value), None)
 
     def value(self, parameter: Any) -> Any:
-        """The value of the recipe that the study calls so."""
+        """The recipe's value for a parameter of the study."""
         return json.loads(parameter)
 
 
@@ -96,13 +96,13 @@ Space = Mapping[str, Range | Choices]
 
 
 def space_text(recipe: Recipe, path: Path | None) -> str:
-    """The text of the space in a file, or of the shipped one of the recipe's architecture.
+    """The text of a search space: from a file, or the shipped one of the recipe's architecture.
 
     Raises:
-        InputError: the file cannot be read, or holds no space for this recipe.
+        InputError: the file cannot be read, or is not a valid space for this recipe.
     """
     if path is None:
-        source = f"the space of {recipe.model.architecture}"
+        source = f"the search space of {recipe.model.architecture}"
         shipped = files(__package__) / "spaces" / f"{recipe.model.architecture}.toml"
         text = shipped.read_text(encoding="utf-8")
     else:
@@ -116,26 +116,26 @@ def space_text(recipe: Recipe, path: Path | None) -> str:
 
 
 def neighbour(recipe: str) -> Path | None:
-    """`mine.space.toml` beside the recipe file `mine.toml`; None where there is none."""
+    """The file `mine.space.toml` next to the recipe file `mine.toml`; None if there is none."""
     path = Path(recipe)
     beside = path.with_name(path.name.removesuffix(".toml") + ENDING)
     return beside if path.suffix == ".toml" and beside.is_file() else None
 
 
 def parse_space(text: str, source: str, recipe: Recipe) -> Space:
-    """A space from its TOML text.
+    """Parse a search space from TOML.
 
     Raises:
-        InputError: it is no TOML, a line is neither range nor choices, or the recipe cannot take
-            a value.
+        InputError: it is not valid TOML, a line is neither a range nor choices, or the recipe does
+            not accept a value.
     """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source} is no TOML: {error}") from error
+        raise InputError(f"{source} is not valid TOML: {error}") from error
     space = {key: _dimension(key, value, source) for key, value in table.items()}
     if not space:
-        raise InputError(f"{source} names nothing to vary")
+        raise InputError(f"{source} is empty: it varies no key")
     for key, dimension in space.items():
         for example in dimension.examples():
             try:
@@ -146,7 +146,7 @@ def parse_space(text: str, source: str, recipe: Recipe) -> Space:
 
 
 def starting_point(space: Space, recipe: Recipe) -> dict[str, Any]:
-    """The recipe as a point of the space; empty where it lies outside."""
+    """The recipe as a point of the search space; empty if it lies outside."""
     values = recipe.model_dump(mode="json")
     point = {}
     for key, dimension in space.items():
@@ -158,18 +158,18 @@ def starting_point(space: Space, recipe: Recipe) -> dict[str, Any]:
 
 
 def first_points(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
-    """Points that try each choice, and each part of a range, about equally often.
+    """Points that cover every choice, and every part of a range, about equally often.
 
-    A Latin hypercube (McKay, Beckman and Conover 1979). Of points at random, all of a few may well
-    have one choice in common, and a sampler that goes by what it has seen then stays with it.
+    A Latin hypercube (McKay, Beckman and Conover 1979). A few random points may all share one
+    choice, and a sampler that models the results then keeps to it.
     """
     from scipy.stats.qmc import LatinHypercube
 
     drawn = LatinHypercube(len(space), rng=seed).random(count)
     return [
         {
-            key: dimension.at(float(share))
-            for (key, dimension), share in zip(space.items(), point, strict=True)
+            key: dimension.at(float(quantile))
+            for (key, dimension), quantile in zip(space.items(), point, strict=True)
         }
         for point in drawn
     ]
@@ -186,5 +186,5 @@ def _dimension(key: str, value: Any, source: str) -> Range | Choices:
     low, high, log = value["low"], value["high"], value.get("log", False)
     numbers = all(isinstance(each, (int, float)) and type(each) is not bool for each in (low, high))
     if not (numbers and type(log) is bool and low < high and (low > 0 or not log)):
-        raise InputError(help_ + ", with low below high, and above 0 where log = true")
+        raise InputError(help_ + ", with low below high, and low above 0 if log = true")
     return Range(low, high, log)

@@ -1,4 +1,4 @@
-"""A study: what is searched for, its directory, and where Optuna keeps what was tried."""
+"""A study: its plan, its directory and Optuna's storage."""
 
 import json
 import shutil
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     import optuna
 
 QUARTERS = 4
-# Trials all over the space before the sampler goes by what it has seen; fewer in small spaces.
+# Space-filling trials before the sampler starts to model the results; fewer in small spaces.
 _FIRST_TRIALS = 10
-# Trials in full before the pruner compares.
-_COMPARED_TRIALS = 5
-# While the learning rate is high, or the images are small, a good recipe may look like a bad one:
-# one that was among the best had been the worst by far at half of its epochs.
-_FIRST_PRUNED_QUARTER = 3
-_KEPT_PERCENT = 75.0
-# Of a trial whose worker has gone: when that was, as far as its files tell.
+# Finished trials before pruning starts.
+COMPARED_TRIALS = 5
+# While the learning rate is high, or the images are small, a good recipe can look bad: one of the
+# best trials had by far the lowest accuracy at half of its epochs.
+FIRST_PRUNED_QUARTER = 3
+KEPT_PERCENT = 75.0
+# User attribute of an abandoned trial: when its worker last wrote a file.
 LAST_SIGN = "last_sign"
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -46,21 +46,21 @@ _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study is about; `tuning.json` in its directory.
+    """The definition of a study; `tuning.json` in its directory.
 
     Attributes:
-        name: of the study in its storage, which may hold others.
-        recipe: where the search starts, as TOML text.
-        space: what is varied, as TOML text.
-        data: of the images, as a run's `environment.json` has it.
+        name: name of the study in its storage, which may hold others.
+        recipe: the initial recipe, as TOML text.
+        space: the search space, as TOML text.
+        data: description of the images, as in a run's `environment.json`.
         objectives: "accuracy", or "accuracy" and "cost".
-        budget_seconds: how long something is tried, over all sittings; 0 for no bound.
-        trials: how many are tried; 0 for no bound.
-        screen: the share of the images on which each recipe is tried first; 0 to train all in
-            full at once.
-        cost_limit: the FLOP of a training; what would take more is not tried.
+        budget_seconds: time limit, summed over all sessions; 0 for none.
+        trials: number of trials; 0 for no limit.
+        screen: fraction of the images on which each recipe is trained first; 0 to train every
+            recipe on all images at once.
+        cost_limit: trials that would need more FLOP are not trained.
         storage: a database URL; empty for the journal in the directory.
-        seed: of the sampler.
+        seed: seed of the sampler.
     """
 
     name: str
@@ -91,25 +91,25 @@ class Plan:
         storage: str = "",
         seed: int = 0,
     ) -> "Plan":
-        """A plan of its own, whatever else the storage holds.
+        """A new plan, with a name that is unique in the storage.
 
         Args:
-            recipe: where the search starts.
-            space: a file that says what is varied; by default what comes with the architecture.
+            recipe: the initial recipe.
+            space: a file with the search space; by default that of the architecture.
             dataset: the images.
-            name: what the study is called, before a part that makes it unique.
+            name: first part of the study's name; a random part makes it unique.
             objectives: as in `Plan`.
             budget_seconds: as in `Plan`.
             trials: as in `Plan`.
             screen: as in `Plan`.
-            max_cost: how many times the recipe's own arithmetic a trial may take.
+            max_cost: cost limit of a trial, as a multiple of the initial recipe's FLOP.
             storage: as in `Plan`.
             seed: as in `Plan`.
 
         Raises:
-            InputError: the space cannot be used, or no images are held out.
+            InputError: the space is invalid, or there is no validation split.
         """
-        # Nothing but the epochs ends a trial, and all are compared by the same measure.
+        # Every trial trains all its epochs and is compared by the same metric.
         recipe = recipe.override(
             {
                 "stopping.patience": 0,
@@ -142,15 +142,15 @@ class Plan:
         )
 
     def base(self) -> Recipe:
-        """The recipe where the search starts."""
+        """The initial recipe."""
         return Recipe.parse(self.recipe, "the recipe of the search")
 
     def dimensions(self) -> Space:
-        """What is varied."""
+        """The search space."""
         return parse_space(self.space, "the space of the search", self.base())
 
     def first(self) -> list[dict[str, Any]]:
-        """The points to try before the sampler goes by what it has seen."""
+        """The space-filling points to try before the sampler models the results."""
         space = self.dimensions()
         return first_points(space, min(_FIRST_TRIALS, 2 * len(space)), self.seed)
 
@@ -163,9 +163,9 @@ class Tuning:
 
     @classmethod
     def begin(cls, path: Path, plan: Plan) -> "Tuning":
-        """Make the directory, and a study whose first trial is the recipe itself.
+        """Create the directory and the study; the first trial is the initial recipe.
 
-        It is left out where it does not lie in the space.
+        An initial recipe outside the search space is not tried.
 
         Raises:
             InputError: the directory is not empty, or the driver of the database is missing.
@@ -179,7 +179,7 @@ class Tuning:
         try:
             study = tuning.study()
         except ThumbnetError:
-            # What cannot be begun leaves nothing behind.
+            # A search that cannot start leaves no directory behind.
             shutil.rmtree(path)
             raise
         if start := starting_point(plan.dimensions(), plan.base()):
@@ -187,19 +187,19 @@ class Tuning:
         return tuning
 
     def plan(self) -> Plan:
-        """What it is about.
+        """Read the definition of the study.
 
         Raises:
-            InputError: the directory is none of a search.
+            InputError: this is not the directory of a search, or its plan is damaged.
         """
         file = self.path / "tuning.json"
         if not file.is_file():
-            raise InputError(f"{self.path} is no directory of a search: it holds no {file.name}")
+            raise InputError(f"{self.path} is not the directory of a search: it has no {file.name}")
         try:
             values = json.loads(read_bounded_text(file))
             return Plan(**values | {"objectives": tuple(values["objectives"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{file} is damaged: {error}; begin the search anew") from error
+            raise InputError(f"{file} is damaged: {error}; start a new search") from error
 
     @property
     def best_path(self) -> Path:
@@ -218,7 +218,7 @@ class Tuning:
         return Run(self.path / "trials" / f"{number:04d}")
 
     def study(self) -> "optuna.Study":
-        """The study in its storage, made if it is not there.
+        """Open the study in its storage, or create it.
 
         Raises:
             InputError: the driver of the database is missing.
@@ -235,23 +235,23 @@ class Tuning:
                 directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
                 pruner=optuna.pruners.PercentilePruner(
-                    _KEPT_PERCENT,
-                    n_startup_trials=_COMPARED_TRIALS,
-                    n_warmup_steps=_FIRST_PRUNED_QUARTER,
+                    KEPT_PERCENT,
+                    n_startup_trials=COMPARED_TRIALS,
+                    n_warmup_steps=FIRST_PRUNED_QUARTER,
                 ),
                 load_if_exists=True,
             )
         except ImportError as error:
             raise InputError(
-                "the driver of the database in --storage is not installed; for PostgreSQL: "
+                "the database driver that --storage needs is not installed; for PostgreSQL: "
                 f"{install_command('postgresql')}"
             ) from error
-        except Exception as error:  # each database raises kinds of its own
+        except Exception as error:  # each database driver has its own exception classes
             raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
 
 
 def seconds_spent(study: "optuna.Study") -> float:
-    """For how long at least one trial was under way; a lost one, until its last sign of life."""
+    """Time in which at least one trial was running; an abandoned one counts until `LAST_SIGN`."""
     now = datetime.now()
     spans = sorted(
         (trial.datetime_start, _last_sign(trial) or trial.datetime_complete or now)
@@ -282,7 +282,7 @@ def _storage(url: str, path: Path) -> Any:
 def _sampler(plan: Plan, path: Path) -> "optuna.samplers.BaseSampler":
     import optuna
 
-    # Several workers with one seed would all try the same first trials.
+    # Workers with the same seed would all propose the same trials.
     others = len(list((path / "workers").glob("*.lock"))) if (path / "workers").is_dir() else 0
     first = len(plan.first())
     return optuna.samplers.TPESampler(seed=plan.seed + others, n_startup_trials=first)

@@ -1,4 +1,4 @@
-"""What workers on one study agree upon: who lives, and which trials come before new ones."""
+"""Coordination of the workers on one study: which are alive, and which trials are queued."""
 
 import uuid
 from collections.abc import Iterator
@@ -15,20 +15,22 @@ from thumbnet.tuning.study import LAST_SIGN, Tuning
 if TYPE_CHECKING:
     import optuna
 
-# A worker writes its name into its trial right after it got it; until then nobody else takes it.
+# A worker writes its name into a trial right after it gets it. A trial without a name counts as
+# alive for this long.
 _NAMELESS_SECONDS = 60
-# Of those tried in short, one of so many is trained in full.
-_ONE_OF = 4
-# What a trial is noted to be: the accuracy that it reached in short; in full, the number of the one
-# in short before it; taken up, the number whose directory it goes on in; of the first points,
-# which of them.
-SCREENED, PROMOTES, GOES_ON_WITH = "screened", "promotes", "goes_on_with"
-_FIRST = "first"
+# One in this many screened trials is trained in full.
+_PROMOTED_ONE_IN = 4
+# User attributes of a trial, spelled as in existing journals:
+SCREENED = "screened"  # the accuracy that a screened trial reached
+PROMOTES = "promotes"  # of a trial on all images: the number of its screened trial
+CONTINUES = "goes_on_with"  # number of the abandoned trial whose run directory it continues
+OVER_BUDGET = "too_dear"  # set if the trial costs more than the limit
+_FIRST = "first"  # index of the space-filling point
 
 
 @contextmanager
 def working(path: Path) -> Iterator[str]:
-    """Hold a lock that tells the others that this worker lives: its name."""
+    """Hold a lock that shows the others that this worker is alive; yields the worker's name."""
     name = uuid.uuid4().hex[:12]
     (path / "workers").mkdir(exist_ok=True)
     with FileLock(path / "workers" / f"{name}.lock"):
@@ -36,20 +38,20 @@ def working(path: Path) -> Iterator[str]:
 
 
 def queue_trials(tuning: Tuning, study: "optuna.Study") -> None:
-    """Queue what comes before new trials.
+    """Queue the trials that take precedence over new ones.
 
-    Lost ones, the best of those tried in short, and, where nothing else waits, the next of the
-    first points.
+    These are abandoned trials, the best screened trials, and, if no other trial is waiting, the
+    next space-filling point.
     """
-    # One worker at a time: two would each queue the same.
+    # One worker at a time; two would queue the same trials.
     with FileLock(tuning.path / "queue.lock"):
-        _queue_lost(tuning, study)
+        _queue_abandoned(tuning, study)
         _queue_promoted(study)
         _queue_first(tuning, study)
 
 
-def _queue_lost(tuning: Tuning, study: "optuna.Study") -> None:
-    """Give the parameters of each trial whose worker has gone to whoever asks next."""
+def _queue_abandoned(tuning: Tuning, study: "optuna.Study") -> None:
+    """Queue the parameters of each trial whose worker has died."""
     import optuna
     from optuna.trial import TrialState
 
@@ -57,27 +59,27 @@ def _queue_lost(tuning: Tuning, study: "optuna.Study") -> None:
         if _is_alive(tuning.path, trial):
             continue
         attributes = trial.user_attrs
-        place = attributes.get(GOES_ON_WITH, trial.number)
-        # Else the budget would count the time until somebody came.
+        number = attributes.get(CONTINUES, trial.number)
+        # Otherwise the time until another worker noticed would count against the budget.
         live = optuna.Trial(study, trial._trial_id)
-        live.set_user_attr(LAST_SIGN, _last_sign(tuning.trial_run(place), trial).isoformat())
+        live.set_user_attr(LAST_SIGN, _last_sign(tuning.trial_run(number), trial).isoformat())
         study.tell(trial.number, state=TrialState.FAIL)
         if trial.params:
             kept = {key: attributes[key] for key in (PROMOTES,) if key in attributes}
-            study.enqueue_trial(trial.params, user_attrs=kept | {GOES_ON_WITH: place})
+            study.enqueue_trial(trial.params, user_attrs=kept | {CONTINUES: number})
 
 
 def _queue_promoted(study: "optuna.Study") -> None:
-    """Have the best quarter of what was tried in short trained in full.
+    """Queue the best quarter of the screened trials for training on all images.
 
-    Whenever one more has come among them, as in asynchronous successive halving (Li et al. 2020,
-    arXiv 1810.05934), so that no worker waits for another.
+    As in asynchronous successive halving (Li et al. 2020, arXiv 1810.05934), a trial is promoted as
+    soon as it is in the best quarter so far, so that no worker waits for another.
     """
     trials = study.get_trials(deepcopy=False)
     promoted = {trial.user_attrs.get(PROMOTES) for trial in trials}
     screened = [trial for trial in trials if SCREENED in trial.user_attrs]
     screened.sort(key=lambda trial: -trial.user_attrs[SCREENED])
-    for trial in screened[: len(screened) // _ONE_OF]:
+    for trial in screened[: len(screened) // _PROMOTED_ONE_IN]:
         if trial.number not in promoted:
             study.enqueue_trial(trial.params, user_attrs={PROMOTES: trial.number})
 
