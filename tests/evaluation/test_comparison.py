@@ -44,3 +44,8 @@ def test_a_run_does_not_differ_from_itself() -> None:
 def test_other_images_are_refused() -> None:
     with pytest.raises(InputError, match="one and two were tested on different images"):
         compare_pair("one", answers([True, True]), "two", answers([True, True], first_id=5))
+
+
+def test_a_class_without_images_does_not_lower_macro_f1() -> None:
+    pair = compare_pair("one", answers([True] * 8), "two", answers([False] * 8))
+    assert (pair.accuracy_gain, pair.macro_f1_gain) == (1, 1)

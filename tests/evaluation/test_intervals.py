@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
-from thumbnet.evaluation.intervals import bootstrap_f1, paired_differences, wilson
+from thumbnet.evaluation.intervals import f1_intervals, paired_differences, wilson
 
 
 def some_answers(images: int = 400, classes: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -24,9 +24,9 @@ def test_wilson_is_the_formula() -> None:
     assert wilson(0, 0) is None
 
 
-def test_the_multinomial_bootstrap_is_the_bootstrap_over_images() -> None:
+def test_intervals_of_many_images_are_those_of_the_bootstrap() -> None:
     labels, predicted, _ = some_answers()
-    macro, classes = bootstrap_f1(confusion_matrix(labels, predicted))
+    macro, classes = f1_intervals(confusion_matrix(labels, predicted))
     random, scores = np.random.default_rng(2), []
     for _ in range(1000):
         chosen = random.integers(len(labels), size=len(labels))
@@ -39,8 +39,32 @@ def test_the_multinomial_bootstrap_is_the_bootstrap_over_images() -> None:
         assert [found.low, found.high] == pytest.approx([low, high], abs=0.015)
 
 
+@pytest.mark.parametrize(("classes", "images", "accuracy"), [(5, 2, 0.6), (10, 10, 0.8)])
+def test_the_interval_of_macro_f1_covers_the_true_value(
+    classes: int, images: int, accuracy: float
+) -> None:
+    random, covered, draws = np.random.default_rng(0), 0, 400
+    labels = np.repeat(np.arange(classes), images)
+    for _ in range(draws):
+        # With mistakes that fall on all other classes alike, the true macro F1 is the accuracy.
+        shift = random.integers(1, classes, size=len(labels))
+        right = random.random(len(labels)) < accuracy
+        predicted = np.where(right, labels, (labels + shift) % classes)
+        macro, _ = f1_intervals(confusion_matrix(labels, predicted, labels=range(classes)))
+        covered += macro.low <= accuracy <= macro.high
+    assert 0.93 <= covered / draws <= 0.995
+
+
+def test_a_perfect_score_on_few_images_is_not_certain() -> None:
+    macro, classes = f1_intervals(np.diag([4, 4]))
+    assert 0.5 < macro.low < 0.8
+    assert macro.high == 1
+    assert classes[0] is not None
+    assert classes[0].low < macro.low
+
+
 def test_a_class_without_images_has_no_interval() -> None:
-    _, classes = bootstrap_f1(np.array([[3, 1], [0, 0]]))
+    _, classes = f1_intervals(np.array([[3, 1], [0, 0]]))
     assert classes[0] is not None
     assert classes[1] is None
 
@@ -50,7 +74,7 @@ def test_a_class_without_images_has_no_interval() -> None:
 def test_intervals_lie_within_the_possible(seed: int, classes: int, images: int) -> None:
     random = np.random.default_rng(seed)
     labels, predicted = random.integers(classes, size=(2, images))
-    macro, each = bootstrap_f1(confusion_matrix(labels, predicted, labels=range(classes)))
+    macro, each = f1_intervals(confusion_matrix(labels, predicted, labels=range(classes)))
     for interval in (macro, *each):
         if interval is not None:
             assert 0 <= interval.low <= interval.high <= 1
@@ -73,4 +97,12 @@ def test_paired_differences_surround_what_was_observed() -> None:
 def test_a_run_is_not_ahead_of_itself() -> None:
     labels, first, _ = some_answers()
     for interval in paired_differences(labels, first, first, 4):
-        assert (interval.low, interval.high) == (0, 0)
+        assert interval.low == -interval.high
+        assert 0 < interval.high < 0.01
+
+
+def test_runs_that_agree_on_few_images_may_still_differ() -> None:
+    labels = np.arange(8) % 2
+    for interval in paired_differences(labels, labels, labels, 2):
+        assert interval.low < -0.1
+        assert interval.high > 0.1

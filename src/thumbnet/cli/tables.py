@@ -65,11 +65,12 @@ def print_comparison(runs: Sequence[Run]) -> None:
     """Runs side by side, and McNemar's test for each pair."""
     table = new_table("", *(_literal(run.name) for run in runs))
     all_metrics = [run.metrics() for run in runs]
+    pairs = compare_all(runs)  # refuses runs that cannot be compared, before anything is printed
     for label, describe in _COMPARED.items():
         table.add_row(label, *map(describe, all_metrics))
     console = standard_output()
     console.print(table)
-    for pair in compare_all(runs):
+    for pair in pairs:
         console.print(_describe_pair(pair), markup=False, highlight=False)
 
 
@@ -180,8 +181,7 @@ def _describe_pair(pair: PairComparison) -> str:
         f"{pair.second} right {len(pair.only_second):,}: {verdict} (McNemar's test, {probability})"
         f"; {pair.first} less {pair.second}: "
         f"{_gain(pair.accuracy_gain, pair.accuracy_gain_interval)} points of accuracy, "
-        f"{_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)} of macro F1 (paired bootstrap, "
-        "95%)"
+        f"{_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)} of macro F1 (95% CI)"
     )
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from thumbnet.data.dataset import Int64Array
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import probability_scores
-from thumbnet.evaluation.intervals import Interval, bootstrap_f1, wilson
+from thumbnet.evaluation.intervals import Interval, f1_intervals, wilson
 from thumbnet.evaluation.predictions import Predictions
 
 
@@ -17,9 +17,8 @@ from thumbnet.evaluation.predictions import Predictions
 class ClassScores:
     """Precision, recall and F1 of one class, or an average over classes.
 
-    The 95% intervals are Wilson's for recall and a bootstrap's for F1; None where there is no
-    image of the class, and where none is computed (those of the weighted average, and of the
-    averages of recall).
+    The 95% intervals are those of `thumbnet.evaluation.intervals`; None for a class without
+    images, and where none is computed (for the weighted average, and for the averages of recall).
     """
 
     name: str
@@ -53,7 +52,8 @@ class Evaluation:
         log_loss: mean negative log-likelihood in nats.
         expected_calibration_error: with 15 bins of equal width.
         brier_score: mean squared distance of the probabilities from the one-hot label, 0 to 2.
-        macro_average, weighted_average: of `classes`; their supports are `images`.
+        macro_average: mean over the classes that have images; its support is `images`.
+        weighted_average: the same, weighted by the number of images of each class.
         classes: one entry for each class, in label order.
         confusion: int64 array of shape (classes, classes); rows are true, columns predicted.
     """
@@ -83,8 +83,8 @@ class Evaluation:
 def evaluate(predictions: Predictions) -> Evaluation:
     """Compute every metric of one set of predictions.
 
-    Precision and F1 of a class that is never predicted, and all scores of one without images,
-    count as 0 in the averages, as in scikit-learn's classification report.
+    Precision and F1 of a class that is never predicted count as 0 in the averages. A class without
+    images is left out of them: a model that is right on every image has a macro F1 of 1.
 
     Raises:
         InputError: there is no prediction.
@@ -98,7 +98,7 @@ def evaluate(predictions: Predictions) -> Evaluation:
         raise InputError("there is no prediction to evaluate")
     top_k = min(5, max(1, class_count - 1))
     confusion = confusion_matrix(labels, predicted, labels=every_class)
-    macro_interval, f1_intervals = bootstrap_f1(confusion)
+    macro_interval, class_intervals = f1_intervals(confusion)
     return Evaluation(
         images=count,
         accuracy=correct / count,
@@ -111,7 +111,7 @@ def evaluate(predictions: Predictions) -> Evaluation:
             _average("macro", predictions), f1_low=macro_interval.low, f1_high=macro_interval.high
         ),
         weighted_average=_average("weighted", predictions),
-        classes=_class_scores(predictions, confusion, f1_intervals),
+        classes=_class_scores(predictions, confusion, class_intervals),
         confusion=confusion,
     )
 
@@ -128,7 +128,7 @@ def top_k_accuracy(predictions: Predictions, k: int) -> float:
 
 
 def _class_scores(
-    predictions: Predictions, confusion: Int64Array, f1_intervals: tuple[Interval | None, ...]
+    predictions: Predictions, confusion: Int64Array, intervals: tuple[Interval | None, ...]
 ) -> tuple[ClassScores, ...]:
     per_class = precision_recall_fscore_support(
         predictions.labels,
@@ -136,7 +136,7 @@ def _class_scores(
         labels=np.arange(len(confusion)),
         zero_division=0,
     )
-    rows = zip(predictions.class_names, *per_class, f1_intervals, confusion, strict=True)
+    rows = zip(predictions.class_names, *per_class, intervals, confusion, strict=True)
     scores = []
     for number, (name, precision, recall, f1, support, f1_interval, row) in enumerate(rows):
         own = ClassScores(name, float(precision), float(recall), float(f1), int(support))
@@ -157,7 +157,7 @@ def _average(average: str, predictions: Predictions) -> ClassScores:
     precision, recall, f1, _ = precision_recall_fscore_support(
         predictions.labels,
         predictions.predicted,
-        labels=np.arange(len(predictions.class_names)),
+        labels=np.unique(predictions.labels),
         average=average,
         zero_division=0,
     )

@@ -34,8 +34,7 @@ class Comparison:
         agreement: share of images with the same most probable class.
         accuracy: share of images that the exported model gets right; None without labels.
         keras_accuracy: share that Keras gets right; None without labels.
-        accuracy_loss_interval: 95% interval of the difference, by a paired bootstrap over the
-            images; None without labels.
+        accuracy_loss_interval: 95% interval of the difference; None without labels.
         shrinkage: bytes of the weights in float32 for each byte of the export.
         quantized: whether the exported model computes in int8.
     """

@@ -55,7 +55,7 @@ def comparison_rows(results: Sequence[Result]) -> list[Row]:
         _row(top_k, "true class among the first", _MORE, words.percent, test("top_k_accuracy")),
         _row("Validation accuracy", held_out, _MORE, words.percent, metric("validation_accuracy")),
         _row("Macro F1", "mean over classes", _MORE, _three, macro("f1")),
-        Row("95% interval", "of macro F1, bootstrap", macro_intervals),
+        Row("95% interval", "of macro F1", macro_intervals),
         _row("Macro precision", "mean over classes", _MORE, _three, macro("precision")),
         _row("Macro recall", "mean over classes", _MORE, _three, macro("recall")),
         _row("Log loss", "in nats; lower is better", _LESS, _three, test("log_loss")),
