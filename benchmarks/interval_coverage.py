@@ -167,11 +167,10 @@ def describe(counts: Sequence[int]) -> str:
     return ", ".join(map(str, counts))
 
 
-def _answers(
-    labels: Counts, rates: Matrix, random: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def _answers(labels: Counts, rates: Matrix, random: np.random.Generator) -> Counts:
     drawn = random.random(len(labels))[:, None] > rates.cumsum(axis=1)[labels]
-    return np.minimum(drawn.sum(axis=1), len(rates) - 1)
+    answers: Counts = np.minimum(drawn.sum(axis=1), len(rates) - 1)
+    return answers
 
 
 def _thumbnet(confusion: Counts) -> Bounds:

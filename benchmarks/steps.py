@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from thumbnet import LabelledImages, Recipe, load_cifar10
-from thumbnet.data.dataset import Int64Array, UInt8Array
+from thumbnet.data.dataset import Images, Int64Array
 from thumbnet.data.resizing import resize_linear
 from thumbnet.training.batches import Batches
 from thumbnet.training.prepare import compiled_model
@@ -19,7 +19,7 @@ BATCH = 512
 def images_of(count: int, size: int = 32) -> LabelledImages:
     """Images of the bundled sample, at another size, and again and again where it has too few."""
     part = load_cifar10(source="sample").train.take(np.resize(np.arange(1_000), count))
-    return LabelledImages(resize_linear(part.images, (size, size)), part.labels)
+    return LabelledImages(resize_linear(np.asarray(part.images), (size, size)), part.labels)
 
 
 class Stepper:
@@ -29,7 +29,7 @@ class Stepper:
         self.model: Any = compiled_model(recipe, images, CLASSES)
         self._one_hot = np.eye(CLASSES, dtype=np.float32)
 
-    def step(self, images: UInt8Array, labels: Int64Array) -> None:
+    def step(self, images: Images, labels: Int64Array) -> None:
         """One step on uint8 images (n, height, width, channels) and int64 labels (n,)."""
         self.model.train_on_batch(images, self._one_hot[labels], return_dict=True)
 

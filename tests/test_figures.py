@@ -137,7 +137,7 @@ def test_image_grid_shows_the_pixels(sample: Dataset, tmp_path: Path) -> None:
 
 
 def test_image_grid_takes_grey_images(sample: Dataset) -> None:
-    figure = image_grid(sample.test.images[:2, :, :, :1], ["a", "b"])
+    figure = image_grid(sample.test.images[:2][..., :1], ["a", "b"])
     assert drawn_images(figure).shape == (2, 32, 32)
 
 

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
         "test": choose(dataset.test, TEST_PER_CLASS),
     }
     for name, part in parts.items():
-        write_mosaic(FOLDER / f"{name}.webp", part.images)
+        write_mosaic(FOLDER / f"{name}.webp", np.asarray(part.images))
         print(f'    "{name}_images": "{content_digest(part.images)}",')
         print(f'    "{name}_labels": "{content_digest(part.labels)}",')
     labels = {name: part.labels.tolist() for name, part in parts.items()}

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from PIL import Image
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
 from thumbnet.runs.run import Run
+
+MakeRun = Callable[..., Run]
 
 FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
 
@@ -280,6 +283,16 @@ def test_compare_as_table_and_json(finished_run: Run, capsys: pytest.CaptureFixt
     (pair,) = values["pairs"]
     assert pair["both_right"] + pair["both_wrong"] == finished_run.metrics()["test_images"]
     assert pair["p_value"] == 1
+
+
+def test_runs_on_different_images_are_refused_before_anything_is_printed(
+    finished_run: Run, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_run("other-images")
+    assert thumbnet("compare", finished_run.path, other.path) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "were tested on different images" in shown.err
 
 
 def test_report_goes_where_it_is_told(

@@ -57,7 +57,7 @@ def test_a_class_name_can_be_printed(sample: Dataset, name: str) -> None:
 
 
 def test_digests_are_of_the_content(sample: Dataset) -> None:
-    expected = hashlib.sha256(sample.train.images.tobytes()).hexdigest()
+    expected = hashlib.sha256(np.asarray(sample.train.images).tobytes()).hexdigest()
     assert sample.digests["train_images"] == expected
     one_byte_each = sample.train.labels.astype(np.uint8).tobytes()
     assert sample.digests["train_labels"] == hashlib.sha256(one_byte_each).hexdigest()

@@ -16,7 +16,8 @@ def test_the_numbers_are_those_of_the_arrays(small: Dataset) -> None:
     assert info.image_shape == (32, 32, 3)
     assert info.digests == dataset.digests
     assert (info.train.images, info.test.images) == (2500, len(small.test))
-    for part, images in ((info.train, dataset.train.images), (info.test, dataset.test.images)):
+    for part, those in ((info.train, dataset.train), (info.test, dataset.test)):
+        images = np.asarray(those.images)
         scaled = images / 255
         assert part.value_range == (images.min(), images.max())
         assert part.channel_mean == pytest.approx(scaled.mean(axis=(0, 1, 2)))

@@ -150,7 +150,7 @@ def test_one_of_several_columns_of_pictures_can_be_chosen(
 ) -> None:
     masks = [{"bytes": encode(255 - image), "path": None} for image in part.images]
     path = write(tmp_path / "a.parquet", part, mask=masks)
-    inverted = LabelledImages(255 - part.images, part.labels)
+    inverted = LabelledImages(255 - np.asarray(part.images), part.labels)
     chosen = load(path, path_column="mask")
     both = LabelledImages(
         np.concatenate([chosen.train.images, chosen.test.images]),

@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from thumbnet.data.dataset import Dataset
+from thumbnet.data.dataset import Dataset, UInt8Array
+from thumbnet.engines.contract import predict_in_batches
 from thumbnet.engines.prediction import predict
 from thumbnet.evaluation.calibration import at_temperature
+from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.runs.run import Run
 
 
@@ -37,6 +40,36 @@ def test_a_bad_file_does_not_stop_the_others(
     assert [bool(answer.error) for answer in answers] == [True, False, True]
     assert "bad.png is not a picture" in answers[0].error
     assert "missing.png does not exist" in answers[2].error
+
+
+def test_the_pixels_of_a_batch_are_bounded_whatever_the_size_of_the_images() -> None:
+    seen: list[int] = []
+
+    def answer(batch: UInt8Array) -> Float32Array:
+        seen.append(batch.size)
+        return np.full((len(batch), 2), 0.5, np.float32)
+
+    for side, count in ((8, 600), (32, 600), (224, 25), (1_000, 2)):
+        images = np.zeros((count, side, side, 3), np.uint8)
+        answers = predict_in_batches(answer, images, (side, side, 3), classes=2)
+        assert answers.shape == (count, 2)
+    assert max(seen) == 1_000 * 1_000 * 3  # one image at a time, as there is no smaller batch
+    assert sorted(seen)[-3] <= 500 * 32 * 32 * 3
+
+
+def test_many_files_are_answered_in_order(
+    finished_run: Run, sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thumbnet.engines.prediction.prediction_batch", lambda shape: 2)
+    paths = [tmp_path / f"{index}.png" for index in range(5)]
+    for index, path in enumerate(paths):
+        Image.fromarray(sample.test.images[index]).save(path)
+    answers = predict(finished_run, [*paths[:3], tmp_path / "missing.png", *paths[3:]])
+    assert [answer.path for answer in answers if not answer.error] == list(map(str, paths))
+    predicted = finished_run.predictions().predicted[:5]
+    assert [answer.class_name for answer in answers if not answer.error] == [
+        sample.class_names[number] for number in predicted
+    ]
 
 
 def test_only_bad_files_need_no_model_call(finished_run: Run) -> None:

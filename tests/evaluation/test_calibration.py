@@ -88,9 +88,24 @@ def test_the_test_images_have_no_say_in_the_temperature() -> None:
     assert described["validation_images"] == 5_000
 
 
-def test_without_a_validation_split_it_says_so() -> None:
-    logits, labels = calibrated_logits(100, 4)
-    described = describe_calibration(from_logits(logits, labels), None)
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [(0, "no validation images; a temperature is fitted from 100 on"), (15, "only 15 validation")],
+)
+def test_with_few_validation_images_confidence_stays_uncalibrated(images: int, reason: str) -> None:
+    logits, labels = calibrated_logits(200, 4)
+    test = from_logits(logits, labels)
+    validation = from_logits(3 * logits[:images], labels[:images]) if images else None
+    described = describe_calibration(test, validation)
     assert described["temperature"] == 1
     assert described["after"] is None
-    assert described["reason"].startswith("no validation split")
+    assert reason in described["reason"]
+    assert described["validation_images"] == images
+
+
+def test_from_a_hundred_validation_images_on_a_temperature_is_fitted() -> None:
+    logits, labels = calibrated_logits(200, 4)
+    validation = from_logits(3 * logits[:100], labels[:100])
+    described = describe_calibration(from_logits(3 * logits, labels), validation)
+    assert described["temperature"] > 1.5
+    assert described["reason"] is None

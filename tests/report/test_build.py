@@ -198,7 +198,7 @@ def test_refuses_what_it_cannot_report_on(
 def test_what_was_not_measured_is_named_with_its_command(page: Page) -> None:
     for command in ("robustness", "explain", "audit", "evaluate"):
         assert f"thumbnet {command} " in page.words
-    assert "Not calibrated: no temperature is recorded" in page.words
+    assert "The confidence is uncalibrated: no temperature is recorded" in page.words
     assert "Not placed among the known recipes" in page.words
 
 

@@ -29,7 +29,8 @@ def corrupted(small: Dataset, tmp_path: Path) -> Path:
 def test_a_folder_gives_five_severities(corrupted: Path, small: Dataset, finished_run: Run) -> None:
     parts = list(read_benchmark(corrupted, small.test.labels))
     assert [(part.name, part.severity) for part in parts] == [("fog", n) for n in range(1, 6)]
-    assert all((part.images.images == small.test.images).all() for part in parts)
+    for part in parts:
+        np.testing.assert_array_equal(part.images.images, small.test.images)
     assert "no digest" in parts[0].checked
 
     found = measure_benchmark(finished_run, parts, SilentDisplay().message)["benchmarks"][

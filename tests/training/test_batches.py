@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thumbnet.data.dataset import Dataset, LabelledImages
-from thumbnet.data.stored import Int64Array, StoredImages, UInt8Array
+from thumbnet.data.stored import Int64Array, StoredImages
 from thumbnet.parallel.processes import Processes
 from thumbnet.recipe import Augmentation
 from thumbnet.training.batches import Batches
@@ -77,8 +77,9 @@ def test_shift_crops_the_reflected_frame(small: Dataset) -> None:
 
 
 def test_cutout_changes_one_square_of_its_size(small: Dataset) -> None:
-    image = LabelledImages(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int64))
-    image.images[1] = 255  # the mean colour of the two, 128, differs from both
+    pixels = np.zeros((2, 32, 32, 3), np.uint8)
+    pixels[1] = 255  # the mean colour of the two, 128, differs from both
+    image = LabelledImages(pixels, np.zeros(2, np.int64))
     for images, _ in Batches(image, 2, Augmentation(cutout=8), seed=1).epoch(0):
         for one in images:
             rows, columns = np.nonzero((one == 128).all(axis=-1))
@@ -99,7 +100,7 @@ def test_fewer_images_than_the_batch_size_make_one_batch(small: Dataset) -> None
 
 @pytest.mark.parametrize("augmentation", [PLAIN, Augmentation(flip="random", cutout=4)])
 def test_the_images_themselves_are_not_changed(small: Dataset, augmentation: Augmentation) -> None:
-    before = small.train.images.copy()
+    before = np.array(small.train.images)
     for images, _ in Batches(small.train, 50, augmentation, seed=0).epoch(0):
         images[:] = 0
     np.testing.assert_array_equal(small.train.images, before)
@@ -125,7 +126,7 @@ def test_images_in_a_file_make_the_same_batches(
         }
     )
     rows = np.random.default_rng(0).permutation(len(small.train))
-    images = cast("UInt8Array", StoredImages(small.train.images, rows))
+    images = StoredImages(np.asarray(small.train.images), rows)
     stored = LabelledImages(images, small.train.labels[rows])
     whole = small.train.take(rows)
     for one, other in zip(

@@ -55,8 +55,8 @@ def test_without_a_validation_split_nothing_is_calibrated(
     calibration = run.metrics()["calibration"]
     assert run.temperature() == 1
     assert calibration["after"] is None
-    assert "no validation split" in calibration["reason"]
-    assert "no validation split" in run.model_card_path.read_text(encoding="utf-8")
+    assert "no validation images" in calibration["reason"]
+    assert "no validation images" in run.model_card_path.read_text(encoding="utf-8")
 
 
 def test_the_model_card_says_what_the_run_is(copied: Run) -> None:

@@ -193,7 +193,7 @@ def _describe_calibration(calibration: dict[str, Any] | None) -> str:
     if calibration is None:
         return "calibration: not recorded; thumbnet evaluate --recompute adds it"
     if calibration["after"] is None:
-        return f"calibration: {calibration['reason']}"
+        return f"confidence is uncalibrated: {calibration['reason']}"
     before, after = calibration["before"], calibration["after"]
     return (
         f"temperature {calibration['temperature']:.3f}, fitted on "

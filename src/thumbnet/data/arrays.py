@@ -79,7 +79,7 @@ def resized(dataset: Dataset, reading: Reading) -> Dataset:
     if reading.image_size is None:
         return dataset
     train, test = (
-        LabelledImages(resize(part.images, reading.image_size), part.labels)
+        LabelledImages(resize(np.asarray(part.images), reading.image_size), part.labels)
         for part in (dataset.train, dataset.test)
     )
     return replace(dataset, train=train, test=test, reading=reading)

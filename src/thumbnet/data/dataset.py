@@ -25,9 +25,8 @@ class LabelledImages:
     """Images with one label each.
 
     Attributes:
-        images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255.
-            `StoredImages` stand for one where it would not fit into memory: what indexing gives
-            is the same, and whoever takes all of them does so some at a time.
+        images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255; or
+            `StoredImages` in its place, if it would not fit into memory.
         labels: int64 array of shape (n,), indices into the dataset's class names.
         names: for each image what its owner calls it, such as "glass/glass12.jpg": the path of
             its file within the data set, as it can be printed. Empty for images without names.
@@ -36,7 +35,7 @@ class LabelledImages:
         InputError: the arrays have other shapes or dtypes, or differ in length.
     """
 
-    images: UInt8Array
+    images: Images
     labels: Int64Array
     names: tuple[str, ...] = ()
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.reading import Reading
-from thumbnet.data.stored import Int64Array, StoredImages, UInt8Array
+from thumbnet.data.stored import Images, Int64Array, StoredImages, UInt8Array
 from thumbnet.errors import InputError, shown
 
 TRAIN, VALIDATION, TEST = range(3)
@@ -129,7 +128,7 @@ def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
 
 
 def assemble(
-    listing: Listing, images: UInt8Array, reading: Reading, bad: Mapping[int, str] | None = None
+    listing: Listing, images: Images, reading: Reading, bad: Mapping[int, str] | None = None
 ) -> Dataset:
     """Make a data set of images, each of which has a label and belongs to a part.
 
@@ -183,11 +182,11 @@ def assemble(
     )
 
 
-def in_memory_if_few(pixels: UInt8Array) -> UInt8Array:
+def in_memory_if_few(pixels: UInt8Array) -> Images:
     """Mapped pixels as an array, of which parts are copied, or else as images in their file."""
     if pixels.nbytes <= IN_MEMORY:
         return np.asarray(pixels)
-    return cast("UInt8Array", StoredImages(pixels, np.arange(len(pixels))))
+    return StoredImages(pixels, np.arange(len(pixels)))
 
 
 def _hashed_order(names: Sequence[str]) -> Int64Array:

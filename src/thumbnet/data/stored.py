@@ -1,5 +1,6 @@
 """Images that stay in a file and are read from it whenever they are asked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,9 @@ class StoredImages:
     def __getitem__(self, key: int | slice | npt.NDArray[np.integer]) -> UInt8Array:
         return np.asarray(self.pixels[self.rows[key]])
 
+    def __iter__(self) -> Iterator[UInt8Array]:
+        return (self[index] for index in range(len(self)))
+
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
@@ -64,4 +68,8 @@ class StoredImages:
 
 
 Images = UInt8Array | StoredImages
-"""What takes images of any number takes either."""
+"""Any number of images, in memory or in their file.
+
+What takes `Images` does with them only what both can: length, shape, dtype, iteration, `take`, and
+indexing by a number, a slice or an array of numbers, which gives an ordinary array.
+"""

@@ -16,6 +16,8 @@ from thumbnet.engines.contract import PREDICTION_BATCH as PREDICTION_BATCH
 from thumbnet.engines.contract import Engine as Engine
 from thumbnet.engines.contract import ExportedEngine as ExportedEngine
 from thumbnet.engines.contract import PredictFn
+from thumbnet.engines.contract import in_batches as in_batches
+from thumbnet.engines.contract import prediction_batch as prediction_batch
 from thumbnet.engines.files import digests_of
 from thumbnet.engines.files import file_digest as file_digest
 from thumbnet.engines.keras import KerasEngine as KerasEngine

@@ -1,6 +1,6 @@
 """What every engine does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -8,12 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from thumbnet.data.stored import UInt8Array
+from thumbnet.data.stored import Images, UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Float32Array
 
-# Large enough to keep two cores busy, small enough that activations stay below a gigabyte.
+# Large enough to keep two cores busy with images of 32×32 pixels.
 PREDICTION_BATCH = 500
+# Activations grow with the number of pixels, so a batch has a bounded number of them.
+PREDICTION_PIXELS = PREDICTION_BATCH * 32 * 32
 
 PredictFn = Callable[[UInt8Array], Float32Array]
 
@@ -37,7 +39,7 @@ class Engine(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]: ...
 
-    def predict(self, images: UInt8Array) -> Float32Array:
+    def predict(self, images: Images) -> Float32Array:
         """Calibrated class probabilities, float32 of shape (n, classes), of uint8 images.
 
         Args:
@@ -46,6 +48,25 @@ class Engine(Protocol):
         Raises:
             InputError: the images are of another shape or dtype.
         """
+
+
+def prediction_batch(image_shape: Sequence[int]) -> int:
+    """How many images to predict at once, so that memory does not grow with their size.
+
+    Args:
+        image_shape: height and width first.
+
+    Returns:
+        500 for images of up to 32×32 pixels, 10 for 224×224; at least 1.
+    """
+    height, width, *_ = image_shape
+    return max(1, min(PREDICTION_BATCH, PREDICTION_PIXELS // (height * width)))
+
+
+def in_batches(images: Images) -> Iterator[slice]:
+    """Slices that go through all images, each of a size that may be predicted at once."""
+    size = prediction_batch(images.shape[1:])
+    return (slice(start, start + size) for start in range(0, len(images), size))
 
 
 @dataclass(frozen=True)
@@ -64,7 +85,7 @@ class ExportedEngine:
     predict_batch: PredictFn
     _one_at_a_time: Lock = field(default_factory=Lock, repr=False)
 
-    def predict(self, images: UInt8Array) -> Float32Array:
+    def predict(self, images: Images) -> Float32Array:
         """See `Engine.predict`."""
         with self._one_at_a_time:
             return predict_in_batches(
@@ -73,7 +94,7 @@ class ExportedEngine:
 
 
 def predict_in_batches(
-    predict_batch: PredictFn, images: UInt8Array, image_shape: tuple[int, int, int], classes: int
+    predict_batch: PredictFn, images: Images, image_shape: tuple[int, int, int], classes: int
 ) -> Float32Array:
     """The answers to any number of images, a bounded number of them at a time.
 
@@ -85,8 +106,7 @@ def predict_in_batches(
             f"the model takes uint8 images of shape {image_shape}; got {images.dtype} of shape "
             f"{images.shape[1:]}"
         )
-    if 0 < len(images) <= PREDICTION_BATCH:
-        return predict_batch(images)
-    starts = range(0, len(images), PREDICTION_BATCH)
-    batches = [predict_batch(images[start : start + PREDICTION_BATCH]) for start in starts]
+    batches = [predict_batch(images[some]) for some in in_batches(images)]
+    if len(batches) == 1:
+        return batches[0]
     return np.concatenate([np.empty((0, classes), np.float32), *batches])

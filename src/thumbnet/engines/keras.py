@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thumbnet.data.stored import UInt8Array
+from thumbnet.data.stored import Images
 from thumbnet.engines.contract import predict_in_batches
 from thumbnet.engines.files import file_digest
 from thumbnet.errors import InputError
@@ -51,7 +51,7 @@ class KerasEngine:
         self.class_names = class_names
         self.temperature = temperature
 
-    def predict(self, images: UInt8Array) -> Float32Array:
+    def predict(self, images: Images) -> Float32Array:
         """See `Engine.predict`."""
         probabilities = predict_in_batches(
             lambda batch: np.asarray(self.model.predict_on_batch(batch)),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thumbnet.data.images import read_image
-from thumbnet.engines import open_engine
+from thumbnet.engines import Engine, open_engine, prediction_batch
 from thumbnet.errors import InputError
 from thumbnet.runs.run import Run
 
@@ -79,11 +79,24 @@ def predict(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     engine = open_engine(run, engine_name)
+    size = prediction_batch(engine.image_shape)
+    return [
+        answer
+        for start in range(0, len(paths), size)
+        for answer in _predict_files(
+            engine, paths[start : start + size], max_megapixels * 1_000_000
+        )
+    ]
+
+
+def _predict_files(
+    engine: Engine, paths: Sequence[str | Path], max_pixels: int
+) -> list[FilePrediction]:
     images, answers = [], [FilePrediction(str(path)) for path in paths]
     readable = []
     for position, path in enumerate(paths):
         try:
-            images.append(read_image(path, engine.image_shape, max_megapixels * 1_000_000))
+            images.append(read_image(path, engine.image_shape, max_pixels))
             readable.append(position)
         except InputError as error:
             answers[position] = FilePrediction(str(path), error=str(error))

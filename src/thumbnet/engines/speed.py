@@ -3,17 +3,18 @@
 import statistics
 import time
 
-from thumbnet.data.stored import UInt8Array
-from thumbnet.engines.contract import PREDICTION_BATCH, Engine
+from thumbnet.data.stored import Images, UInt8Array
+from thumbnet.engines.contract import Engine, prediction_batch
 
 
-def measure_speed(engine: Engine, images: UInt8Array) -> dict[str, float]:
+def measure_speed(engine: Engine, images: Images) -> dict[str, float]:
     """Time answers; the flat keys of `metrics.json` and `exports.json`.
 
     Returns:
-        `images_per_second` in batches of up to 500 images, and `latency_ms` of one image.
+        `images_per_second` of the largest batch that is predicted at once, and `latency_ms` of one
+        image.
     """
-    batch, one = images[:PREDICTION_BATCH], images[:1]
+    batch, one = images[: prediction_batch(images.shape[1:])], images[:1]
     batch_seconds = statistics.median(seconds_of_answers(engine, batch, 5))
     one_seconds = statistics.median(seconds_of_answers(engine, one, 25))
     return {"images_per_second": len(batch) / batch_seconds, "latency_ms": 1000 * one_seconds}

@@ -11,6 +11,9 @@ from thumbnet.evaluation.predictions import Float32Array, Predictions
 
 CALIBRATION_BINS = 15  # equal widths, as in Guo et al. 2017
 REJECTED_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+# From how many validation images on a temperature is fitted. On fewer, the fit makes a calibrated
+# model worse, and one that is off by a quarter no better: benchmarks/temperature_size.py.
+NEEDED_FOR_TEMPERATURE = 100
 _TEMPERATURES = (0.05, 20.0)  # beyond these a temperature says that the split is too small
 
 
@@ -149,22 +152,28 @@ def describe_calibration(test: Predictions, validation: Predictions | None) -> d
     """Fit a temperature on the validation split, and say what it does to the test figures.
 
     Returns:
-        Plain values for JSON. `temperature` is 1 and `reason` says why where there is no
-        validation split; `after` is then None, as nothing was calibrated.
+        Plain values for JSON. With fewer than `NEEDED_FOR_TEMPERATURE` validation images,
+        `temperature` is 1, `reason` says why, and `after` is None, as nothing was calibrated.
     """
-    fitted = validation is not None and len(validation) > 0
+    images = len(validation) if validation is not None else 0
+    fitted = images >= NEEDED_FOR_TEMPERATURE
     temperature = fit_temperature(validation) if validation is not None and fitted else 1.0
     calibrated = at_temperature(test, temperature)
     return {
         "temperature": temperature,
-        "validation_images": len(validation) if validation is not None else 0,
-        "reason": None if fitted else "no validation split: no temperature could be fitted",
+        "validation_images": images,
+        "reason": None if fitted else _why_uncalibrated(images),
         "bins": CALIBRATION_BINS,
         "before": probability_scores(test),
         "after": probability_scores(calibrated) if fitted else None,
         "risk_coverage_area": risk_coverage(calibrated).area,
         "rejection": rejection_table(calibrated),
     }
+
+
+def _why_uncalibrated(images: int) -> str:
+    there = f"only {images} validation images" if images else "no validation images"
+    return f"{there}; a temperature is fitted from {NEEDED_FOR_TEMPERATURE} on"
 
 
 def _exact(predictions: Predictions) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ Everything here is in closed form, so that the same predictions always give the 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -154,7 +155,7 @@ def _normal(center: float, variance: float) -> Interval:
     return Interval(max(center - half, -1.0), min(center + half, 1.0))
 
 
-def _f1(right: Float64Array, wrong: Float64Array) -> Float64Array:
+def _f1(right: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> Float64Array:
     """F1 from the true positives and the sum of false positives and negatives; 0 for 0/0."""
     scores: Float64Array = 2 * right / np.maximum(2 * right + wrong, 1)
     return scores

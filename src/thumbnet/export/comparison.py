@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from thumbnet.engines import PREDICTION_BATCH, Engine
+from thumbnet.data.dataset import Images
+from thumbnet.engines import Engine, prediction_batch
 from thumbnet.evaluation.intervals import Interval, paired_differences
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.export.images import ExportImages
@@ -105,8 +106,8 @@ def compare_engines(
     keras: Engine, exported: Engine, images: ExportImages, shrinkage: float, quantized: bool
 ) -> Comparison:
     """Let both answer the same images, in batches of several sizes, and compare."""
-    pixels, labels = np.asarray(images.compared.images), images.compared.labels
-    expected, found = keras.predict(pixels), _in_uneven_batches(exported, pixels)
+    pixels, labels = images.compared.images, images.compared.labels
+    expected, found = _in_uneven_batches(keras, pixels), _in_uneven_batches(exported, pixels)
     keras_answers, answers = expected.argmax(axis=1), found.argmax(axis=1)
     accuracy = keras_accuracy = interval = None
     if images.labelled:
@@ -126,8 +127,9 @@ def compare_engines(
     )
 
 
-def _in_uneven_batches(engine: Engine, images: Any) -> Float32Array:
+def _in_uneven_batches(engine: Engine, images: Images) -> Float32Array:
     """One image, then seven, then the rest: a model that is tied to one size is found out."""
-    bounds = [0, 1, 8, *range(8 + PREDICTION_BATCH, len(images), PREDICTION_BATCH), len(images)]
+    size = prediction_batch(images.shape[1:])
+    bounds = [0, 1, 8, *range(8 + size, len(images), size), len(images)]
     answers = [engine.predict(images[start:end]) for start, end in pairwise(bounds)]
     return np.concatenate(answers)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.atomic import replacing, write_json
-from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
+from thumbnet.data.dataset import Images, Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import read_image
-from thumbnet.engines import KerasEngine, open_keras_engine
+from thumbnet.engines import KerasEngine, in_batches, open_keras_engine
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.mistakes import least_certain_right, most_confident_mistakes
@@ -151,9 +151,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
     return values
 
 
-def project_features(
-    engine: KerasEngine, images: UInt8Array
-) -> tuple[npt.NDArray[np.float64], float]:
+def project_features(engine: KerasEngine, images: Images) -> tuple[npt.NDArray[np.float64], float]:
     """What goes into the last layer with weights, in its two main directions.
 
     Returns:
@@ -166,9 +164,8 @@ def project_features(
     ]
     before = engine.model.layers[engine.model.layers.index(last) - 1].name
     model = DifferentiableModel(engine.model, [before])
-    features = np.concatenate(
-        [model.features(images[i : i + 500]) for i in range(0, len(images), 500)]
-    ).reshape(len(images), -1)
+    features = np.concatenate([model.features(images[some]) for some in in_batches(images)])
+    features = features.reshape(len(images), -1)
     projection = PCA(2, random_state=0).fit(features)
     points: npt.NDArray[np.float64] = projection.transform(features).astype(np.float64)
     return points, float(projection.explained_variance_ratio_.sum())

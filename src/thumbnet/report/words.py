@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from thumbnet.evaluation.calibration import expected_calibration_error
 from thumbnet.evaluation.comparison import PairComparison
 from thumbnet.evaluation.intervals import Interval
 from thumbnet.report.result import Result
@@ -40,14 +41,23 @@ def gain(value: float, interval: Interval) -> str:
 
 
 def temperature_sentence(result: Result) -> str:
-    """What calibration does, in words."""
+    """What calibration does to the confidence and to its error, in words."""
     if result.uncalibrated:
-        return f"Not calibrated: {result.uncalibrated}."
-    word = "lowers" if result.temperature > 1 else "raises"
+        return f"The confidence is uncalibrated: {result.uncalibrated}."
     images = result.metrics["calibration"]["validation_images"]
+    word = "lowers" if result.temperature > 1 else "raises"
+    mean = percent(float(result.calibrated.confidence.mean(dtype=np.float64)))
+    before, after = (
+        f"{expected_calibration_error(one.confidence, one.correct):.3f}"
+        for one in (result.predictions, result.calibrated)
+    )
+    change = f"from {before} to {after}" if before != after else f"at {before}"
+    verb = "leaves" if before == after else "changes"
+    helped = " On the test images it does not help." if float(after) > float(before) else ""
     return (
-        f"A temperature of {result.temperature:.3f}, fitted on {images:,} validation images, "
-        f"{word} the confidence."
+        f"Temperature scaling with T = {result.temperature:.3f}, fitted on {images:,} validation "
+        f"images, {word} the mean confidence to {mean} and {verb} the calibration error (ECE) "
+        f"{change}.{helped}"
     )
 
 
@@ -155,17 +165,14 @@ def confusion_sentence(result: Result) -> str:
 def confidence_sentence(result: Result) -> str:
     """Whether the run is as sure of itself as it may be."""
     gap = result.overconfidence
-    claimed, right = percent(result.evaluation.accuracy + gap), percent(result.evaluation.accuracy)
-    if abs(gap) < 0.01:
-        return (
-            f"The confidence of {result.name} is sound on average: it claims {claimed} and is "
-            f"right on {right}."
-        )
-    word = "high" if gap > 0 else "low"
-    return (
-        f"The confidence of {result.name} is {abs(100 * gap):.1f} points too {word} on average: "
-        f"it claims {claimed} and is right on {right}."
+    figures = (
+        f"mean confidence {percent(result.evaluation.accuracy + gap)}, accuracy "
+        f"{percent(result.evaluation.accuracy)}"
     )
+    if abs(gap) < 0.01:
+        return f"As trained, the confidence of {result.name} is right on average: {figures}."
+    word = "overconfident" if gap > 0 else "underconfident"
+    return f"As trained, {result.name} is {word}: {figures}."
 
 
 def learning_description(results: Sequence[Result], metric: str) -> str:

@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.data.dataset import LabelledImages
+from thumbnet.engines import prediction_batch
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.interpretation.differentiable import DifferentiableModel
 
 PGD_STEPS = 10
-_BATCH = 100
+# Gradients keep the activations of every layer, predictions those of one or two.
+_GRADIENT_COST = 5
 
 
 def fgsm_accuracy(model: DifferentiableModel, part: LabelledImages, radius: float) -> float:
@@ -58,9 +60,10 @@ def _accuracy_after(
     random: np.random.Generator | None,
 ) -> float:
     right = 0
-    for start in range(0, len(part), _BATCH):
-        clean = part.images[start : start + _BATCH].astype(np.float32)
-        labels = part.labels[start : start + _BATCH]
+    size = max(1, prediction_batch(part.images.shape[1:]) // _GRADIENT_COST)
+    for start in range(0, len(part), size):
+        clean = part.images[start : start + size].astype(np.float32)
+        labels = part.labels[start : start + size]
         attacked = clean
         if random is not None:
             noise = random.uniform(-radius, radius, size=clean.shape).astype(np.float32)

@@ -1,12 +1,15 @@
 """Whether the test is fair: test images that training has seen, or nearly so."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from thumbnet.atomic import write_json
-from thumbnet.data.dataset import Dataset, UInt8Array
+from thumbnet.data.dataset import Dataset, Images, UInt8Array
+from thumbnet.engines import in_batches, prediction_batch
 from thumbnet.evaluation.predictions import Float32Array, Predictions
 from thumbnet.figures import image_grid, save_figure
 from thumbnet.runs.run import Run, write_table
@@ -14,7 +17,7 @@ from thumbnet.runs.run import Run, write_table
 # Of twelve pairs just above it on CIFAR-10, eleven are one picture to the eye (docs/trust.md).
 SIMILAR = 0.95
 _COARSE, _CANDIDATE = 8, 0.9
-_BLOCK = 500
+_SIMILARITIES = 2**24  # kept at once, of 4 bytes each
 _SHOWN = 24
 
 
@@ -49,7 +52,7 @@ def audit(run: Run, dataset: Dataset) -> dict[str, Any]:
 
 
 def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
-    """Each test image with the training image most like it, where the two are nearly the same.
+    """Each test image with the training image most like it, if the two are nearly the same.
 
     Pictures are compared by the correlation of their pixels, which no change of brightness or
     contrast alters: first shrunk to 8×8, against all training images, then the best one in full.
@@ -58,38 +61,56 @@ def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
         Rows of a table, the most similar first.
     """
     train, test = dataset.train, dataset.test
-    coarse_train = _standardise(_shrink(train.images))
+    coarse_train = np.concatenate(
+        [_standardise(_shrink(train.images[some])) for some in in_batches(train.images)]
+    )
+    block = max(1, min(prediction_batch(test.images.shape[1:]), _SIMILARITIES // len(train)))
     rows = []
-    for start in range(0, len(test), _BLOCK):
-        images = test.images[start : start + _BLOCK]
-        best = np.full(len(images), -1.0, np.float32)
-        nearest, mirrored = np.zeros(len(images), np.int64), np.zeros(len(images), bool)
-        for flip in (False, True):
-            seen = images[:, :, ::-1] if flip else images
-            likeness = _standardise(_shrink(seen)) @ coarse_train.T
-            found = likeness.argmax(axis=1)
-            candidates = np.flatnonzero(likeness[np.arange(len(images)), found] > _CANDIDATE)
-            exact = _standardise(seen[candidates]) * _standardise(train.images[found[candidates]])
-            similarity = exact.sum(axis=1)
-            better = similarity > best[candidates]
-            chosen = candidates[better]
-            best[chosen], nearest[chosen] = similarity[better], found[chosen]
-            mirrored[chosen] = flip
-        rows += [
-            {
-                "test_image": start + int(i),
-                "test_name": test.names[start + i] if test.names else "",
-                "train_image": int(nearest[i]),
-                "train_name": train.names[nearest[i]] if train.names else "",
-                "similarity": float(min(best[i], 1.0)),
-                "mirrored": bool(mirrored[i]),
-                "identical": bool(np.array_equal(images[i], train.images[nearest[i]])),
-                "test_label": dataset.class_names[test.labels[start + i]],
-                "train_label": dataset.class_names[train.labels[nearest[i]]],
-            }
-            for i in np.flatnonzero(best >= SIMILAR)
-        ]
+    for start in range(0, len(test), block):
+        images = test.images[start : start + block]
+        for i, match in _matches(images, train.images, coarse_train):
+            rows.append(
+                {
+                    "test_image": start + i,
+                    "test_name": test.names[start + i] if test.names else "",
+                    "train_image": match.number,
+                    "train_name": train.names[match.number] if train.names else "",
+                    "similarity": min(match.similarity, 1.0),
+                    "mirrored": match.mirrored,
+                    "identical": bool(np.array_equal(images[i], train.images[match.number])),
+                    "test_label": dataset.class_names[test.labels[start + i]],
+                    "train_label": dataset.class_names[train.labels[match.number]],
+                }
+            )
     return sorted(rows, key=lambda row: -row["similarity"])
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The training image most like a test image, and whether it is like the mirrored one."""
+
+    similarity: float
+    number: int
+    mirrored: bool
+
+
+def _matches(
+    images: UInt8Array, train: Images, coarse_train: Float32Array
+) -> Iterator[tuple[int, _Match]]:
+    """The position of each image that has a near-duplicate, and that."""
+    best: dict[int, _Match] = {}
+    for mirrored in (False, True):
+        seen = images[:, :, ::-1] if mirrored else images
+        likeness = _standardise(_shrink(seen)) @ coarse_train.T
+        nearest = likeness.argmax(axis=1)
+        candidates = np.flatnonzero(likeness[np.arange(len(images)), nearest] > _CANDIDATE)
+        if len(candidates) == 0:
+            continue
+        exact = _standardise(seen[candidates]) * _standardise(train[nearest[candidates]])
+        for i, similarity in zip(candidates.tolist(), exact.sum(axis=1).tolist(), strict=True):
+            if i not in best or similarity > best[i].similarity:
+                best[i] = _Match(similarity, int(nearest[i]), mirrored)
+    yield from ((i, match) for i, match in sorted(best.items()) if match.similarity >= SIMILAR)
 
 
 def duplicates_grid(rows: list[dict[str, Any]], dataset: Dataset) -> Any:

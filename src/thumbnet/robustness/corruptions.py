@@ -47,14 +47,18 @@ Float = npt.NDArray[np.float64]
 _Corruption = Callable[[Float, Any, np.random.Generator], Float]
 
 
-def corrupt(images: UInt8Array, name: str, severity: int, seed: int = 0) -> UInt8Array:
+def corrupt(
+    images: UInt8Array, name: str, severity: int, seed: int = 0, first: int = 0
+) -> UInt8Array:
     """Corrupt every image.
 
     Args:
         images: uint8 array of shape (n, height, width, channels) with 1 or 3 channels.
         name: one of `BENCHMARK` or `EXTRA`.
         severity: 1 to 5.
-        seed: decides all that is random; image i gets the same noise whatever n is.
+        seed: decides all that is random, with the number of the image; image i gets the same noise
+            whatever n is.
+        first: the number of the first image, if they are part of a larger set.
 
     Returns:
         uint8 array of the same shape.
@@ -64,7 +68,7 @@ def corrupt(images: UInt8Array, name: str, severity: int, seed: int = 0) -> UInt
     corrupted = np.empty_like(images)
     stream = tuple(_CORRUPTIONS).index(name)
     for number, image in enumerate(images):
-        random = np.random.default_rng([seed, stream, severity, number])
+        random = np.random.default_rng([seed, stream, severity, first + number])
         changed = corruption(image.astype(np.float64) / 255, constant, random)
         # Truncated, not rounded, as the published files are.
         corrupted[number] = (np.clip(changed, 0, 1) * 255).astype(np.uint8)

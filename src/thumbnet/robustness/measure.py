@@ -1,6 +1,7 @@
 """How a run does on pictures that are not quite those it was tested on."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
-from thumbnet.engines import Engine, KerasEngine, open_keras_engine
+from thumbnet.engines import Engine, KerasEngine, in_batches, open_keras_engine
 from thumbnet.evaluation.intervals import wilson
 from thumbnet.figures import save_figure
 from thumbnet.figures.trust import corruption_chart
@@ -28,6 +29,8 @@ SOURCE = (
 )
 
 Report = Callable[[str], None]
+# Takes images and the number of the first of them.
+Change = Callable[[UInt8Array, int], UInt8Array]
 
 
 def measure_robustness(
@@ -55,13 +58,13 @@ def measure_robustness(
     report(f"{run.name}: corruptions of {len(chosen):,} test images")
     accuracies = {
         name: [
-            _accuracy(engine, corrupt(chosen.images, name, severity, seed), chosen.labels)
+            _accuracy(engine, chosen, partial(_corrupted, name, severity, seed))
             for severity in SEVERITIES
         ]
         for name in (*BENCHMARK, *EXTRA)
     }
     report(f"{run.name}: shifts, flips, and attacks on {len(attacked):,} images")
-    clean = _accuracy(engine, chosen.images, chosen.labels)
+    clean = _accuracy(engine, chosen)
     found = {
         "images": len(chosen),
         "seed": seed,
@@ -89,7 +92,7 @@ def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) 
     rows: dict[str, list[dict[str, Any]]] = {}
     for part in parts:
         report(f"{run.name}: {part.benchmark} {part.name} {part.severity or ''}".rstrip())
-        right = round(_accuracy(engine, part.images.images, part.images.labels) * len(part.images))
+        right = round(_accuracy(engine, part.images) * len(part.images))
         rows.setdefault(part.benchmark, []).append(
             {
                 "name": part.name,
@@ -115,8 +118,14 @@ def _draw(total: int, count: int, seed: int) -> Int64Array:
     return np.sort(np.random.default_rng(seed).choice(total, count, replace=False)).astype(np.int64)
 
 
-def _accuracy(engine: Engine, images: UInt8Array, labels: Int64Array) -> float:
-    return float((engine.predict(images).argmax(axis=1) == labels).mean())
+def _accuracy(engine: Engine, part: LabelledImages, change: Change | None = None) -> float:
+    """Accuracy on images that are changed first, some at a time, whatever their number and size."""
+    right = 0
+    for some in in_batches(part.images):
+        images = part.images[some]
+        changed = images if change is None else change(images, some.start)
+        right += int((engine.predict(changed).argmax(axis=1) == part.labels[some]).sum())
+    return right / len(part)
 
 
 def _averages(accuracies: dict[str, list[float]]) -> dict[str, float]:
@@ -127,18 +136,27 @@ def _averages(accuracies: dict[str, list[float]]) -> dict[str, float]:
 
 def _changes(engine: Engine, part: LabelledImages) -> dict[str, float]:
     """Accuracy on images moved (the border reflected, mean of four directions) or mirrored."""
-    images, labels = part.images, part.labels
-    changes = {"mirrored": _accuracy(engine, images[:, :, ::-1], labels)}
-    height, width = images.shape[1:3]
+    changes = {"mirrored": _accuracy(engine, part, lambda images, _: images[:, :, ::-1])}
     for pixels in SHIFTS:
-        padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-        padded = np.pad(images, padding, mode="reflect")
-        corners = ((0, pixels), (2 * pixels, pixels), (pixels, 0), (pixels, 2 * pixels))
+        moves = ((-pixels, 0), (pixels, 0), (0, -pixels), (0, pixels))
         changes[f"shifted by {pixels}"] = fmean(
-            _accuracy(engine, padded[:, top : top + height, left : left + width], labels)
-            for top, left in corners
+            _accuracy(engine, part, partial(_shifted, down, right)) for down, right in moves
         )
     return changes
+
+
+def _corrupted(name: str, severity: int, seed: int, images: UInt8Array, first: int) -> UInt8Array:
+    return corrupt(images, name, severity, seed, first)
+
+
+def _shifted(down: int, right: int, images: UInt8Array, first: int) -> UInt8Array:
+    """Images moved by some pixels, with the border reflected."""
+    height, width = images.shape[1:3]
+    pixels = max(abs(down), abs(right))
+    padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded = np.pad(images, padding, mode="reflect")
+    top, left = pixels - down, pixels - right
+    return padded[:, top : top + height, left : left + width]
 
 
 def _attacks(engine: KerasEngine, part: LabelledImages, seed: int) -> list[dict[str, Any]]:

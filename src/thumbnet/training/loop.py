@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from thumbnet.data.dataset import LabelledImages
-from thumbnet.engines import PREDICTION_BATCH
+from thumbnet.engines import prediction_batch
 from thumbnet.errors import InputError, JobError, JobInterruptedError
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Recipe
@@ -221,7 +221,7 @@ def _validate(job: Job) -> dict[str, float]:
     """The mean of each metric over the validation images; empty where there are none."""
     totals: dict[str, float] = {}
     images, labels = job.validation.images, job.validation.labels
-    size = job.processes.round_up(PREDICTION_BATCH)
+    size = job.processes.round_up(prediction_batch(images.shape[1:]))
     for start in range(0, len(job.validation), size):
         stop = min(start + size, len(job.validation))
         own = job.processes.shard(start, stop)

@@ -7,7 +7,7 @@ import numpy as np
 
 from thumbnet.atomic import replacing_path
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
-from thumbnet.engines import PREDICTION_BATCH, Engine, KerasEngine, file_digest, open_keras_engine
+from thumbnet.engines import Engine, KerasEngine, file_digest, in_batches, open_keras_engine
 from thumbnet.engines.speed import measure_speed
 from thumbnet.engines.test_time_augmentation import predict_views
 from thumbnet.evaluation.calibration import describe_calibration
@@ -159,20 +159,16 @@ def _predict(
     class_names: tuple[str, ...],
     part: str,
 ) -> Predictions:
-    answers = [
-        engine.predict(images.images[start : start + PREDICTION_BATCH])
-        for start in range(0, len(images), PREDICTION_BATCH)
-    ]
+    answers = [engine.predict(images.images[some]) for some in in_batches(images.images)]
     probabilities = np.concatenate(answers)
     return Predictions(probabilities, images.labels, ids, class_names, part, images.names)
 
 
 def _accuracy_of_views(engine: Engine, part: LabelledImages, views: int) -> float:
     right = 0
-    for start in range(0, len(part), PREDICTION_BATCH):
-        batch = slice(start, start + PREDICTION_BATCH)
-        answers = predict_views(engine, part.images[batch], views).argmax(axis=1)
-        right += int((answers == part.labels[batch]).sum())
+    for some in in_batches(part.images):
+        answers = predict_views(engine, part.images[some], views).argmax(axis=1)
+        right += int((answers == part.labels[some]).sum())
     return right / len(part)
 
 

@@ -94,7 +94,7 @@ def test_a_file_of_the_cache_will_do(original: Dataset, release: Release, tmp_pa
 
 def test_a_real_pickle_of_python_2_is_what_the_tests_write(original: Dataset) -> None:
     """Python's own unpickler and NumPy read the stand-in as they read the official batches."""
-    data = python_batch(original.test.images, original.test.labels.tolist())
+    data = python_batch(np.asarray(original.test.images), original.test.labels.tolist())
     batch = pickle.loads(data, encoding="bytes")
     assert batch[b"labels"] == original.test.labels.tolist()
     assert (batch[b"data"].shape, batch[b"data"].dtype) == ((BATCH_SIZE, 3072), np.uint8)
@@ -104,7 +104,7 @@ def test_a_real_pickle_of_python_2_is_what_the_tests_write(original: Dataset) ->
 def test_other_content_is_refused_with_both_digests(
     layout: str, original: Dataset, release: Release, tmp_path: Path
 ) -> None:
-    images = original.test.images.copy()
+    images = np.array(original.test.images)
     images[3, 4, 5, 1] ^= 1
     changed = Dataset(
         "cifar10",
@@ -279,7 +279,7 @@ def test_binary_records_must_have_their_length(original: Dataset, tmp_path: Path
 
 
 def test_labels_must_name_a_class(original: Dataset, tmp_path: Path) -> None:
-    images, labels = original.test.images, original.test.labels.astype(np.uint8)
+    images, labels = np.asarray(original.test.images), original.test.labels.astype(np.uint8)
     labels[7] = 10
     complaint = "has 10 as label 7; labels run from 0 to 9"
     refuse("test_batch.bin", binary_batch(images, labels), tmp_path / "a", original, complaint)
@@ -308,7 +308,7 @@ def test_label_lists_are_checked(
 
 
 def test_pictures_are_checked(original: Dataset, tmp_path: Path) -> None:
-    picture = png_batch(original.test.images)
+    picture = png_batch(np.asarray(original.test.images))
     refuse("test_batch.png", picture[:2000], tmp_path / "a", original, "cannot be read")
     refuse("test_batch.png", b"GIF89a", tmp_path / "b", original, "cannot be read")
     wide = png_batch(original.test.images[:5])
@@ -382,7 +382,7 @@ def test_a_pickle_may_hold_nothing_but_a_batch(
 
 
 def test_a_pickled_batch_must_have_its_size(original: Dataset, tmp_path: Path) -> None:
-    images, labels = original.test.images, original.test.labels.tolist()
+    images, labels = np.asarray(original.test.images), original.test.labels.tolist()
     few = python_batch(images[:5], labels[:5])
     refuse("test_batch", few, tmp_path / "a", original, r"pixels of shape \(5, 3072\)")
     refuse(
