@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset, UInt8Array
@@ -29,6 +31,7 @@ from thumbnet.figures import (
     write_figures,
 )
 from thumbnet.figures.charts import reliability_of
+from thumbnet.figures.glyphs import _fonts_for
 from thumbnet.figures.style import LONGEST_LABEL, label
 from thumbnet.runs.run import Run
 
@@ -176,6 +179,23 @@ def test_charts_keep_names_as_they_are(tmp_path: Path) -> None:
 
     texts = {element.text for element in ElementTree.parse(tmp_path / "chart.svg").iter()}
     assert {"$x_1$", "<b>&", "_under", "漢字", "line·break"} <= texts
+
+
+def test_pixels_show_names_without_a_font_as_numbers_and_no_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thumbnet.figures.glyphs._NO_LETTERS", ("",))  # as with no other font
+    _fonts_for.cache_clear()
+    saved: list[list[UInt8Array]] = []
+    for names in (("漢字", "кот"), ("\\u6f22\\u5b57", "кот")):
+        grid = image_grid(np.zeros((2, 8, 8, 3), np.uint8), names, columns=2)
+        chart = confusion_chart(evaluate(replace(predictions_of(classes=2), class_names=names)))
+        for figure, file in ((grid, "grid.png"), (chart, "chart.png")):
+            save_figure(figure, tmp_path / file)
+            assert names[0] in {text.get_text() for text in figure.findobj(Text)}
+        saved.append([np.asarray(Image.open(tmp_path / f)) for f in ("grid.png", "chart.png")])
+    for chinese, numbers in zip(*saved, strict=True):
+        np.testing.assert_array_equal(chinese, numbers)
 
 
 def test_save_figure_gives_the_same_bytes_again(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to `path`."""
+    """Write UTF-8 text to `path`; what stands in it for bytes that are no text is escaped."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -35,7 +35,18 @@ class LostProcessError(JobError):
 
 def shown(path: str | os.PathLike[str]) -> str:
     """A path as a message can hold it: bytes that are no text, and control characters, escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return _escaped(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    except UnicodeEncodeError:  # a text that never was the name of a file
+        return _escaped(os.fspath(path))
+
+
+def printable(text: str) -> str:
+    """A text of several lines as a terminal can show it, with what `shown` escapes escaped."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,12 +1,14 @@
 """The command: each subcommand parses, calls one function of the package, and shows its result."""
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from thumbnet.cli import bench, data, evaluation, export, serving, training, trust, tuning
-from thumbnet.errors import ThumbnetError
+from thumbnet.cli.console import OutputError, discard_output, prepare_streams
+from thumbnet.errors import ThumbnetError, printable
 
 app = typer.Typer(
     name="thumbnet",
@@ -47,18 +49,24 @@ def _options(
 
 def main() -> None:
     """Run the command. Exit codes: 0 success, 1 a job that failed, 2 bad input or usage."""
+    prepare_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ThumbnetError as error:
+        if isinstance(error, OutputError):
+            discard_output()
         sys.exit(_fail(str(error), error.exit_code))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 1))
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough. Python would complain once more while closing.
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        discard_output()
         sys.exit(1)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"thumbnet: error: {message}", file=sys.stderr)
+    with suppress(OSError):  # the exit code still tells
+        print(f"thumbnet: error: {printable(message)}", file=sys.stderr, flush=True)
     return code

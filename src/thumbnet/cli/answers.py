@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
-from thumbnet.cli.console import new_table, standard_output
+from thumbnet.cli.console import literal, new_table, show
 from thumbnet.engines.prediction import FilePrediction
 
 
@@ -20,6 +18,6 @@ def print_predictions(
         if probability < reject_below:
             name = f"rejected ({name})"
         rest = ", ".join(f"{other} {share:.1%}" for other, share in others)
-        table.add_row(escape(answer.path), escape(name), f"{probability:.1%}", escape(rest))
+        table.add_row(literal(answer.path), literal(name), f"{probability:.1%}", literal(rest))
     if table.row_count:
-        standard_output().print(table)
+        show(table)

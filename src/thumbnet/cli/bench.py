@@ -51,7 +51,7 @@ def scaling(
 ) -> None:
     """Time the same training steps on one process and on two, each with a core of its own."""
     from thumbnet.bench.scaling import measure_scaling
-    from thumbnet.cli.console import new_table, standard_output
+    from thumbnet.cli.console import new_table, show
     from thumbnet.recipe import Recipe
     from thumbnet.training.progress import choose_display
 
@@ -65,4 +65,4 @@ def scaling(
             *(str(row["processes"]), str(row["cores"]), f"{row['images_per_second']:,.0f}"),
             *(f"{row['efficiency']:.0%}", f"{row['reduced_bytes']:,} bytes"),
         )
-    standard_output().print(table)
+    show(table)

@@ -17,6 +17,7 @@ from thumbnet.cli.options import (
     SourceOption,
     load_dataset,
 )
+from thumbnet.errors import shown
 
 app = typer.Typer(help="Count, look at, check and fetch images.", no_args_is_help=True)
 
@@ -87,7 +88,7 @@ def show(
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
     save_figure(image_grid(dataset.train.images[chosen], captions, columns=per_class), out)
-    typer.echo(f"Picture: {out}")
+    typer.echo(f"Picture: {shown(out)}")
 
 
 @app.command(epilog="Example: thumbnet data check pets/")

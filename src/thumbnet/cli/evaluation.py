@@ -16,6 +16,7 @@ from thumbnet.cli.options import (
     SourceOption,
     dataset_of,
 )
+from thumbnet.errors import printable, shown
 
 if TYPE_CHECKING:
     from thumbnet.runs.run import Run
@@ -72,7 +73,7 @@ def _recompute(run: "Run", before: dict[str, Any]) -> dict[str, Any]:
     changed = [name for name in metrics if metrics[name] != before.get(name, object())]
     same = f"the same as before in all {len(metrics)} entries"
     verdict = f"changed: {', '.join(changed)}" if changed else same
-    print(f"{run.metrics_path}, computed anew: {verdict}", file=sys.stderr)
+    print(f"{shown(run.metrics_path)}, computed anew: {verdict}", file=sys.stderr)
     return metrics
 
 
@@ -105,7 +106,7 @@ def report(
     opened = [Run.open(run) for run in runs]
     path = out or opened[0].report_path
     dataset = dataset_of(opened[0], data, source, choose_display())
-    typer.echo(f"Report: {build_report(opened, path, dataset)}")
+    typer.echo(f"Report: {shown(build_report(opened, path, dataset))}")
 
 
 def predict(
@@ -139,6 +140,6 @@ def predict(
         print_predictions(answers, top, reject_below)
     failed = [answer for answer in answers if answer.error]
     for answer in failed:
-        print(f"thumbnet: {answer.error}", file=sys.stderr)
+        print(f"thumbnet: {printable(answer.error)}", file=sys.stderr)
     if failed:
         raise typer.Exit(2)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from thumbnet.cli.console import new_table, standard_output
+from thumbnet.cli.console import new_table, show
 from thumbnet.engines import export_path
 from thumbnet.runs.run import Run
 
@@ -30,17 +30,14 @@ def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
     table.add_row(
         "one image", f"{record['keras_latency_ms']:.1f} ms", f"{record['latency_ms']:.1f} ms"
     )
-    console = standard_output()
-    console.print(table)
+    show(table)
     bounds = ", ".join(
         f"{key.replace('_', ' ')} {bound:g}" for key, bound in record["tolerance"].items()
     )
-    console.print(
+    show(
         f"compared on {record['images']:,} {record['images_from']}, within the tolerance of "
         f"{bounds}; the speed of both was measured now\n"
-        f"Export: {export_path(run.exports_path, name)}",
-        markup=False,
-        highlight=False,
+        f"Export: {export_path(run.exports_path, name)}"
     )
 
 
@@ -76,4 +73,4 @@ def print_inference(rows: Sequence[Mapping[str, Any]]) -> None:
         speeds = [f"{row['images_per_second'][str(size)]:,.0f}" for size in batches]
         latencies = [f"{row['latency_ms'][key]:.2f} ms" for key in ("p50", "p95", "p99")]
         table.add_row(row["engine"], *speeds, *latencies, f"{row['startup_seconds']:.2f} s")
-    standard_output().print(table)
+    show(table)

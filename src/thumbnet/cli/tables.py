@@ -8,10 +8,9 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
-from thumbnet.cli.console import new_table, standard_output
+from thumbnet.cli.console import literal, new_table, show
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
@@ -24,23 +23,18 @@ def print_summary(run: Run) -> None:
     """The figures of one finished run, in a few lines."""
     metrics = run.metrics()
     print_comparison([run])
-    standard_output().print(
-        f"{run.name} {metrics['stop_reason']}; it is in {run.path}", markup=False, highlight=False
-    )
+    show(f"{run.name} {metrics['stop_reason']}; it is in {run.path}")
 
 
 def print_evaluation(run: Run, evaluation: Evaluation) -> None:
     """All figures of one evaluation: the classes, the averages, the confusion matrix."""
-    console = standard_output()
-    console.print(
+    show(
         f"{run.name}: {evaluation.accuracy:.2%} of {evaluation.images:,} test images are right "
         f"(95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
         f"top-{evaluation.top_k} accuracy {evaluation.top_k_accuracy:.2%}, "
         f"log loss {evaluation.log_loss:.4f}, Brier score {evaluation.brier_score:.4f}, "
         f"expected calibration error {evaluation.expected_calibration_error:.4f} (15 bins)\n"
-        f"{_describe_calibration(run.metrics().get('calibration'))}",
-        markup=False,
-        highlight=False,
+        f"{_describe_calibration(run.metrics().get('calibration'))}"
     )
     classes = new_table("class", "precision", "recall", "F1", "95% interval of F1", "images")
     for row in class_rows(evaluation):
@@ -49,10 +43,10 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
             for name in ("precision", "recall", "f1")
         ]
         interval = "–" if row["f1_low"] is None else f"{row['f1_low']:.3f} to {row['f1_high']:.3f}"
-        classes.add_row(_literal(row["name"]), *figures, interval, f"{row['support']:,}")
-    console.print(classes)
+        classes.add_row(literal(row["name"]), *figures, interval, f"{row['support']:,}")
+    show(classes)
     if len(evaluation.classes) <= 20:  # wider than that, no terminal shows it
-        console.print(_confusion_table(evaluation))
+        show(_confusion_table(evaluation))
 
 
 def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -63,15 +57,14 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def print_comparison(runs: Sequence[Run]) -> None:
     """Runs side by side, and McNemar's test for each pair."""
-    table = new_table("", *(_literal(run.name) for run in runs))
+    table = new_table("", *(literal(run.name) for run in runs))
     all_metrics = [run.metrics() for run in runs]
     pairs = compare_all(runs)  # refuses runs that cannot be compared, before anything is printed
     for label, describe in _COMPARED.items():
         table.add_row(label, *map(describe, all_metrics))
-    console = standard_output()
-    console.print(table)
+    show(table)
     for pair in pairs:
-        console.print(_describe_pair(pair), markup=False, highlight=False)
+        show(_describe_pair(pair))
 
 
 def compare_all(runs: Sequence[Run]) -> list[PairComparison]:
@@ -103,7 +96,7 @@ def print_data_info(info: DatasetInfo) -> None:
     there = {f"{name} images": part for name, part in parts.items() if part}
     counts = new_table("class", *there)
     for name in info.train.counts:
-        counts.add_row(_literal(name), *(f"{part.counts[name]:,}" for part in there.values()))
+        counts.add_row(literal(name), *(f"{part.counts[name]:,}" for part in there.values()))
     counts.add_section()
     counts.add_row("all", *(f"{part.images:,}" for part in there.values()))
 
@@ -120,16 +113,13 @@ def print_data_info(info: DatasetInfo) -> None:
     for name, digest in info.digests.items():
         digests.add_row(name.replace("_", " "), digest)
 
-    console = standard_output()
-    console.print(
+    show(
         f"{info.name}, from: {info.source}\n"
         f"uint8 images of {height}×{width} pixels with {channels} channels; means and deviations "
-        "with pixel values taken from 0 to 1",
-        markup=False,
-        highlight=False,
+        "with pixel values taken from 0 to 1"
     )
     for table in (counts, pixels, digests):
-        console.print(table)
+        show(table)
 
 
 def print_checked_data(checked: CheckedData) -> None:
@@ -206,15 +196,12 @@ def _describe_calibration(calibration: dict[str, Any] | None) -> str:
 
 def print_robustness(run: Run, found: Mapping[str, Any]) -> None:
     """Accuracy on corrupted, moved and attacked images, and on published test sets."""
-    console = standard_output()
     if corruptions := found.get("corruptions"):
-        console.print(
+        show(
             f"{run.name}: {found['clean_accuracy']:.1%} of {found['images']:,} clean test images "
             f"are right, {corruptions['mean_accuracy']:.1%} of corrupted ones "
             f"({corruptions['style']}; mean corruption error "
-            f"{corruptions['mean_corruption_error']:.1%})",
-            markup=False,
-            highlight=False,
+            f"{corruptions['mean_corruption_error']:.1%})"
         )
         table = new_table("corruption", *(f"severity {number}" for number in range(1, 6)), "mean")
         for name, row in corruptions["accuracy"].items():
@@ -226,14 +213,11 @@ def print_robustness(run: Run, found: Mapping[str, Any]) -> None:
             table.add_row(
                 f"{row['attack']}, radius {row['radius']}", *[""] * 5, f"{row['accuracy']:.1%}"
             )
-        console.print(table)
+        show(table)
     for name, benchmark in found.get("benchmarks", {}).items():
         checked = benchmark["rows"][0]["checked"]
-        console.print(
-            f"{run.name}: {benchmark['mean_accuracy']:.1%} right on {name}, "
-            f"files checked {checked}",
-            markup=False,
-            highlight=False,
+        show(
+            f"{run.name}: {benchmark['mean_accuracy']:.1%} right on {name}, files checked {checked}"
         )
 
 
@@ -256,17 +240,11 @@ def print_seeds(summary: Mapping[str, Any]) -> None:
         values = [figure["mean"], figure["deviation"], *figure["values"]]
         texts = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name.replace("_", " "), *texts)
-    standard_output().print(table)
+    show(table)
 
 
 def _confusion_table(evaluation: Evaluation) -> Table:
-    table = new_table(
-        "true \\ predicted", *(_literal(scores.name) for scores in evaluation.classes)
-    )
+    table = new_table("true \\ predicted", *(literal(scores.name) for scores in evaluation.classes))
     for scores, row in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True):
-        table.add_row(_literal(scores.name), *(str(count) if count else "·" for count in row))
+        table.add_row(literal(scores.name), *(str(count) if count else "·" for count in row))
     return table
-
-
-def _literal(text: str) -> str:
-    return escape(text)

@@ -23,7 +23,7 @@ from thumbnet.cli.options import (
     parse_duration,
     parse_settings,
 )
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, shown
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -98,7 +98,7 @@ def run(
 
     report = build_report(runs, out / "report.html", dataset)
     print_comparison(runs)
-    typer.echo(f"Report: {report}")
+    typer.echo(f"Report: {shown(report)}")
 
 
 def train(
@@ -304,7 +304,7 @@ def _train_seeds(
         _make_way(one, out / f"seed-{one.seed}", overwrite)
     runs = [_train_or_go_on(one, dataset, out / f"seed-{one.seed}", display) for one in recipes]
     print_seeds(write_seeds(runs, out))
-    typer.echo(f"Runs: {out}")
+    typer.echo(f"Runs: {shown(out)}")
 
 
 def _remove_run(path: Path) -> None:

@@ -13,7 +13,7 @@ from thumbnet.cli.options import (
     SourceOption,
     dataset_of,
 )
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, printable, shown
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -86,11 +86,11 @@ def explain(
 
     opened = Run.open(run)
     if images:
-        typer.echo(f"Picture: {explain_files(opened, images, out)}")
+        typer.echo(f"Picture: {shown(explain_files(opened, images, out))}")
         return
     test = _images_of(opened, data, source).test
     explain_run(opened, test, choose_display().message)
-    typer.echo(f"Explanations: {opened.explanations_path}")
+    typer.echo(f"Explanations: {shown(opened.explanations_path)}")
 
 
 def audit(
@@ -108,7 +108,8 @@ def audit(
     opened = Run.open(run)
     found = audit_run(opened, _images_of(opened, data, source))
     write_model_card(opened)
-    typer.echo(json.dumps(found, indent=2) if as_json else describe_audit(opened, found))
+    text = json.dumps(found, indent=2) if as_json else describe_audit(opened, found)
+    typer.echo(printable(text))
 
 
 def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":

@@ -18,7 +18,7 @@ from thumbnet.cli.options import (
     load_dataset,
     parse_duration,
 )
-from thumbnet.errors import InputError, JobError
+from thumbnet.errors import InputError, JobError, shown
 from thumbnet.installing import install_command
 
 if TYPE_CHECKING:
@@ -186,5 +186,5 @@ def _print_findings(tuning: "Tuning", findings: "Findings") -> None:
         )
     for name, importance in findings.importances.items():
         typer.echo(f"  {name:28} {importance:6.1%}")
-    typer.echo(f"Best recipe: {tuning.best_path}")
-    typer.echo(f"Report: {tuning.report_path}")
+    typer.echo(f"Best recipe: {shown(tuning.best_path)}")
+    typer.echo(f"Report: {shown(tuning.report_path)}")

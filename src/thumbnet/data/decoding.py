@@ -27,6 +27,7 @@ from thumbnet.data.sizes import PictureSizes, Size
 from thumbnet.data.sources.patience import Report
 from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, JobError, shown
+from thumbnet.locking import locked
 
 FOLDER = "decoded"
 RULES = 2
@@ -92,8 +93,6 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
         InputError: a picture cannot be read, and is not to be skipped.
         JobError: the cache cannot be written, or has no room.
     """
-    from filelock import FileLock
-
     directory = cache / FOLDER
     place = f"{pictures.location.resolve()} {reading.image_size}"
     slot = hashlib.sha256(place.encode(errors="replace")).hexdigest()[:16]
@@ -101,7 +100,7 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
     path = directory / f"{slot}-{hashlib.sha256(state.encode()).hexdigest()[:16]}.npy"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / f"{slot}.lock"):
+        with locked(directory / f"{slot}.lock"):
             found = _recall(path)
             if found is None:
                 _remove_others(directory, slot, path)

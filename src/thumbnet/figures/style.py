@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from thumbnet.atomic import replacing_path
 from thumbnet.errors import InputError
+from thumbnet.figures.glyphs import with_all_glyphs
 
 # The report replaces each of these by a CSS variable, so that charts follow the page between
 # light and dark; every colour of a chart must be one of them, possibly with an opacity.
@@ -87,7 +88,7 @@ def render(figure: Figure, target: Path | IO[bytes], file_format: str, backgroun
         file_format: one of `FORMATS`.
         background: a colour, or "none".
     """
-    with style():
+    with style(), nullcontext() if file_format == "svg" else with_all_glyphs(figure):
         figure.savefig(
             target,
             format=file_format,

@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from thumbnet.atomic import remove_leftovers, write_json, write_text
-from thumbnet.errors import InputError, JobError
+from thumbnet.errors import InputError, JobError, shown
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.locking import HELD_SUFFIX, acquire_lock
 from thumbnet.recipe import Recipe
 from thumbnet.runs.records import (
     AuditRecord,
@@ -76,7 +77,7 @@ class Run:
         directory = Path(path)
         if not directory.exists():
             return True
-        ours = {LOCK_NAME, Run(directory).environment_path.name}
+        ours = {LOCK_NAME, LOCK_NAME + HELD_SUFFIX, Run(directory).environment_path.name}
         return directory.is_dir() and all(
             entry.name in ours or entry.name.startswith(".writing-")
             for entry in directory.iterdir()
@@ -103,16 +104,15 @@ class Run:
         Raises:
             JobError: another process has it, or the directory cannot be written.
         """
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(self.path / LOCK_NAME)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            lock = acquire_lock(self.path / LOCK_NAME, wait=False)
         except Timeout as error:
             raise JobError(
-                f"{self.path} is being trained by another process; wait for it, or choose another "
-                "directory"
+                f"{self.path} is being trained by another process, which holds {error.lock_file}; "
+                "wait for it, or choose another directory"
             ) from error
         except OSError as error:
             raise JobError(f"cannot write {self.path}: {error.strerror or error}") from error
@@ -144,7 +144,7 @@ class Run:
     @property
     def name(self) -> str:
         """The directory's own name, which stands for the run in tables and figures."""
-        return self.path.resolve().name
+        return shown(self.path.resolve().name)
 
     @property
     def recipe_path(self) -> Path:

@@ -6,9 +6,10 @@ All of it goes to standard error, so that standard output holds results alone.
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
+from thumbnet.errors import printable
 from thumbnet.recipe import Recipe
 from thumbnet.training.batches import Batches
 
@@ -69,7 +70,8 @@ class PlainDisplay(SilentDisplay):
         self._tenth = 0
 
     def message(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):  # a log that cannot be written is no reason to stop a training
+            print(printable(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
@@ -113,7 +115,7 @@ class LiveDisplay(SilentDisplay):
         self._task = self._bar.add_task("", total=None, detail="", visible=False)
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(printable(text), markup=False, highlight=False)
 
     @contextmanager
     def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from thumbnet.locking import acquire_lock, locked
 from thumbnet.runs.run import Run
 from thumbnet.tuning.study import LAST_SIGN, Tuning
 
@@ -33,7 +34,7 @@ def working(path: Path) -> Iterator[str]:
     """Hold a lock that shows the others that this worker is alive; yields the worker's name."""
     name = uuid.uuid4().hex[:12]
     (path / "workers").mkdir(exist_ok=True)
-    with FileLock(path / "workers" / f"{name}.lock"):
+    with locked(path / "workers" / f"{name}.lock"):
         yield name
 
 
@@ -44,7 +45,7 @@ def queue_trials(tuning: Tuning, study: "optuna.Study") -> None:
     next space-filling point.
     """
     # One worker at a time; two would queue the same trials.
-    with FileLock(tuning.path / "queue.lock"):
+    with locked(tuning.path / "queue.lock"):
         _queue_abandoned(tuning, study)
         _queue_promoted(study)
         _queue_first(tuning, study)
@@ -109,9 +110,8 @@ def _is_alive(path: Path, trial: "optuna.trial.FrozenTrial") -> bool:
         return (
             started is not None and (datetime.now() - started).total_seconds() < _NAMELESS_SECONDS
         )
-    lock = FileLock(path / "workers" / f"{worker}.lock")
     try:
-        with lock.acquire(timeout=0):
-            return False
+        acquire_lock(path / "workers" / f"{worker}.lock", wait=False).release()
     except Timeout:
         return True
+    return False

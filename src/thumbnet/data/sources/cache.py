@@ -13,6 +13,7 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.data.sources.cifar10 import Release, read_npz, write_npz
 from thumbnet.data.sources.patience import Report
 from thumbnet.errors import InputError, JobError
+from thumbnet.locking import acquire_lock
 from thumbnet.paths import expanded
 
 FILE_NAME = "cifar10.npz"
@@ -20,11 +21,21 @@ SCRATCH_PREFIX = ".fetching-"
 
 
 def default_cache_directory() -> Path:
-    """The directory that `THUMBNET_CACHE` names, or else the one the system sets aside."""
+    """The directory that `THUMBNET_CACHE` names, or else the one the system sets aside.
+
+    Raises:
+        InputError: the system knows no home of the user.
+    """
     from platformdirs import user_cache_path
 
     named = os.environ.get("THUMBNET_CACHE")
-    return expanded(named) if named else user_cache_path("thumbnet")
+    try:
+        return expanded(named) if named else user_cache_path("thumbnet")
+    except RuntimeError as error:
+        raise InputError(
+            "there is no home directory to keep a cache in; name a directory for it in the "
+            "environment variable THUMBNET_CACHE"
+        ) from error
 
 
 def read_cache(directory: Path, release: Release) -> Dataset | None:
@@ -66,17 +77,17 @@ def fetching(directory: Path, report: Report) -> Iterator[tuple[Path, bool]]:
         The directory to keep the dataset in, and whether another process was waited for. Where
         the cache cannot be written, the directory is a temporary one.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     waited = False
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / "fetching.lock")
+        place = directory / "fetching.lock"
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            report(f"another process is fetching CIFAR-10; waiting for it ({lock.lock_file})")
-            lock.acquire()
+            lock = acquire_lock(place, wait=False)
+        except Timeout as error:
+            report(f"another process is fetching CIFAR-10; waiting for it ({error.lock_file})")
+            lock = acquire_lock(place)
             waited = True
     except OSError as error:
         report(f"the cache {directory} cannot be written ({error.strerror}): nothing is kept there")

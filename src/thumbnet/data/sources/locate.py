@@ -69,8 +69,8 @@ def load_cifar10(
         return read_cifar10(Path(path), release)
     if source is not None and source not in SOURCES:
         raise InputError(f"there is no source {source!r}; the sources are {', '.join(SOURCES)}")
-    directory = cache_directory or default_cache_directory()
     if source == "cache":
+        directory = cache_directory or default_cache_directory()
         cached = read_cache(directory, release)
         if cached is None:
             raise InputError(f"the cache {directory} does not hold CIFAR-10; fetch it first")
@@ -79,7 +79,7 @@ def load_cifar10(
         try:
             return fetch_cifar10(
                 source,
-                cache_directory=directory,
+                cache_directory=cache_directory,
                 report=report,
                 progress=progress,
                 release=release,

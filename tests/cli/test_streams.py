@@ -1,0 +1,117 @@
+"""Output that cannot be written, names that cannot be printed, tables that do not fit."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from thumbnet.cli import console
+from thumbnet.cli.answers import print_predictions
+from thumbnet.cli.console import literal, new_table, show
+from thumbnet.engines.prediction import FilePrediction
+from thumbnet.errors import printable, shown
+
+COMMAND = f"{sys.executable} -m thumbnet"
+LONG = "pictures/" + "long-name-" * 20 + "cat.jpg"
+
+
+def run_in_shell(command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | environment,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", ["recipes", "data info --source sample --json", "--help"])
+def test_a_full_disk_under_standard_output_is_said(arguments: str) -> None:
+    done = run_in_shell(f"{COMMAND} {arguments} > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "thumbnet: error: cannot write to standard output: No space left on device"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_streams_are_no_trouble(tmp_path: Path) -> None:
+    done = run_in_shell(f"{COMMAND} recipes >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    picture = tmp_path / "a.png"
+    done = run_in_shell(f"{COMMAND} data show --source sample --out {picture} <&- >&- 2>&-")
+    assert done.returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run_in_shell(f"{COMMAND} evaluate nosuch 2>&-").returncode == 2
+    assert run_in_shell(f"{COMMAND} evaluate nosuch 2> /dev/full").returncode == 2
+
+
+def test_names_are_printed_under_a_strict_locale(tmp_path: Path) -> None:
+    strict = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for name in (b"caf\xc3\xa9", b"caf\xe9"):
+        folder = os.fsencode(tmp_path) + b"/" + name
+        os.mkdir(folder)  # noqa: PTH102
+    done = run_in_shell(f"{COMMAND} data check {tmp_path}", **strict)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    strict["PYTHONIOENCODING"] = "latin-1:strict"
+    done = run_in_shell(f"cd {tmp_path}; {COMMAND} data check $'caf\\xe9'", **strict)
+    assert "Traceback" not in done.stderr
+    assert "caf\\xe9" in done.stderr
+
+
+def test_a_message_moves_no_cursor(tmp_path: Path) -> None:
+    done = run_in_shell(f"{COMMAND} evaluate $'no\\x1b[31msuch'")
+    assert done.returncode == 2
+    assert "no\\x1b[31msuch is no directory" in done.stderr
+
+
+def test_a_pipe_gets_whole_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = FilePrediction(path=LONG, probabilities={"cat": 0.9, "dog" * 100: 0.1})
+    print_predictions([answer], top=2)
+    table = capsys.readouterr().out
+    assert LONG in table
+    assert "dog" * 100 in table
+    assert max(map(len, table.splitlines())) < 1000
+    show("word " * 500)
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_terminal_gets_whole_tables_in_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(
+        console,
+        "Console",
+        lambda width: Console(file=screen, width=60, no_color=True, force_terminal=False),
+    )
+    table = new_table("image", "class")
+    table.add_row(literal(LONG), literal("[red]cat"))
+    show(table)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert "".join("".join(line[:50]).strip() for line in lines[3:]) == LONG
+    assert "[red]cat" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b", "a b"),
+        ("é漢", "é漢"),
+        ("\x1b[2J\r\t\x07", "\\x1b[2J\\r\\t\\x07"),
+        ("\udcff", "\\xff"),
+        ("\ud800", "\\ud800"),
+        ("\u202e", "\\u202e"),
+    ],
+)
+def test_what_cannot_be_shown_is_escaped(text: str, expected: str) -> None:
+    assert shown(text) == expected
+    assert printable(f"{text}\n{text}") == f"{expected}\n{expected}"
