@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import pwd
 import tarfile
 import zipfile
 from pathlib import Path
@@ -64,3 +65,20 @@ def test_a_tilde_is_the_home_of_the_user(pets: Path, monkeypatch: pytest.MonkeyP
     assert load("~/pets").class_names == ("cat", "dog")
     assert check_data("~/pets").images == 10
     assert (pets.parent / "cache" / "decoded").is_dir()
+
+
+def test_without_a_home_only_the_cache_is_missed(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unnamed(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unnamed)
+    for name in ("HOME", "XDG_CACHE_HOME", "THUMBNET_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    assert load(source="sample").name == "cifar10-sample"
+    assert check_data(pets).images == 10
+    with pytest.raises(InputError, match="no home directory to keep a cache in; name a directory"):
+        load(pets)
+    monkeypatch.setenv("THUMBNET_CACHE", str(tmp_path / "cache"))
+    assert load(pets).class_names == ("cat", "dog")

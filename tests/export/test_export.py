@@ -423,6 +423,13 @@ def test_without_keras_and_exports_it_is_said_to_export_first(
         open_engine(copy)
 
 
+def test_a_directory_whose_name_is_no_text_is_not_exported(exported: Run, tmp_path: Path) -> None:
+    copy = Run(Path(shutil.copytree(exported.path, tmp_path / "run\udcff")))
+    assert copy.name == r"run\xff"
+    with pytest.raises(InputError, match=r"run\\xff is not UTF-8, .* rename the directory"):
+        export_run(copy, "litert", None, ignore)
+
+
 def test_images_of_another_data_set_are_refused(copy: Run, sample: Dataset) -> None:
     before = copy.exports()
     with pytest.raises(InputError, match="was made of other images than those of bundled sample"):

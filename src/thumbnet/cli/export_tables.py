@@ -48,13 +48,10 @@ def print_web_export(run: Run, page: "WebExport") -> None:
     table.add_row("same answer as Keras", f"{page.agreement:.2%}")
     table.add_row("largest difference of a probability", f"{page.max_difference:.2g}")
     table.add_row("speed in the browser", f"{page.images_per_second:,.0f} images/s")
-    console = standard_output()
-    console.print(table)
-    console.print(
+    show(table)
+    show(
         f"compared on {page.images:,} {page.images_from}\n"
-        f"Export: {run.exports_path / page.path}: opens from a file, without a server",
-        markup=False,
-        highlight=False,
+        f"Export: {run.exports_path / page.path}: opens from a file, without a server"
     )
 
 

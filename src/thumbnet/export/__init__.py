@@ -22,7 +22,7 @@ from thumbnet.engines import (
 from thumbnet.engines.files import digests_of
 from thumbnet.engines.probing import remember_sound
 from thumbnet.engines.speed import measure_speed
-from thumbnet.errors import InputError, JobError
+from thumbnet.errors import InputError, JobError, shown
 from thumbnet.export.comparison import compare_engines
 from thumbnet.export.formats import NEEDED, WRITERS, Metadata
 from thumbnet.export.images import ExportImages, choose_images
@@ -62,11 +62,13 @@ def export_run(
     """
     name = to + QUANTIZED * quantize
     _require_possible(name, quantize)
-    if dataset is not None and dataset.digests != run.environment()["data"]["digests"]:
+    try:
+        str(run.path).encode()
+    except UnicodeEncodeError as error:
         raise InputError(
-            f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
-            "--source out, or name the images of the run"
-        )
+            f"the name of {shown(run.path)} is not UTF-8, and other runtimes open no such file; "
+            "rename the directory"
+        ) from error
     engine = open_keras_engine(run)
     images = choose_images(run, dataset, engine.image_shape)
     if quantize and images.calibration is None:

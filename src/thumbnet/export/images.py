@@ -7,6 +7,7 @@ from PIL import Image
 
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import fit_image
+from thumbnet.errors import InputError
 from thumbnet.runs.run import Run
 
 COMPARED = 5_000
@@ -40,9 +41,17 @@ def choose_images(
         run: a finished run.
         dataset: what it was made of, if that is at hand.
         image_shape: height, width and channels that its model takes.
+
+    Raises:
+        InputError: the run was made of other images.
     """
     if dataset is None:
         return _of_the_sample(image_shape)
+    if dataset.digests != run.environment()["data"]["digests"]:
+        raise InputError(
+            f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
+            "--source out, or name the images of the run"
+        )
     generator = np.random.default_rng(0)
     held_out = run.validation_predictions()
     left = generator.permutation(len(dataset.train))

@@ -72,11 +72,6 @@ def export_web(
             f"models are exported with TensorFlow, and Keras uses {backend()}: set "
             "KERAS_BACKEND=tensorflow"
         )
-    if dataset is not None and dataset.digests != run.environment()["data"]["digests"]:
-        raise InputError(
-            f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
-            "--source out, or name the images of the run"
-        )
     engine = open_keras_engine(run)
     images = choose_images(run, dataset, engine.image_shape)
     pixels = np.asarray(
