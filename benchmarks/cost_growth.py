@@ -1,12 +1,12 @@
-"""How the cost of training grows with images, width, image size and batch: exponents, a figure.
+"""How the cost of training grows with images, width, image size and batch size.
 
     .venv/bin/python benchmarks/cost_growth.py
     .venv/bin/python benchmarks/cost_growth.py --short
 
-One thing is varied at a time round a network of the recipe `cnn` with blocks of 32, 64 and 128
-channels, on 32×32 pixels, in batches of 256. An epoch is timed as training makes it; a step on
-the same images each time. The exponent is the slope of a least-squares line through the logarithms:
-1 means twice the cost for twice the quantity.
+Each quantity is varied separately, starting from the network of the recipe `cnn` with blocks of 32,
+64 and 128 channels, 32×32 pixels and a batch size of 256. Epochs are timed with the input pipeline;
+steps are timed on the same images each time. The exponent is the slope of a least-squares line
+through the logarithms: 1 means twice the cost for twice the quantity.
 """
 
 import argparse
@@ -31,13 +31,13 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Growth:
-    """Seconds over one quantity.
+    """Seconds as a function of one quantity.
 
     Attributes:
-        quantity: what was varied, with its unit.
+        quantity: the quantity that was varied, with its unit.
         cost: what was timed.
-        values: of the quantity, ascending.
-        seconds: for each value.
+        values: values of the quantity, ascending.
+        seconds: seconds for each value.
     """
 
     quantity: str
@@ -47,15 +47,15 @@ class Growth:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Exponent, and seconds at 1, of the power law with the least squares in logarithms."""
+        """Exponent and prefactor of the power law, fitted by least squares to the logarithms."""
         exponent, constant = np.polyfit(np.log(self.values), np.log(self.seconds), 1)
         return float(exponent), float(np.exp(constant))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="three small values of each")
-    parser.add_argument("--steps", type=int, default=5, help="the median of so many")
+    parser.add_argument("--short", action="store_true", help="only three small values of each")
+    parser.add_argument("--steps", type=int, default=5, help="steps per median")
     parser.add_argument("--out", type=Path, default=harness.RESULTS / "cost_growth.md")
     arguments = parser.parse_args()
     growths = [
@@ -113,16 +113,16 @@ def _step_seconds(widths: tuple[int, ...], size: int, batch: int, times: int) ->
 
 
 EXPERIMENTS: tuple[tuple[str, str, tuple[int, ...], Callable[[int, int], float]], ...] = (
-    ("images", "an epoch", (1_024, 2_048, 4_096, 8_192, 16_384), _by_images),
-    ("channels of the first block", "a step", (8, 16, 32, 64, 96), _by_width),
-    ("pixels a side", "a step", (16, 24, 32, 48, 64), _by_size),
-    ("images in a batch", "a step", (64, 128, 256, 512, 1_024), _by_batch),
+    ("images", "epoch", (1_024, 2_048, 4_096, 8_192, 16_384), _by_images),
+    ("channels of the first block", "step", (8, 16, 32, 64, 96), _by_width),
+    ("image size in pixels", "step", (16, 24, 32, 48, 64), _by_size),
+    ("batch size", "step", (64, 128, 256, 512, 1_024), _by_batch),
 )
 
 
 @style()
 def draw(growths: Sequence[Growth]) -> Figure:
-    """Seconds over each quantity, with the fitted line; both axes logarithmic."""
+    """Seconds against each quantity with the fitted line, on logarithmic axes."""
     figure = Figure(figsize=(8.0, 2.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(growths)))
     for slot, (axes, growth) in enumerate(zip(panels, growths, strict=True)):
@@ -136,14 +136,14 @@ def draw(growths: Sequence[Growth]) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         harness.label_plainly(axes.yaxis)
         axes.set_xlabel(growth.quantity)
-        axes.set_ylabel(f"seconds of {growth.cost}")
+        axes.set_ylabel(f"seconds per {growth.cost}")
         axes.set_title(f"exponent {exponent:.2f}", fontsize=9)
         axes.grid()
     return figure
 
 
 def describe(growths: Sequence[Growth], stem: str) -> str:
-    """The page of results: exponents, and what they were fitted to."""
+    """The results page: exponents, and the measurements they were fitted to."""
     rows = []
     for growth in growths:
         measured = ", ".join(
@@ -153,11 +153,12 @@ def describe(growths: Sequence[Growth], stem: str) -> str:
         rows.append([growth.quantity, f"{growth.line[0]:.2f}", growth.cost, measured])
     return harness.document(
         "How the cost of training grows",
-        "One quantity varied at a time. The exponent is fitted by least squares to the logarithms; "
-        "1 means twice the seconds for twice the quantity, and arithmetic alone would give 1 for "
-        "images and batch, and 2 for width (but for the stem and the logits) and pixels a side.",
-        harness.markdown_table(["quantity", "exponent", "of", "seconds"], rows),
-        f"![Seconds over each quantity]({stem}.svg)",
+        "Each quantity was varied separately. The exponent is fitted by least squares to the "
+        "logarithms; 1 means twice the seconds for twice the quantity. The FLOP alone would give 1 "
+        "for the number of images and the batch size, and 2 for the width (except in the stem and "
+        "the logits) and the image size.",
+        harness.markdown_table(["quantity", "exponent", "seconds per", "measured"], rows),
+        f"![Seconds against each quantity]({stem}.svg)",
     )
 
 

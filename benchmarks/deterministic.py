@@ -1,9 +1,9 @@
-"""What `--deterministic` costs: images a second of training with it, as a ratio to those without.
+"""The cost of `--deterministic`: training speed with it, as a ratio to the speed without.
 
     .venv/bin/python benchmarks/deterministic.py --pairs 3
 
-Trains each recipe on the bundled sample in processes of their own, one with and one without by
-turns, and leaves the first epoch, which compiles the graph, out of the count.
+Trains each recipe on the bundled sample in separate processes, alternately without and with the
+option. The first epoch, which compiles the graph, does not count.
 """
 
 import argparse

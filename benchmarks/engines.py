@@ -1,12 +1,12 @@
-"""How fast each engine trains the same network: images a second, and as a share of sgemm.
+"""Training speed of the same network in several engines: images/s, and fraction of the sgemm rate.
 
     .venv/bin/python benchmarks/engines.py
     .venv/bin/python benchmarks/engines.py --steps 3 --widths 32,64,128
 
-Each engine in a process of its own, steps on the same 512 images: the
-median of so many steps, after two that compile. The network is that of the recipe `cnn`, whitening
-stem, blocks of two convolutions, SiLU, Muon. Arithmetic is counted as `count_training_flop` does,
-and is the same for all.
+Each engine runs in a separate process and repeats a step on the same 512 images; the result is the
+median, after two steps that compile. The network is that of the recipe `cnn`: whitening stem,
+blocks of two convolutions, SiLU, Muon. FLOP are counted by `count_training_flop`, and are the same
+for all engines.
 """
 
 import argparse
@@ -31,7 +31,7 @@ WIDTHS = ("64,256,256", "32,96,128", "32,64,128")
 
 @dataclass(frozen=True)
 class KerasEngine:
-    """Keras on a backend; `onednn` as Thumbnet sets it, or as TensorFlow chooses by itself."""
+    """Keras on a backend, with oneDNN enabled as in Thumbnet, or left to TensorFlow's default."""
 
     backend: str = "tensorflow"
     onednn: bool = True
@@ -73,8 +73,8 @@ def main() -> None:
         tables += [f"## Widths {widths}", harness.markdown_table(columns, rows)]
     text = harness.document(
         "Training steps by engine",
-        f"The median of {arguments.steps} steps on {arguments.batch} images of 32×32 pixels, each "
-        "engine in a process of its own; sgemm is measured right before each.",
+        f"The median of {arguments.steps} steps on {arguments.batch} images of 32×32 pixels. Each "
+        "engine runs in a separate process; the sgemm rate is measured right before each.",
         *tables,
     )
     write_text(arguments.out, text)
@@ -87,10 +87,10 @@ def _compare(widths: str, batch: int, steps: int) -> list[list[str]]:
     options = ["--widths", widths, "--batch", str(batch), "--steps", str(steps)]
     for name, engine in ENGINES.items():
         if find_spec(engine.backend) is None:
-            print(f"{name}: not installed, left out", file=sys.stderr)
+            print(f"{name}: not installed, skipped", file=sys.stderr)
             continue
         if not computes_in(engine.precision):
-            print(f"{name}: this processor has no arithmetic for it, left out", file=sys.stderr)
+            print(f"{name}: not supported by this CPU, skipped", file=sys.stderr)
             continue
         gflops = sgemm_gflops()
         [found] = harness.run_script(
@@ -110,7 +110,7 @@ def _compare(widths: str, batch: int, steps: int) -> list[list[str]]:
             seconds = _torch_seconds(options_of_it, widths, batch, steps)
             rows.append(_row(name, batch / seconds, flop, gflops))
     else:
-        print("PyTorch: not installed, left out; see benchmarks/README.md", file=sys.stderr)
+        print("PyTorch: not installed, skipped; see benchmarks/README.md", file=sys.stderr)
     return rows
 
 
@@ -122,9 +122,9 @@ def _row(name: str, rate: float, flop: float, ceiling: float) -> list[str]:
 def _measure(
     engine: KerasEngine, widths: tuple[int, ...], batch: int, steps: int
 ) -> dict[str, Any]:
-    """Time steps; in a process that has not imported TensorFlow yet."""
+    """Time steps. Call this in a process that has not imported TensorFlow yet."""
     if not engine.onednn:
-        # Thumbnet switches it on; without the variable TensorFlow chooses when it is imported.
+        # Thumbnet has set the variable; without it, TensorFlow chooses when it is imported.
         os.environ.pop("TF_ENABLE_ONEDNN_OPTS")
     from steps import Stepper, constant_step, images_of, plain_recipe
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes of their own, where a figure comes from, timing, tables."""
+"""Shared by the benchmarks: separate processes, provenance of results, timing, tables."""
 
 import json
 import os
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PEERS = HERE / "peers"
-# Where the README has PyTorch installed: a peer to compare with, never a dependency.
+# Where benchmarks/README.md installs PyTorch, which is used for comparison only.
 TORCH = HERE / ".torch"
 
-# What importing thumbnet sets; a peer is to find its environment as a user's shell has it.
+# Variables that importing thumbnet sets. Other programs run without them, as in a user's shell.
 _SET_BY_THUMBNET = ("TF_ENABLE_ONEDNN_OPTS", "KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL")
 
 
 def provenance() -> list[str]:
-    """Lines that say by which command, where, with what and when a figure was made."""
+    """Lines that state the command, machine, versions, commit and date of a result."""
     here = describe_environment()
     command = [".venv/bin/python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
     versions = here["versions"] | _torch_version()
@@ -49,12 +49,12 @@ def _torch_version() -> dict[str, str]:
 def run_script(
     script: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Run a script in a process of its own and read what it prints: an object of JSON a line.
+    """Run a script in a separate process and read its output: one JSON object per line.
 
     Args:
         script: the path of a Python file.
-        arguments: of its command line.
-        environment: variables to set beside those of the user's shell.
+        arguments: command-line arguments.
+        environment: variables to set in addition to those of the user's shell.
 
     Raises:
         subprocess.CalledProcessError: it failed; its standard error has been shown.
@@ -77,18 +77,18 @@ def with_torch() -> dict[str, str]:
     """The environment in which a script finds PyTorch.
 
     Raises:
-        SystemExit: it is not there.
+        SystemExit: it is not installed there.
     """
     if not (TORCH / "torch").is_dir():
         raise SystemExit(
-            "benchmarks/.torch holds no PyTorch; benchmarks/README.md has the command that "
-            "installs it"
+            "PyTorch is not installed in benchmarks/.torch; benchmarks/README.md has the command "
+            "that installs it"
         )
     return {"PYTHONPATH": os.pathsep.join(filter(None, [os.getenv("PYTHONPATH"), str(TORCH)]))}
 
 
 def median_seconds(work: Callable[[], object], times: int, warm_up: int = 2) -> float:
-    """The median of so many timings, after calls that compile and allocate."""
+    """The median time of `times` calls, after `warm_up` calls that compile and allocate."""
     for _ in range(warm_up):
         work()
     found = []
@@ -99,22 +99,22 @@ def median_seconds(work: Callable[[], object], times: int, warm_up: int = 2) -> 
     return statistics.median(found)
 
 
-def mean_and_deviation(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation; the value alone where there is only one."""
+def mean_and_std(values: Sequence[float], digits: int) -> str:
+    """Mean ± standard deviation; a single value is shown alone."""
     mean = f"{statistics.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, with a line break at its end."""
+    """A Markdown table that ends with a line break."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def label_plainly(axis: "Axis") -> None:
-    """Have a logarithmic axis show 1, 2 and 5 of each power of ten, as numbers.
+    """Label a logarithmic axis with plain numbers: 1, 2 and 5 of each power of ten.
 
-    Matplotlib's own labels are formulas, which the style of our figures takes for text.
+    Matplotlib's default labels are formulas, which the style of our figures shows as plain text.
     """
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
@@ -124,7 +124,7 @@ def label_plainly(axis: "Axis") -> None:
 
 
 def document(title: str, *parts: str) -> str:
-    """A results page: its title, where the figures come from, and the parts."""
+    """A results page: title, provenance and the given parts."""
     command, *origin = provenance()
     head = f"```console\n{command.removeprefix('Command: ')}\n```\n\n" + "  \n".join(origin)
     return "\n\n".join([f"# {title}", head, *(part.strip() for part in parts)]) + "\n"

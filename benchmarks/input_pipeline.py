@@ -1,11 +1,11 @@
-"""Whether the input pipeline ever leaves the model waiting: step time with real and fixed input.
+"""Whether the model ever waits for the input pipeline: step time with real and with fixed input.
 
     .venv/bin/python benchmarks/input_pipeline.py strong fast quick
     .venv/bin/python benchmarks/input_pipeline.py quick --steps 4 --rounds 1
 
-For each size of image that a recipe trains on, so many steps on batches as training makes them
-(augmented while the step before is under way) and as many on one batch that stays, by turns; shown
-are the seconds of a step, the median of the rounds, and the median of their ratios.
+For each image size that a recipe trains on, steps on real batches (augmented during the previous
+step) alternate with the same number of steps on one fixed batch. The results are the median time of
+a step over the rounds, and the median of their ratios.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from thumbnet.training.batches import Batches
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="+")
-    parser.add_argument("--steps", type=int, default=20, help="of a round")
+    parser.add_argument("--steps", type=int, default=20, help="steps per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=harness.RESULTS / "input_pipeline.md")
     arguments = parser.parse_args()
@@ -34,9 +34,9 @@ def main() -> None:
     columns = ["recipe", "image size", "batch", "real input, ms", "fixed input, ms", "ratio"]
     text = harness.document(
         "Step time with real and with fixed input",
-        f"Medians of {arguments.rounds} rounds of {arguments.steps} steps each, by turns. Real "
-        "input is shuffled, resized, shifted and flipped on the way; a ratio of 1 means that no "
-        "step waits for it.",
+        f"Medians of {arguments.rounds} rounds of {arguments.steps} steps, alternating between the "
+        "two. Real input is shuffled, resized, cropped and flipped on the fly; a ratio of 1 means "
+        "that no step waits for it.",
         harness.markdown_table(columns, rows),
     )
     write_text(arguments.out, text)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _rows(name: str, steps: int, rounds: int) -> list[list[str]]:
-    # All images in every epoch, which then has as many steps as are timed and one to begin with.
+    # With all images in every epoch, an epoch has the timed steps and one for warming up.
     recipe = Recipe.read(name).override({"hard_example_fraction": 1.0})
     images = images_of((steps + 1) * recipe.batch_size)
     stepper, batches = Stepper(recipe, images), batches_of(recipe, images)
@@ -61,12 +61,12 @@ def _rows(name: str, steps: int, rounds: int) -> list[list[str]]:
 
 
 def _time(stepper: Stepper, batches: Batches, epoch: int, steps: int) -> tuple[float, float]:
-    """Seconds of a step with batches as training makes them, and with the first of them."""
-    supply = batches.epoch(epoch)
-    first = next(supply)
-    stepper.step(*first)  # compiles for this size, the first time
+    """Seconds per step with real batches, and with the first of them repeated."""
+    real_batches = batches.epoch(epoch)
+    first = next(real_batches)
+    stepper.step(*first)  # compiles for a new image size
     started = time.perf_counter()
-    for batch in supply:
+    for batch in real_batches:
         stepper.step(*batch)
     real = time.perf_counter() - started
     started = time.perf_counter()

@@ -1,16 +1,16 @@
-"""What recipes reach, over several seeds: a table of validation and test figures.
+"""Results of recipes over several seeds: a table of validation and test metrics.
 
     .venv/bin/python benchmarks/recipes.py ann cnn --seeds 0 1 2
     .venv/bin/python benchmarks/recipes.py fast --seeds 0 1 2 --validation 0 --keep runs/speed
     .venv/bin/python benchmarks/recipes.py fast --seeds 0 1 2 --validation 0 --precision float32
     .venv/bin/python benchmarks/recipes.py cnn --try benchmarks/cnn_variants.toml
 
-With `--try`, one row for each table of overrides in the file; such rows are for choosing, and
-show the validation split alone. With `--keep`, the runs stay there, and one that is there
-already is finished rather than made again.
+With `--try`, there is one row for each table of overrides in the file; these rows are for choosing
+a recipe, and show validation accuracy only. With `--keep`, the runs are kept there, and a run that
+already exists is resumed instead of trained again.
 
-The cost is in sgemm-TFLOP: seconds of training times the rate at which the machine multiplied
-large matrices just before. `of sgemm` is the arithmetic of the training as a share of that.
+The cost is in sgemm-TFLOP: training time multiplied by the machine's sgemm rate, measured just
+before. `of sgemm` is the FLOP of the training as a fraction of that.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FIGURES: list[tuple[str, Callable[[dict[str, Any]], float | None]]] = [
     ("sgemm-TFLOP", lambda run: run["sgemm_tflop"]),
     ("of sgemm", lambda run: run["train_flops"] / 1e12 / run["sgemm_tflop"]),
     ("test accuracy", lambda run: run["accuracy"]),
-    ("with test-time augmentation", lambda run: run.get("accuracy_tta")),
+    ("with TTA", lambda run: run.get("accuracy_tta")),
     ("macro F1", lambda run: run["macro_f1"]),
     ("log loss", lambda run: run["log_loss"]),
 ]
@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--try", dest="variants", type=Path, help="TOML tables of overrides")
-    parser.add_argument("--validation", type=float, help="share held out; 0 for none")
-    parser.add_argument("--precision", help="instead of each recipe's own")
+    parser.add_argument("--validation", type=float, help="validation fraction; 0 for none")
+    parser.add_argument("--precision", help="overrides the precision of each recipe")
     parser.add_argument("--keep", type=Path, help="directory for the runs")
     arguments = parser.parse_args()
     dataset = load_cifar10()
@@ -65,7 +65,7 @@ def main() -> None:
             _measure(recipe.override(overrides | {"seed": seed}), dataset, arguments.keep)
             for seed in arguments.seeds
         ]
-        cells = [_mean_and_deviation([value(run) for run in runs]) for _, value in figures]
+        cells = [_mean_and_std([value(run) for run in runs]) for _, value in figures]
         images = f"{runs[0]['train_images']:,}"
         precision = runs[0]["precision"]
         print(
@@ -93,7 +93,7 @@ def _measure(recipe: Recipe, dataset: Any, keep: Path | None) -> dict[str, Any]:
         return run.metrics() | {"precision": run.recipe().precision}
 
 
-def _mean_and_deviation(values: list[float | None]) -> str:
+def _mean_and_std(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return "–"

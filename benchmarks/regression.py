@@ -1,14 +1,14 @@
-"""Whether training has become slower or less accurate than the committed baseline.
+"""Checks that training is not slower or less accurate than the committed baseline.
 
     .venv/bin/python benchmarks/regression.py
     .venv/bin/python benchmarks/regression.py --write-baseline
 
-Trains a small `cnn` on the bundled sample with three fixed seeds. Speed is in images for each
-sgemm-GFLOP, that is images a second divided by the rate at which the machine multiplied matrices
-just before: the median of all epochs but each run's first, which compiles. Accuracy is the mean on
-the sample's test images. Exits with 1 and a sentence where either is below the baseline by more
-than its tolerance; with 2 where there is no baseline, or one of another setting. To be run while
-nothing else computes.
+Trains a small `cnn` on the bundled sample with three fixed seeds. Speed is in images per
+sgemm-GFLOP: images per second, divided by the machine's sgemm rate measured just before. It is the
+median of all epochs except the first of each run, which compiles. Accuracy is the mean on the
+sample's test images. Exits with 1 and a message if either is below the baseline by more than its
+tolerance; with 2 if there is no baseline, or one with different settings. Run it on an otherwise
+idle machine.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from thumbnet.training.progress import SilentDisplay
 BASELINE = harness.RESULTS / "regression_baseline.json"
 SETTINGS = {"epochs": 3, "batch_size": 250, "validation": 0, "model.widths": [16, 32, 64]}
 SEEDS = (0, 1, 2)
-# Of the baseline's speed: on a shared machine, sgemm and training do not suffer quite alike.
+# Fraction of the baseline's speed: load on a shared machine affects sgemm and training differently.
 SLOWER_BY = 0.15
-# In accuracy, absolute: a few times what the mean of three seeds varies by.
+# Absolute: a few standard deviations of the mean accuracy of three seeds.
 WORSE_BY = 0.03
 
 
@@ -54,24 +54,24 @@ def main() -> int:
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """The figures to compare with.
+    """Read the figures to compare with.
 
     Raises:
-        InputError: there are none, or they are of other settings than these.
+        InputError: there is no baseline, or its settings differ.
     """
     try:
         baseline: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is no baseline ({error}); make one with --write-baseline"
+            f"{path} is not a valid baseline ({error}); write one with --write-baseline"
         ) from error
     if baseline.get("settings") != SETTINGS or baseline.get("seeds") != list(SEEDS):
-        raise InputError(f"{path} is of other settings; make one with --write-baseline")
+        raise InputError(f"{path} has different settings; write a new one with --write-baseline")
     return baseline
 
 
 def measure() -> dict[str, Any]:
-    """Train with every seed; the figures of a baseline."""
+    """Train with every seed, and return the figures of a baseline."""
     dataset = load_cifar10(source="sample")
     speeds: list[float] = []
     accuracies: list[float] = []
@@ -91,11 +91,11 @@ def measure() -> dict[str, Any]:
 
 
 def describe(found: dict[str, Any], baseline: dict[str, Any]) -> str:
-    """Both figures beside those of the baseline."""
+    """Speed and accuracy, compared with the baseline."""
     speed, accuracy = found["images_per_sgemm_gflop"], found["accuracy"]
     return (
-        f"{speed:.2f} images for each sgemm-GFLOP, {speed / baseline['images_per_sgemm_gflop']:.2f}"
-        f" of the baseline; accuracy {accuracy:.3f}, baseline {baseline['accuracy']:.3f}"
+        f"{speed:.2f} images per sgemm-GFLOP, {speed / baseline['images_per_sgemm_gflop']:.2f} "
+        f"times the baseline; accuracy {accuracy:.3f}, baseline {baseline['accuracy']:.3f}"
     )
 
 
@@ -103,19 +103,19 @@ def require_no_worse(found: dict[str, Any], baseline: dict[str, Any]) -> None:
     """Compare with the baseline.
 
     Raises:
-        JobError: saying which figure is below it by more than the tolerance.
+        JobError: speed or accuracy is below it by more than the tolerance.
     """
     ratio = found["images_per_sgemm_gflop"] / baseline["images_per_sgemm_gflop"]
     if ratio < 1 - SLOWER_BY:
         raise JobError(
-            f"training has {ratio:.0%} of the baseline's speed, less than {1 - SLOWER_BY:.0%}; run "
-            "it again with nothing else running, then look for what made it slower"
+            f"training has {ratio:.0%} of the baseline's speed, less than {1 - SLOWER_BY:.0%}; "
+            "repeat it on an idle machine, then find out what made it slower"
         )
     lost = baseline["accuracy"] - found["accuracy"]
     if lost > WORSE_BY:
         raise JobError(
             f"accuracy is {found['accuracy']:.1%}, {100 * lost:.1f} points below the baseline; "
-            "look for what changed in recipe, batches, model or optimizer"
+            "find out what changed in the recipe, batches, model or optimizer"
         )
 
 

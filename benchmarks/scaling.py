@@ -1,9 +1,10 @@
-"""How training scales from one process on one core to two, for one or more recipes.
+"""Scaling of training from one process on one core to two, for one or more recipes.
 
     .venv/bin/python benchmarks/scaling.py cnn strong
     .venv/bin/python benchmarks/scaling.py cnn --steps 2 --rounds 1 --out runs/bench/scaling.md
 
-What `thumbnet bench scaling` measures, so many times by turns; the median of each figure.
+Repeats the measurement of `thumbnet bench scaling`, alternating between recipes, and shows the
+median of each figure.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from thumbnet.atomic import write_text
 from thumbnet.bench.scaling import measure_scaling
 from thumbnet.recipe import Recipe
 
-COLUMNS = ["recipe", "processes", "cores of each", "images/s", "efficiency", "summed in a step"]
+COLUMNS = ["recipe", "processes", "cores each", "images/s", "efficiency", "all-reduce per step"]
 
 
 def main() -> None:
@@ -31,16 +32,16 @@ def main() -> None:
     found: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in arguments.recipes}
     for _ in range(arguments.rounds):
         for name, rounds in found.items():
-            rounds.append(measure_scaling(Recipe.read(name), arguments.steps, _tell))
+            rounds.append(measure_scaling(Recipe.read(name), arguments.steps, _report))
     rows = [
         [name, *_row(same)] for name, rounds in found.items() for same in zip(*rounds, strict=True)
     ]
     text = harness.document(
         "Scaling from one process to two",
-        f"Keras on JAX, the same batch throughout, each process kept to its cores. The median of "
-        f"{arguments.steps} steps, and of {arguments.rounds} rounds of that (lowest to highest). "
-        "Efficiency is the rate as a share of that of one process on one core, times the cores "
-        "used; it is 100% by definition in the first row.",
+        f"Keras on JAX, with the same global batch throughout and each process pinned to its "
+        f"cores. The median of {arguments.steps} steps, and of {arguments.rounds} rounds (lowest "
+        "to highest). Efficiency is the rate divided by the number of cores in use times the rate "
+        "of one core; it is 100% by definition in the first row.",
         harness.markdown_table(COLUMNS, rows),
     )
     write_text(arguments.out, text)
@@ -49,19 +50,20 @@ def main() -> None:
 
 def _row(same: tuple[dict[str, Any], ...]) -> list[str]:
     rates = [row["images_per_second"] for row in same]
-    shares = [row["efficiency"] for row in same]
+    efficiencies = [row["efficiency"] for row in same]
     first = same[0]
-    summed = f"{first['reduced_bytes']:,} bytes in {first['reductions']} sums"
+    reduced = f"{first['reduced_bytes']:,} bytes in {first['reductions']} operations"
     return [
         str(first["processes"]),
         str(first["cores"]),
         f"{statistics.median(rates):,.0f}",
-        f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})",
-        summed if first["reductions"] else "–",
+        f"{statistics.median(efficiencies):.0%} "
+        f"({min(efficiencies):.0%} to {max(efficiencies):.0%})",
+        reduced if first["reductions"] else "–",
     ]
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""What training would take on up to 256 GPUs, worked out from a few assumptions; nothing is run.
+"""Predicted training time on up to 256 GPUs, from a few assumptions; nothing is measured.
 
     .venv/bin/python benchmarks/scaling_model.py strong best
 
-docs/scaling.md explains the model. The parameters and the arithmetic are counted of the recipe's
-own network; everything in `Hardware` is an assumption.
+docs/scaling.md explains the model. Parameters and FLOP are counted on the recipe's network;
+everything in `Hardware` is an assumption.
 """
 
 import argparse
@@ -19,21 +19,21 @@ from thumbnet.training.prepare import compiled_model
 
 GPUS = (1, 2, 8, 32, 256)
 FLOAT_BYTES = 4
-STRONG = "The recipe's batch shared (strong scaling)"
-WEAK = "As many images for each GPU as the recipe's batch has (weak scaling)"
+STRONG = "Strong scaling: the recipe's batch is divided among the GPUs"
+WEAK = "Weak scaling: each GPU computes a batch of the recipe's size"
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What is assumed of the machines.
+    """Assumptions about the machines.
 
     Attributes:
-        flops: floating-point operations a second that a GPU sustains in these convolutions.
-        near, far: bytes a second of the slowest link of a ring, within a host and between hosts.
-        near_latency, far_latency: seconds of one hop.
-        host_gpus: GPUs in a host.
-        step_floor: seconds below which no step comes, for launching what it is made of.
-        input_rate: images a second that a process augments, beside the step before.
+        flops: floating-point operations per second that a GPU sustains in these convolutions.
+        near, far: bytes per second of the slowest link of a ring, within a host and between hosts.
+        near_latency, far_latency: seconds per hop.
+        host_gpus: GPUs per host.
+        step_floor: minimum seconds of a step, for kernel launches.
+        input_rate: images per second that a process augments during the previous step.
     """
 
     flops: float = 40e12
@@ -48,13 +48,14 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Network:
-    """What a recipe's network asks for.
+    """Cost of a recipe's network.
 
     Attributes:
-        parameters: that are trained.
-        flop: of training on one image.
-        small_sums: sums over all GPUs in a step beside that of the gradients: two a batch
-            normalisation forward and two backward, and one to agree on going on.
+        parameters: number of trained parameters.
+        flop: training FLOP per image.
+        small_sums: all-reduces per step other than that of the gradients: two per batch
+            normalisation in the forward pass and two in the backward pass, and one to agree on
+            whether to continue.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of the parts of one step."""
+    """Seconds of each part of a step."""
 
     compute: float
     gradients: float
@@ -74,16 +75,16 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """The batch is made beside the step before; nothing else is taken to overlap."""
+        """Input overlaps with the previous step; nothing else is assumed to overlap."""
         return max(self.compute + self.gradients + self.small_sums, self.input)
 
 
 def step(network: Network, batch: int, gpus: int, hardware: Hardware) -> Step:
-    """One step on a batch that so many GPUs share, in whole images."""
+    """One step on a batch that is divided among the GPUs, in whole images."""
     within = gpus <= hardware.host_gpus
     bandwidth = hardware.near if within else hardware.far
     latency = hardware.near_latency if within else hardware.far_latency
-    # A tree up and down: what NCCL takes for small messages, and the latency of the large one.
+    # A tree, up and down: NCCL's algorithm for small messages, and the latency of the large one.
     round_trip = 2 * math.ceil(math.log2(gpus)) * latency
     own = math.ceil(batch / gpus)
     volume = 2 * (gpus - 1) / gpus * FLOAT_BYTES * network.parameters
@@ -109,7 +110,7 @@ def count_network(name: str) -> Network:
 
 
 def table(network: Network, batch: int, hardware: Hardware, *, weak: bool) -> str:
-    """A row a number of GPUs; the batch is that of all GPUs, or with `weak` that of each."""
+    """One row per number of GPUs; `batch` is the global batch, or with `weak` that of each GPU."""
     rows = []
     alone = batch / step(network, batch, 1, hardware).seconds
     for gpus in GPUS:
@@ -138,7 +139,7 @@ def main() -> None:
         network, batch = count_network(name), Recipe.read(name).batch_size
         print(
             f"`{name}`: {network.parameters:,} trained parameters, "
-            f"{network.flop / 1e9:.2f} GFLOP an image, {network.small_sums} small sums a step"
+            f"{network.flop / 1e9:.2f} GFLOP per image, {network.small_sums} small sums per step"
         )
         for weak in (False, True):
             print(f"\n{WEAK if weak else STRONG}:\n")

@@ -1,17 +1,17 @@
-"""What the service stands: throughput beside the engine's own, latency, twice too much.
+"""Load test of the service: throughput compared with the engine alone, latency, and overload.
 
     .venv/bin/python benchmarks/serving.py --out benchmarks/results/serving.md
     .venv/bin/python benchmarks/serving.py --seconds 5 --overload-seconds 10
 
-Needs `wrk` (Debian's package of that name). Service, load generator and engine share the machine.
+Needs `wrk` (a Debian package). Service, load generator and engine run on the same machine.
 
-- Saturation: 16 connections send binary tensors of 32 images as fast as they are answered; the
-  engine's own rate in batches as large as the service's is measured before and after, in a process
-  of its own.
-- Half load: requests of one picture's pixels come at half the rate that saturates the service with
-  such requests; the latency is that of a client in Python with 8 connections.
-- Overload: clients keep twice as many images waiting as the queue holds. Every request must be
-  answered, by 200 or by 503 with `Retry-After`; the memory of the service is read every second.
+- Saturation: 16 connections send binary tensors of 32 images as fast as they are answered. The rate
+  of the engine alone, with the service's batch size, is measured before and after in a separate
+  process.
+- Half load: requests with the pixels of one image arrive at half the rate at which such requests
+  saturate the service. Latency is measured by a Python client with 8 connections.
+- Overload: clients keep twice as many images waiting as the queue can hold. Every request must be
+  answered, with 200 or with 503 and `Retry-After`. The memory of the service is read every second.
 """
 
 import argparse
@@ -61,9 +61,9 @@ BATCH, CONNECTIONS = 32, 16
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", nargs="?", type=Path, default=bundled_run().path)
-    parser.add_argument("--seconds", type=float, default=30, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=30, help="duration of each measurement")
     parser.add_argument("--overload-seconds", type=float, default=600)
-    parser.add_argument("--out", type=Path, help="the page to write")
+    parser.add_argument("--out", type=Path, help="results page to write")
     arguments = parser.parse_args()
     images = np.asarray(load_cifar10(source="sample").test.images)
     rows: list[tuple[str, str]] = []
@@ -82,28 +82,28 @@ def main() -> None:
         again = saturate(port, infer_request(images[:BATCH]), arguments.seconds)
     own.append(engine_rate(arguments.run, arguments.seconds / 3))
     rate = statistics.mean(own)
-    note("engine alone, batches of 128", f"{own[0]:,.0f} and {own[1]:,.0f} images/s, before, after")
+    note("engine alone, batches of 128", f"{own[0]:,.0f} images/s before, {own[1]:,.0f} after")
     note("service, binary tensors of 32", f"{batches * BATCH:,.0f} images/s")
-    note("share of the engine's rate", f"{batches * BATCH / rate:.0%}")
+    note("relative to the engine alone", f"{batches * BATCH / rate:.0%}")
     note("service, binary tensors of 1", f"{singles:,.0f} requests/s")
     p50, p99 = np.percentile(latencies, [50, 99])
-    note("at half of that", f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
+    note("latency at half of that rate", f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
     note("overload", overload.summary())
-    note("service afterwards", f"{again * BATCH:,.0f} images/s")
+    note("service after the overload", f"{again * BATCH:,.0f} images/s")
     if arguments.out:
         table = markdown_table(["measurement", "result"], rows)
         write_text(arguments.out, document("The service under load", table))
 
 
 def engine_rate(run: Path, seconds: float) -> float:
-    """Images a second of the engine alone, the median over batches."""
+    """Images per second of the engine alone, the median over batches."""
     size = str(Settings().batch_images)
     command = [sys.executable, "-c", ENGINE, str(run), size, str(seconds)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 class served:  # noqa: N801
-    """The service in a process of its own, for a `with`: the process and its port."""
+    """Context manager that runs the service in a separate process; gives the process and port."""
 
     def __init__(self, run: Path) -> None:
         command = [sys.executable, "-m", "thumbnet", "serve", str(run), "--port", "0"]
@@ -125,7 +125,7 @@ class served:  # noqa: N801
 
 
 def infer_request(images: Any) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a V2 request with binary tensors both ways."""
+    """Body and headers of a V2 request with binary input and output tensors."""
     tensor = {
         "name": "images",
         "shape": list(images.shape),
@@ -137,7 +137,7 @@ def infer_request(images: Any) -> tuple[bytes, dict[str, str]]:
 
 
 def saturate(port: int, request: tuple[bytes, dict[str, str]], seconds: float) -> float:
-    """Requests a second that are answered by 200, as `wrk` finds them."""
+    """Requests per second that are answered with 200, measured by `wrk`."""
     body, headers = request
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "body").write_bytes(body)
@@ -159,7 +159,7 @@ def saturate(port: int, request: tuple[bytes, dict[str, str]], seconds: float) -
 
 
 def path_of_model(port: int) -> str:
-    """Where the first model answers."""
+    """The inference path of the first model."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/models")
     name = json.load(connection.getresponse())["models"][0]["name"]
@@ -168,7 +168,7 @@ def path_of_model(port: int) -> str:
 
 
 def half_load(port: int, images: Any, rate: float, seconds: float) -> list[float]:
-    """Seconds from when each request was due until its answer, at that many a second."""
+    """Latencies at `rate` requests per second: seconds from when a request is due to its answer."""
     path, latencies, due = path_of_model(port), [], iter(range(10**9))
     started, lock = time.perf_counter(), threading.Lock()
 
@@ -193,7 +193,7 @@ def half_load(port: int, images: Any, rate: float, seconds: float) -> list[float
 
 
 class Overload:
-    """More than the service can take, and what becomes of it."""
+    """Sends more requests than the service can handle, and counts the answers."""
 
     def __init__(self, process_id: int, port: int, images: Any) -> None:
         self._process_id, self._port, self._images = process_id, port, images
@@ -202,7 +202,7 @@ class Overload:
         self._seconds = 0.0
 
     def run(self, seconds: float) -> None:
-        """Go on for so long."""
+        """Run for this long."""
         self._seconds = seconds
         clients = 2 * Settings().queue_images // len(self._images)
         end = time.monotonic() + seconds
@@ -210,7 +210,7 @@ class Overload:
         _all_at_once([*[lambda: self._ask(path, end)] * clients, lambda: self._watch(end)])
 
     def summary(self) -> str:
-        """What was answered, and the memory in between."""
+        """Counts of the answers, and memory early and late in the run."""
         tenth = max(1, len(self._resident) // 10)
         first, last = (
             statistics.median(part) / 2**20
@@ -221,8 +221,8 @@ class Overload:
         )
         answers = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(self._answers.items()))
         return (
-            f"{self._seconds:.0f} s: {answers}; resident memory {first:.0f} MiB after a tenth, "
-            f"{last:.0f} MiB at the end"
+            f"{self._seconds:.0f} s: {answers}; resident memory {first:.0f} MiB after a tenth of "
+            f"the time, {last:.0f} MiB at the end"
         )
 
     def _ask(self, path: str, end: float) -> None:
@@ -240,7 +240,7 @@ class Overload:
             waits = answer.headers.get("Retry-After")
             self._answers[f"{answer.status}{' with Retry-After' if waits else ''}"] += 1
             if waits:
-                time.sleep(0.05)  # a client in a hurry, who does not wait as it was told
+                time.sleep(0.05)  # an impatient client that ignores Retry-After
 
     def _watch(self, end: float) -> None:
         pages = Path(f"/proc/{self._process_id}/statm")

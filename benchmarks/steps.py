@@ -1,4 +1,4 @@
-"""Training steps of a recipe on images of any number and size, to be timed."""
+"""Training steps of a recipe on images of any number and size, for timing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +12,12 @@ from thumbnet.training.batches import Batches
 from thumbnet.training.prepare import compiled_model
 
 CLASSES = 10
-# Large enough to be as fast as any, as in the recipes.
+# As in the recipes; a larger batch is not faster.
 BATCH = 512
 
 
 def images_of(count: int, size: int = 32) -> LabelledImages:
-    """Images of the bundled sample, at another size, and again and again where it has too few."""
+    """Images of the bundled sample, resized, and repeated as often as needed."""
     part = load_cifar10(source="sample").train.take(np.resize(np.arange(1_000), count))
     return LabelledImages(resize_linear(np.asarray(part.images), (size, size)), part.labels)
 
@@ -35,12 +35,12 @@ class Stepper:
 
 
 def constant_step(stepper: Stepper, images: LabelledImages) -> Callable[[], None]:
-    """A step on the same images each time, which waits for no input."""
+    """A step on the same images each time, so that no time is spent on input."""
     return lambda: stepper.step(images.images, images.labels)
 
 
 def batches_of(recipe: Recipe, images: LabelledImages) -> Batches:
-    """The batches that training makes of these images."""
+    """The batches of these images, as in training."""
     return Batches(
         images,
         recipe.batch_size,
@@ -53,7 +53,7 @@ def batches_of(recipe: Recipe, images: LabelledImages) -> Batches:
 
 
 def plain_recipe(widths: tuple[int, ...], batch: int = BATCH) -> Recipe:
-    """The recipe `cnn` at other widths, without what changes from epoch to epoch."""
+    """The recipe `cnn` with other widths, without anything that changes between epochs."""
     return Recipe.read("cnn").override(
         {
             "model.widths": list(widths),

@@ -1,12 +1,13 @@
-"""Images a second and memory for folders of pictures that may not fit into memory: a table.
+"""Images per second and memory for image folders of growing size.
 
     .venv/bin/python benchmarks/streaming.py --images 10000 100000 500000
     .venv/bin/python benchmarks/streaming.py --images 10000 --suffix .jpg --side 256
 
-The files are CIFAR-10 as pictures; beyond 50,000 they are linked under further names. For each
-number, a process reads the folder for the first time, which decodes it; a second one finds the
-pixels decoded, and takes an epoch of batches as the recipe `cnn` has them. Memory is `RssAnon`,
-what the process holds for itself: pages of the mapped file (`RssFile`) can be dropped at any time.
+The files are CIFAR-10 images; beyond 50,000 they are hard links to the same files. For each number
+of images, one process reads the folder for the first time and decodes it; a second one finds the
+decoded pixels, and reads one epoch of batches of the recipe `cnn`. Memory is `RssAnon`, the
+anonymous memory of the process: pages of the memory-mapped file (`RssFile`) can be dropped at any
+time.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[10_000])
     parser.add_argument("--suffix", choices=[".png", ".jpg"], default=".png")
-    parser.add_argument("--side", type=int, default=32, help="pixels of the files")
+    parser.add_argument("--side", type=int, default=32, help="image size in pixels")
     parser.add_argument("--measure", choices=["decode", "stream"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -107,7 +108,7 @@ def _measure(step: str, folder: Path) -> dict[str, float]:
 
 @contextmanager
 def _peak_memory() -> Iterator[list[float]]:
-    """What `RssAnon` was, in MB, a hundred times a second."""
+    """`RssAnon` in MB, sampled a hundred times per second."""
     seen = [_anonymous_memory()]
     over = threading.Event()
 
@@ -126,7 +127,7 @@ def _anonymous_memory() -> float:
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1000
-    raise RuntimeError("this system does not tell RssAnon")
+    raise RuntimeError("this system does not report RssAnon")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
-"""Test accuracy over training time: Thumbnet's recipes beside a tutorial and the record's recipe.
+"""Test accuracy over training time: Thumbnet's recipes, a tutorial and the speed record's recipe.
 
     .venv/bin/python benchmarks/time_to_accuracy.py quick fast tutorial pytorch pytorch-16 \
         --seeds 0 1 2
     .venv/bin/python benchmarks/time_to_accuracy.py strong pytorch-wide-16 --seeds 0
     .venv/bin/python benchmarks/time_to_accuracy.py --draw
 
-Each contestant runs in a process of its own, one after another, and leaves a CSV file for each
-seed in `results/time_to_accuracy/`; the machine's sgemm rate is measured right before. Then, or
-with `--draw` alone, figure and table are made of all files that are there. Contestants are the
-names of recipes, and those of `PEERS`.
+The contestants run one after another in separate processes, and each writes a CSV file per seed to
+`results/time_to_accuracy/`; the machine's sgemm rate is measured right before. Then the figure and
+the table are made from all files there; `--draw` does only that. Contestants are names of recipes,
+and those of `PEERS`.
 
-Every contestant trains on all 50,000 training images and reads the test images after each epoch,
-off the clock. That is for the curve alone: no recipe was chosen, and no run ended, by it.
+Every contestant trains on all 50,000 training images. The test images are read after each epoch,
+outside the measured time, for the curve only: they were not used to choose a recipe or to stop a
+run.
 """
 
 import argparse
@@ -43,7 +44,7 @@ LEVELS = (0.7, 0.8, 0.85, 0.9, 0.93)
 
 @dataclass(frozen=True)
 class Peer:
-    """A contestant that is no recipe of ours: its name in the figure, its script and arguments."""
+    """A contestant that is not a Thumbnet recipe: its name in the figure, script and arguments."""
 
     title: str
     script: str
@@ -51,7 +52,7 @@ class Peer:
     torch: bool = False
 
 
-# Epochs, batch and widths of a trial of the record's recipe at the cost of `fast` in 32 bits.
+# Epochs, batch size and widths that give the record's recipe the cost of `fast` in float32.
 _THIRD = ("--widths", "32", "96", "128", "--batch", "1000", "--epochs", "6")
 _16_BITS = ("--precision", "bfloat16")
 PEERS = {
@@ -74,7 +75,7 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One run of one contestant: rows of `COLUMNS`, in the order of epochs."""
+    """One run of one contestant: rows of `COLUMNS`, one per epoch."""
 
     contestant: str
     rows: tuple[dict[str, float], ...]
@@ -93,10 +94,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("contestants", nargs="*", help=f"recipes, {', '.join(PEERS)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="instead of each one's own, for a trial")
-    parser.add_argument("--source", help="of CIFAR-10; 'sample' for a trial")
-    parser.add_argument("--curves", type=Path, default=CURVES, help="where the CSV files are")
-    parser.add_argument("--draw", action="store_true", help="run nothing")
+    parser.add_argument("--epochs", type=int, help="overrides the epochs of each, for a quick try")
+    parser.add_argument("--source", help="source of CIFAR-10; 'sample' for a quick try")
+    parser.add_argument("--curves", type=Path, default=CURVES, help="directory of the CSV files")
+    parser.add_argument("--draw", action="store_true", help="only draw, without training")
     arguments = parser.parse_args()
     if not arguments.draw:
         if not arguments.contestants:
@@ -104,13 +105,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             data = Path(directory) / "cifar10.npz"
             _write_arrays(load_cifar10(source=arguments.source), data)
-            # By seed first: a machine that gets slower does so for all.
+            # The outer loop is over seeds, so that a slowdown of the machine affects all.
             for seed in arguments.seeds:
                 for contestant in arguments.contestants:
                     _run(contestant, seed, data, arguments)
     curves = [read_curve(path) for path in sorted(arguments.curves.glob("*.csv"))]
     if not curves:
-        parser.error(f"{arguments.curves} holds no curves yet; name contestants to run")
+        parser.error(f"{arguments.curves} has no curves yet; name contestants to run")
     figure = draw(curves)
     for suffix in (".svg", ".png"):
         save_figure(figure, arguments.curves.with_suffix(suffix))
@@ -146,7 +147,7 @@ def _run(contestant: str, seed: int, data: Path, arguments: argparse.Namespace) 
 
 
 def _write_curve(path: Path, rows: Sequence[dict[str, Any]], gflops: float) -> None:
-    origin = [*harness.provenance(), f"sgemm {gflops:.1f} GFLOP/s right before"]
+    origin = [*harness.provenance(), f"sgemm {gflops:.1f} GFLOP/s, measured right before"]
     lines = [f"# {line}" for line in origin]
     lines.append(",".join(COLUMNS))
     for row in rows:
@@ -156,7 +157,7 @@ def _write_curve(path: Path, rows: Sequence[dict[str, Any]], gflops: float) -> N
 
 
 def read_curve(path: Path) -> Curve:
-    """The curve in a CSV file named CONTESTANT.SEED.csv; lines with a # say where it is from."""
+    """Read a curve from a file CONTESTANT.SEED.csv; lines that start with # are provenance."""
     contestant, _, _ = path.stem.rpartition(".")
     lines = path.read_text(encoding="utf-8").splitlines()
     table = csv.DictReader(line for line in lines if not line.startswith("#"))
@@ -165,7 +166,7 @@ def read_curve(path: Path) -> Curve:
 
 
 def _by_contestant(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
-    """The curves of each contestant, ours before the peers."""
+    """The curves of each contestant, Thumbnet's recipes before the peers."""
     names = sorted({curve.contestant for curve in curves}, key=lambda name: (name in PEERS, name))
     return {name: [curve for curve in curves if curve.contestant == name] for name in names}
 
@@ -176,7 +177,7 @@ def _title(contestant: str) -> str:
 
 @style()
 def draw(curves: Sequence[Curve]) -> Figure:
-    """Accuracy over seconds and over sgemm-TFLOP; ours solid, peers dashed, a line for each run."""
+    """Accuracy over seconds and over sgemm-TFLOP, a line per run; peers are dashed."""
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     grouped = _by_contestant(curves)
@@ -192,7 +193,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
                     markersize=3,
                     **look(slot),
                 )
-    for axes, title in zip(panels, ("seconds of training", "sgemm-TFLOP of training"), strict=True):
+    for axes, title in zip(panels, ("training seconds", "training sgemm-TFLOP"), strict=True):
         axes.set_xscale("log")
         harness.label_plainly(axes.xaxis)
         axes.set_xlabel(title)
@@ -208,8 +209,8 @@ def draw(curves: Sequence[Curve]) -> Figure:
 
 
 def describe(curves: Sequence[Curve], name: str) -> str:
-    """The page of results, of the files in the folder NAME: what was run, and the table."""
-    columns = ["contestant", "runs", "epochs", "test accuracy", "with six views", "seconds"]
+    """The results page of the files in the folder `name`."""
+    columns = ["contestant", "runs", "epochs", "test accuracy", "with TTA", "seconds"]
     columns += ["sgemm-TFLOP", *(f"to {level:.0%}" for level in LEVELS)]
     rows = []
     for contestant, runs in _by_contestant(curves).items():
@@ -224,13 +225,14 @@ def describe(curves: Sequence[Curve], name: str) -> str:
         rows.append(cells)
     return harness.document(
         "Test accuracy over training time",
-        f"The page is made of the files in `{name}/`, each of which names its own command, "
+        f"This page is made from the files in `{name}/`, each of which states its command, "
         "versions, machine, date and commit.",
-        "Mean ± standard deviation over the runs, which differ in their seed; one run says little. "
-        'In the columns "to …" the sgemm-TFLOP by the end of the first epoch that reaches an '
-        "accuracy without test-time views; a dash where not every run does. Everyone trains on all "
-        "50,000 training images. The test images are read after every epoch for the curve alone, "
-        "off the clock: recipes were fixed before, on a validation split.",
+        "Mean ± standard deviation over runs with different seeds; a single run says little. The "
+        'columns "to …" are the sgemm-TFLOP at the end of the first epoch that reaches that '
+        "accuracy without test-time augmentation (TTA, six views); a dash means that not every run "
+        "reaches it. All contestants train on all 50,000 training images. The test images are "
+        "read after every epoch, outside the measured time, for the curve only: the recipes were "
+        "fixed before, on a validation split.",
         harness.markdown_table(columns, rows),
         f"![Test accuracy over time]({name}.svg)",
     )
@@ -239,7 +241,7 @@ def describe(curves: Sequence[Curve], name: str) -> str:
 def _cell(runs: Sequence[Curve], figure: Callable[[Curve], float | None], digits: int) -> str:
     values = [figure(run) for run in runs]
     known = [value for value in values if value is not None]
-    return harness.mean_and_deviation(known, digits) if len(known) == len(values) else "–"
+    return harness.mean_and_std(known, digits) if len(known) == len(values) else "–"
 
 
 if __name__ == "__main__":

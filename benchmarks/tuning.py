@@ -1,15 +1,15 @@
-"""What a search finds in a given time, and what a second worker adds to it.
+"""What a search finds in a given time, and how much faster two workers are.
 
     .venv/bin/python benchmarks/tuning.py --budget 30m --seeds 0 1 2
     .venv/bin/python benchmarks/tuning.py --workers 10m
 
-The first searches from `poor.toml` with the space that ships with Thumbnet. No trial may take more
-arithmetic than training `cnn`. Then `poor`, `cnn` and what was found are trained with every
-seed, and the test images are read once after each. The search is kept in `--keep`, so that a
-benchmark that was stopped goes on where it was.
+The first command searches from `poor.toml` with the default search space. No trial may take more
+FLOP than training `cnn`. Then `poor`, `cnn` and the best recipe found are trained with every seed,
+and each run is evaluated once on the test images. The search is kept in `--keep`, so that the
+benchmark can be stopped and resumed.
 
-The second lets one worker, then two, each pinned to a core of its own, try trials of a small
-recipe for the same time on the bundled sample, and compares how many trials they have trained.
+The second command runs trials of a small recipe on the bundled sample, first with one worker, then
+with two, each pinned to its own core, for the same time, and compares the number of trials.
 """
 
 import argparse
@@ -42,18 +42,18 @@ SMALL_SPACE = """
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", default="30m", help="of the search")
-    parser.add_argument("--screen", type=float, default=0.2, help="as of `thumbnet tune`")
+    parser.add_argument("--budget", default="30m", help="time budget of the search")
+    parser.add_argument("--screen", type=float, default=0.2, help="as in `thumbnet tune`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--source", help="of CIFAR-10; 'sample' for a trial")
+    parser.add_argument("--source", help="source of CIFAR-10; 'sample' for a quick try")
     parser.add_argument("--keep", type=Path, default=Path("runs/bench/tuning"))
-    parser.add_argument("--workers", metavar="TIME", help="compare one and two for so long each")
-    parser.add_argument("--rounds", type=int, default=2, help="of that comparison")
-    parser.add_argument("--out", type=Path, help="the page to write")
+    parser.add_argument("--workers", metavar="TIME", help="compare one and two workers, TIME each")
+    parser.add_argument("--rounds", type=int, default=2, help="repetitions of that comparison")
+    parser.add_argument("--out", type=Path, help="results page to write")
     arguments = parser.parse_args()
     if arguments.workers:
         seconds = parse_duration(arguments.workers)
-        # In turns: a machine that gets slower does so for both.
+        # Alternate, so that a slowdown of the machine affects both.
         rounds = [
             (count_trials([0], seconds), count_trials([0, 1], seconds))
             for _ in range(arguments.rounds)
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def find_recipe(dataset: Dataset, arguments: argparse.Namespace) -> Path:
-    """Search from the poor recipe, or go on with a search; the best recipe that was found.
+    """Start a search from the poor recipe, or resume it; returns the path of the best recipe.
 
     Raises:
         subprocess.CalledProcessError: the search failed.
@@ -87,7 +87,7 @@ def find_recipe(dataset: Dataset, arguments: argparse.Namespace) -> Path:
         command = ["--resume", str(directory)]
     else:
         limit = planned_flop(Recipe.read("cnn"), dataset)
-        # Rounded up, so that a trial with exactly the arithmetic of `cnn` is within it.
+        # Rounded up, so that a trial with exactly the FLOP of `cnn` is within the limit.
         ratio = limit / planned_flop(Recipe.read(POOR), dataset) + 1e-6
         command = [str(POOR), "--out", str(directory), "--budget", arguments.budget]
         command += ["--screen", str(arguments.screen), "--max-cost", f"{ratio:.6f}"]
@@ -104,14 +104,14 @@ def _finished(recipe: Recipe, dataset: Dataset, path: Path) -> dict[str, Any]:
 def describe_search(
     runs: dict[str, list[dict[str, Any]]], findings: dict[str, Any], recipe: str
 ) -> str:
-    """The page: what the search did, and what the three recipes reach.
+    """The results page: a summary of the search, and the metrics of the three recipes.
 
     Args:
-        runs: for each recipe, its `metrics.json` with each seed.
+        runs: for each recipe, the `metrics.json` of each seed.
         findings: the search's `findings.json`.
-        recipe: the text of the one that was found.
+        recipe: text of the best recipe found.
     """
-    columns = ["recipe", "seeds", "validation accuracy", "test accuracy", "TFLOP of training"]
+    columns = ["recipe", "seeds", "validation accuracy", "test accuracy", "training TFLOP"]
     columns += ["seconds", "sgemm-TFLOP"]
     rows = []
     for name, all_metrics in runs.items():
@@ -124,20 +124,20 @@ def describe_search(
             ("sgemm_tflop", 1, 1),
         ):
             values = [metrics[key] / scale for metrics in all_metrics]
-            cells.append(harness.mean_and_deviation(values, digits))
+            cells.append(harness.mean_and_std(values, digits))
         rows.append(cells)
     counts = ", ".join(f"{count} {state}" for state, count in findings["trials"].items())
     gain = _mean(runs["found"], "accuracy") - _mean(runs["cnn"], "accuracy")
     verdict = "beats" if gain > 0 else "falls short of"
     return harness.document(
         "What a search finds",
-        f"A search from `benchmarks/poor.toml` of {findings['seconds']:.0f} s "
-        f"(trials: {counts}). No trial was allowed more arithmetic than `cnn` takes. What was "
+        f"A search of {findings['seconds']:.0f} s from `benchmarks/poor.toml` "
+        f"(trials: {counts}). No trial was allowed more FLOP than `cnn` takes. The best recipe "
         f"found {verdict} `cnn` by {100 * abs(gain):.1f} points of test accuracy. Mean ± standard "
-        "deviation over the seeds; the search itself saw the validation images of seed 0 alone, "
-        "so that its own figure is flattered and the others are not.",
+        "deviation over the seeds. The search used only the validation split of seed 0, so the "
+        "validation accuracy of the found recipe with that seed is optimistic.",
         harness.markdown_table(columns, rows),
-        f"The recipe that was found:\n\n```toml\n{recipe.strip()}\n```",
+        f"The best recipe found:\n\n```toml\n{recipe.strip()}\n```",
     )
 
 
@@ -146,11 +146,11 @@ def _mean(all_metrics: Sequence[dict[str, Any]], key: str) -> float:
 
 
 def count_trials(cores: Sequence[int], seconds: float) -> int:
-    """How many trials a worker on each of these cores trains in so long, all on one study.
+    """Number of trials that workers on these cores finish in the given time, on one study.
 
-    The clock starts once every worker has trained one: importing and loading are over then. With
-    two objectives nothing is given up early, and nothing in the space changes what a trial costs:
-    all take the same time.
+    The clock starts once every worker has finished a trial, so that imports and loading do not
+    count. With two objectives there is no pruning, and nothing in the search space changes the cost
+    of a trial, so all take the same time.
     """
     with tempfile.TemporaryDirectory() as name:
         tuning = Tuning(Path(name) / "search")
@@ -184,12 +184,12 @@ def _worker(core: int, command: list[str]) -> "subprocess.Popen[bytes]":
 def _wait(until: Callable[[], object], workers: Sequence["subprocess.Popen[bytes]"]) -> None:
     while not until():
         if any(worker.poll() is not None for worker in workers):
-            raise SystemExit("a worker ended before its time")
+            raise SystemExit("a worker exited early")
         time.sleep(0.2)
 
 
 def _ended(tuning: Tuning, since: float) -> list[str]:
-    """The worker of each trial that was finished since a time."""
+    """The worker of each trial that finished since a time."""
     if not (tuning.path / "journal.log").is_file():
         return []
     return [
@@ -202,13 +202,13 @@ def _ended(tuning: Tuning, since: float) -> list[str]:
 
 
 def describe_workers(rounds: Sequence[tuple[int, int]], seconds: float) -> str:
-    """The page: finished trials of one worker and of two in each round, and their ratio."""
+    """The results page: finished trials of one worker and of two in each round, and the ratio."""
     rows = [[str(one), str(two), f"{two / one:.2f}"] for one, two in rounds]
     one, two = (sum(counts) for counts in zip(*rounds, strict=True))
     return harness.document(
         "Two workers on one study",
-        f"Trials finished in {seconds:.0f} s by one worker pinned to a core, and by two on a core "
-        f"each, on the bundled sample: {two / one:.2f} times as many.",
+        f"Trials finished in {seconds:.0f} s on the bundled sample, by one worker pinned to a core "
+        f"and by two workers with a core each: {two / one:.2f} times as many with two.",
         harness.markdown_table(["one worker", "two workers", "ratio"], rows),
     )
 

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -17,9 +18,13 @@ from thumbnet.training.progress import SilentDisplay
 
 MakeRun = Callable[..., Run]
 
-# A job that a script starts in the background ignores Ctrl-C, and so would the processes that
-# tests interrupt.
+# A shell starts background jobs with SIGINT ignored, which the processes that tests interrupt would
+# inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("thumbnet", deadline=None)
+hypothesis.settings.load_profile("thumbnet")
 
 
 @pytest.fixture(scope="session")

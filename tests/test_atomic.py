@@ -20,7 +20,7 @@ def write_to_full_disk(path: Path) -> None:
             full.write(b"x")
 
 
-def test_text_is_written_and_nothing_else_left(tmp_path: Path) -> None:
+def test_text_is_written_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     write_text(tmp_path / "new" / "a.txt", "häuser")
     assert (tmp_path / "new" / "a.txt").read_text(encoding="utf-8") == "häuser"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
@@ -37,13 +37,13 @@ def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(JobError, match=r"cannot write .*file/a.txt: "):
         write_text(tmp_path / "file" / "a.txt", "")
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     with pytest.raises(JobError, match="No space left"):
@@ -51,7 +51,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_result_can_be_read_by_others(tmp_path: Path) -> None:
+def test_the_file_is_readable_by_other_users(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "x")
     ordinary = tmp_path / "b.txt"

@@ -1,4 +1,4 @@
-"""Commands that install what is missing."""
+"""The command that installs a missing dependency."""
 
 import shlex
 import sys
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The `bin` of an environment that is not activated and has a name with a space."""
+    """The `bin` directory of an inactive environment with a space in its name."""
     scripts = tmp_path / "my env" / "bin"
     scripts.mkdir(parents=True)
     monkeypatch.setattr(sys, "executable", str(scripts / "python"))
@@ -33,7 +33,7 @@ def add_program(folder: Path, name: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_a_checkout_is_installed_in_place_with_its_own_interpreter(
+def test_a_checkout_is_installed_in_place_with_the_current_interpreter(
     scripts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -53,7 +53,7 @@ def test_an_installed_package_is_named(
     assert install_command("serve") == "pip install 'thumbnet[serve]'"
 
 
-def test_an_environment_without_pip_is_changed_by_uv(
+def test_an_environment_without_pip_uses_uv(
     scripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed_at(monkeypatch, tmp_path / "site-packages" / "thumbnet")

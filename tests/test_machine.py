@@ -1,4 +1,4 @@
-"""What the machine is said to be; no figure is asserted but that it can be one."""
+"""The description of the machine; measured figures are only checked for plausibility."""
 
 import json
 
@@ -16,7 +16,7 @@ def _small_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "TRIAD_VALUES", 100_001)
 
 
-def test_rate_counts_two_operations_for_each_product(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_counts_two_operations_per_multiply_add(monkeypatch: pytest.MonkeyPatch) -> None:
     def half_a_second(work: object) -> float:
         return 0.5
 
@@ -46,10 +46,10 @@ def test_triad_covers_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(np, "full", keep)
     assert machine.triad_bandwidth() > 0
-    assert (made[0] == 4).all()  # 3 · 1 + 1 everywhere, at the seams of the threads too
+    assert (made[0] == 4).all()  # 3 · 1 + 1 everywhere, also at the chunk boundaries
 
 
-def test_command_says_what_was_measured_and_on_how_many_threads() -> None:
+def test_the_command_prints_the_measurements_and_the_number_of_threads() -> None:
     result = CliRunner().invoke(app, ["bench", "machine", "--json"])
     found = json.loads(result.output)
     assert found["sgemm_gflops"] > 0

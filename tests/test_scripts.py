@@ -1,4 +1,4 @@
-"""What is cheap of the scripts in `benchmarks/`: reading, fitting, comparing, describing."""
+"""The parts of the scripts in `benchmarks/` that are fast: reading, fitting, comparing, writing."""
 
 import subprocess
 import sys
@@ -17,17 +17,17 @@ from thumbnet.recipe import Augmentation
 BASELINE = {"images_per_sgemm_gflop": 20.0, "accuracy": 0.5}
 
 
-def test_the_exponent_of_a_power_law_is_found() -> None:
+def test_the_exponent_of_a_power_law_is_fitted() -> None:
     values = (16, 32, 64)
-    growth = cost_growth.Growth("side", "a step", values, tuple(0.003 * v**1.7 for v in values))
+    growth = cost_growth.Growth("side", "step", values, tuple(0.003 * v**1.7 for v in values))
     exponent, constant = growth.line
     assert exponent == pytest.approx(1.7)
     assert constant == pytest.approx(0.003)
-    assert "| side | 1.70 | a step |" in cost_growth.describe([growth], "stem")
+    assert "| side | 1.70 | step |" in cost_growth.describe([growth], "stem")
     assert len(cost_growth.draw([growth]).axes) == 1
 
 
-def test_a_curve_is_read_back_with_what_it_reached_and_when(tmp_path: Path) -> None:
+def test_a_curve_knows_its_final_accuracy_and_the_cost_of_each_level(tmp_path: Path) -> None:
     path = tmp_path / "fast.0.csv"
     path.write_text(
         "# Machine: any\n"
@@ -49,7 +49,7 @@ def test_a_curve_is_read_back_with_what_it_reached_and_when(tmp_path: Path) -> N
     ("speed", "accuracy", "complaint"),
     [(16.0, 0.5, "speed"), (20.0, 0.46, "accuracy"), (17.5, 0.48, None), (30.0, 0.6, None)],
 )
-def test_a_regression_is_what_lies_below_the_tolerance(
+def test_a_result_below_the_tolerance_is_a_regression(
     speed: float, accuracy: float, complaint: str | None
 ) -> None:
     found = {"images_per_sgemm_gflop": speed, "accuracy": accuracy}
@@ -60,16 +60,16 @@ def test_a_regression_is_what_lies_below_the_tolerance(
         regression.require_no_worse(found, BASELINE)
 
 
-def test_a_baseline_of_other_settings_is_refused(tmp_path: Path) -> None:
+def test_a_baseline_with_other_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
     with pytest.raises(InputError, match="write-baseline"):
         regression.read_baseline(path)
     path.write_text('{"settings": {"epochs": 99}, "seeds": [0, 1, 2]}', encoding="utf-8")
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="different settings"):
         regression.read_baseline(path)
 
 
-def test_a_script_runs_in_an_environment_that_thumbnet_has_not_touched(
+def test_a_script_runs_without_the_variables_that_thumbnet_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -87,7 +87,7 @@ def test_a_script_runs_in_an_environment_that_thumbnet_has_not_touched(
         harness.run_script(script, "3")
 
 
-def test_what_a_search_found_is_set_beside_the_default() -> None:
+def test_the_page_compares_the_found_recipe_with_the_default() -> None:
     def metrics(accuracy: float) -> dict[str, float]:
         return {
             "validation_accuracy": accuracy + 0.01,
@@ -110,16 +110,16 @@ def test_what_a_search_found_is_set_beside_the_default() -> None:
         "| found | 2 | 0.8700 ± 0.0141 | 0.8600 ± 0.0141 | 21.5 ± 0.0 | 150 ± 0 | 30.0 ± 0.0 |"
         in page
     )
-    assert "1.80 times as many" in tuning.describe_workers([(10, 17), (10, 19)], 60)
+    assert "1.80 times as many with two" in tuning.describe_workers([(10, 17), (10, 19)], 60)
 
 
-def test_where_a_search_begins_is_poorer_than_the_default() -> None:
+def test_the_initial_recipe_of_the_search_is_poorer_than_the_default() -> None:
     poor, default = Recipe.read(tuning.POOR), Recipe.read("cnn")
     assert poor.optimizer != default.optimizer
     assert poor.augmentation == Augmentation()
 
 
-def test_a_page_says_where_its_figures_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_states_command_machine_and_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks/engines.py", "--steps", "3"])
     page = harness.document("Title", harness.markdown_table(["a", "b"], [["1", "2"]]))
     assert page.startswith(

@@ -1,10 +1,10 @@
-"""Hold a KServe manifest to the types of KServe and Kubernetes, without a cluster.
+"""Check a KServe manifest against the types of KServe and Kubernetes, without a cluster.
 
     pip install kserve
     python tools/check_manifest.py deploy/kserve.yaml
 
-Every key must be one that its type has, every value of the type that the key asks for, and what a
-type requires be there: what the API server would refuse.
+Reports what the API server would refuse: unknown keys, values of the wrong type, and missing
+required keys.
 """
 
 import importlib
@@ -17,7 +17,7 @@ PLAIN = {"str": str, "int": int, "bool": bool, "float": float}
 
 
 def main() -> None:
-    """Exit with a sentence about the first thing that is wrong."""
+    """Exit with a message about the first error."""
     yaml = importlib.import_module("yaml")
     (path,) = sys.argv[1:]
     for manifest in yaml.safe_load_all(Path(path).read_text(encoding="utf-8")):
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def check(value: Any, kind: str, place: str) -> None:
-    """Compare a value with the name of a type, and what is in it with the types inside."""
+    """Check a value against the name of a type, recursively."""
     if found := re.fullmatch(r"list\[(.*)\]", kind, re.IGNORECASE):
         require(isinstance(value, list), place, kind)
         for position, item in enumerate(value):
@@ -42,7 +42,7 @@ def check(value: Any, kind: str, place: str) -> None:
 
 
 def check_object(value: Any, kind: str, place: str) -> None:
-    """Check a mapping against the class of that name."""
+    """Check a mapping against the class with that name."""
     require(isinstance(value, dict), place, kind)
     known = type_named(kind)
     names = {key: name for name, key in known.attribute_map.items()}
@@ -51,21 +51,21 @@ def check_object(value: Any, kind: str, place: str) -> None:
         check(item, known.openapi_types[names[key]], f"{place}.{key}")
     try:
         known(**{names[key]: item for key, item in value.items()})
-    except ValueError as error:  # something that is required is not there
+    except ValueError as error:  # a required key is missing
         raise SystemExit(f"{place}: {error}") from error
 
 
 def type_named(kind: str) -> Any:
-    """A class of KServe, else of Kubernetes."""
+    """The class with that name in KServe or Kubernetes."""
     for package in ("kserve.models", "kubernetes.client"):
         if found := getattr(importlib.import_module(package), kind, None):
             return found
     raise SystemExit(f"neither KServe nor Kubernetes has a type {kind}")
 
 
-def require(right: bool, place: str, kind: str) -> None:
-    if not right:
-        raise SystemExit(f"{place} is no {kind}")
+def require(valid: bool, place: str, kind: str) -> None:
+    if not valid:
+        raise SystemExit(f"{place} is not a valid {kind}")
 
 
 if __name__ == "__main__":

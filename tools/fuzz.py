@@ -1,11 +1,11 @@
-"""Fuzz the readers of what strangers make, guided by coverage. Run by hand.
+"""Coverage-guided fuzzing of the readers of untrusted files. Run by hand.
 
     pip install atheris
     .venv/bin/python tools/fuzz.py image CORPUS -max_total_time=300
 
-The first argument names a target; what follows goes to libFuzzer. CORPUS is a directory; where it
-is empty it is seeded with files that Thumbnet or an official source would write. A reader may
-refuse with an `InputError`; any other exception, a hang, or more memory than 2 GB is a finding.
+The first argument is a target; the others are passed to libFuzzer. CORPUS is a directory; if empty,
+it is seeded with valid files. A reader may raise `InputError`; any other exception, a hang, or more
+than 2 GB of memory is a finding.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ TARGETS: dict[str, Callable[[Path], None]] = {
 
 
 def seeds(target: str) -> list[bytes]:
-    """Sound files to begin from."""
+    """Valid files to start from."""
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (8, 8, 3), np.uint8)
     match target:

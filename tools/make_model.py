@@ -1,12 +1,12 @@
-"""Make the model and the example pictures that ship with the service. Run by hand.
+"""Make the model and the example images that ship with the service. Run by hand.
 
     .venv/bin/python tools/make_model.py
     .venv/bin/python tools/make_model.py --run runs/fast
 
-Trains the recipe `fast`, with fewer channels and more epochs, on CIFAR-10 with a tenth held out to
-calibrate it on, exports it for LiteRT and keeps what serving needs; `--run` takes a run that is
-finished already. The examples are test images of the bundled sample: of each class that is shown,
-the first that is answered rightly, and the one that the model is least sure of.
+Trains the recipe `fast`, with fewer channels and more epochs, on CIFAR-10 with a tenth held out for
+calibration, exports it to LiteRT, and copies the files that serving needs. `--run` uses a finished
+run instead. The examples are test images of the bundled sample: the first correctly classified
+image of each class shown, and the image with the lowest confidence.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SMALLER = {"model.widths": [32, 96, 128], "epochs": 12}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, help="a finished run to keep instead")
+    parser.add_argument("--run", type=Path, help="finished run to use instead of training one")
     arguments = parser.parse_args()
     dataset = load_cifar10()
     with tempfile.TemporaryDirectory() as directory:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def keep(run: Run) -> None:
-    """Copy of a run what is needed to serve it."""
+    """Copy the files of a run that serving needs."""
     kept = bundled_run()
     shutil.rmtree(kept.path, ignore_errors=True)
     kept.exports_path.mkdir(parents=True)
@@ -63,16 +63,16 @@ def keep(run: Run) -> None:
 
 
 def draw_examples() -> None:
-    """Write the pictures that the page offers."""
+    """Write the example images of the web page."""
     engine, sample = open_engine(bundled_run()), load_cifar10(source="sample")
     images, labels = np.asarray(sample.test.images), np.asarray(sample.test.labels)
-    answers = engine.predict(images)
-    right = answers.argmax(axis=1) == labels
+    probabilities = engine.predict(images)
+    correct = probabilities.argmax(axis=1) == labels
     EXAMPLES_PATH.mkdir(parents=True, exist_ok=True)
     for name in EXAMPLES:
-        position = int(np.flatnonzero(right & (labels == engine.class_names.index(name)))[0])
+        position = int(np.flatnonzero(correct & (labels == engine.class_names.index(name)))[0])
         _save(Image.fromarray(images[position]), name)
-    _save(Image.fromarray(images[answers.max(axis=1).argmin()]), "unsure")
+    _save(Image.fromarray(images[probabilities.max(axis=1).argmin()]), "unsure")
     across, down = np.meshgrid(np.arange(32), np.arange(32))
     tiles = np.where(((across // 4 + down // 4) % 2)[..., None], (214, 170, 60), (38, 84, 112))
     _save(Image.fromarray(tiles.astype(np.uint8)), "tiles")

@@ -1,10 +1,10 @@
-"""Make the bundled sample from the whole of CIFAR-10 (about three minutes).
+"""Make the bundled sample from all of CIFAR-10 (about three minutes).
 
     python tools/make_sample.py [PATH]
 
-PATH is an official archive or its folder; without it CIFAR-10 is taken from the cache or fetched.
-The files go to src/thumbnet/data/sample; the digests that it prints belong into `DIGESTS` there.
-The same images come out every time; the bytes of the WebP files may differ with Pillow's version.
+PATH is an official archive or its folder; by default CIFAR-10 is read from the cache or downloaded.
+The files are written to src/thumbnet/data/sample; copy the printed digests into `DIGESTS` there.
+The images are the same every time; the bytes of the WebP files may depend on Pillow's version.
 """
 
 import json
@@ -27,7 +27,7 @@ FOLDER = Path(thumbnet.data.sample.__file__).parent
 
 
 def main(arguments: list[str]) -> None:
-    """Choose the images, write them, print what they must be checked against."""
+    """Choose the images, write them, and print their digests."""
     dataset = load_cifar10(arguments[0]) if arguments else fetch_cifar10(report=print)
     parts = {
         "train": choose(dataset.train, TRAIN_PER_CLASS),
@@ -42,12 +42,12 @@ def main(arguments: list[str]) -> None:
 
 
 def choose(part: LabelledImages, per_class: int) -> LabelledImages:
-    """As many images of each class, in their original order, in which the classes are mixed."""
+    """Choose `per_class` images of each class, and keep them in their original, mixed order."""
     return part.take(np.sort(choose_per_class(part.labels, per_class, SEED), axis=None))
 
 
 def write_mosaic(path: Path, images: UInt8Array) -> None:
-    """Write images of shape (n, SIDE, SIDE, 3) side by side, COLUMNS in a row, without loss."""
+    """Write images of shape (n, SIDE, SIDE, 3) losslessly as tiles, COLUMNS in a row."""
     tiles = images.reshape(-1, COLUMNS, SIDE, SIDE, 3).swapaxes(1, 2)
     mosaic = Image.fromarray(tiles.reshape(-1, COLUMNS * SIDE, 3))
     with replacing(path) as file:

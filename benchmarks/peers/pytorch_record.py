@@ -1,16 +1,16 @@
-"""The speed record's recipe as a PyTorch training loop, to be timed beside Thumbnet's recipes.
+"""The speed record's recipe as a PyTorch training loop, for comparison with Thumbnet's recipes.
 
     .venv/bin/python -m pip install --target benchmarks/.torch torch==2.13.0
     PYTHONPATH=benchmarks/.torch .venv/bin/python benchmarks/peers/pytorch_record.py CIFAR10.npz
 
-PyTorch is needed for comparisons only; on a processor its CPU build is enough. Written anew from
-what Jordan 2024 (arXiv 2404.00498) and the record with Muon describe: whitening, three blocks,
-GELU, Muon on the kernels, Nesterov SGD on the biases and the head, label smoothing, alternating
-flip, shifts of two pixels. Eager, as `torch.compile` would need a C++ compiler.
+PyTorch is only used for comparison; its CPU build is enough. This is a new implementation of the
+method in Jordan 2024 (arXiv 2404.00498) and the record with Muon: whitening, three blocks, GELU,
+Muon on the kernels, Nesterov SGD on the biases and the head, label smoothing, alternating flip,
+random translation by up to two pixels. It runs eagerly, since `torch.compile` needs a C++ compiler.
 
-Prints an object of JSON an epoch: `epoch`, `seconds` of training so far, and `accuracy` on the test
-images, in the last one also `accuracy_tta` over six views. The test images are read for the curve
-alone, off the clock. With `--time-steps`, the seconds of a step on one batch instead.
+Prints one JSON object per epoch: `epoch`, `seconds` of training so far, `accuracy` on the test
+images, and after the last epoch `accuracy_tta` over six views. The test images are read for the
+curve only, outside the measured time. With `--time-steps`, prints the seconds of a step instead.
 """
 
 import argparse
@@ -72,21 +72,21 @@ def main() -> None:
 
 
 def read(path: str) -> tuple[Part, Part]:
-    """Training and test part, both standardised by the training images' channels."""
+    """Training and test set, both standardised with the channel statistics of the training set."""
     with np.load(path, allow_pickle=False) as data:
         pixels = {name: torch.from_numpy(data[f"{name}_images"]) for name in ("train", "test")}
         labels = {name: torch.from_numpy(data[f"{name}_labels"]) for name in ("train", "test")}
     floats = {name: images.float() / 255 for name, images in pixels.items()}
     mean = floats["train"].mean(dim=(0, 1, 2))
-    deviation = floats["train"].std(dim=(0, 1, 2))
+    std = floats["train"].std(dim=(0, 1, 2))
     train, test = (
-        Part((floats[name] - mean) / deviation, labels[name].long()) for name in ("train", "test")
+        Part((floats[name] - mean) / std, labels[name].long()) for name in ("train", "test")
     )
     return train, test
 
 
 def build(widths: list[int], activation: Any, whitening_images: Any) -> Any:
-    """The record's network: images (n, channels, 32, 32) to logits that are still to be scaled."""
+    """The record's network, from images (n, channels, 32, 32) to unscaled logits."""
     stem = whitening(whitening_images)
     layers: list[Any] = [stem, activation()]
     channels = stem.out_channels
@@ -99,7 +99,7 @@ def build(widths: list[int], activation: Any, whitening_images: Any) -> Any:
 
 
 def whitening(images: Any) -> Any:
-    """A fixed 2×2 convolution to uncorrelated values and their negatives; its bias is trained."""
+    """A fixed 2×2 whitening convolution, with the negatives of its filters; its bias is trained."""
     patches = images.unfold(1, 2, 1).unfold(2, 2, 1)  # (n, height, width, channels, 2, 2)
     vectors = patches.reshape(-1, 2 * 2 * images.shape[-1])
     variances, directions = torch.linalg.eigh(vectors.T @ vectors / len(vectors))
@@ -157,18 +157,18 @@ class Trainer:
             logits = self.network(images)
         return logits.float() / self.network[-1].in_features
 
-    def step(self, images: Any, labels: Any, share: float) -> None:
-        """One step of both optimizers, at a share of their peak rates."""
+    def step(self, images: Any, labels: Any, lr_multiplier: float) -> None:
+        """One step of both optimizers, with their peak learning rates times a multiplier."""
         loss = F.cross_entropy(
             self.logits(images), labels, label_smoothing=LABEL_SMOOTHING, reduction="sum"
         )
         loss.backward()
         for group, rate in zip(self.sgd.param_groups, self.rates, strict=True):
-            group["lr"] = rate * share
+            group["lr"] = rate * lr_multiplier
         self.sgd.step()
         with torch.no_grad():
             for kernel, momentum in zip(self.kernels, self.momenta, strict=True):
-                _muon_step(kernel, momentum, MUON_RATE * share)
+                _muon_step(kernel, momentum, MUON_RATE * lr_multiplier)
         self.network.zero_grad(set_to_none=True)
 
 
@@ -181,7 +181,7 @@ def _muon_step(kernel: Any, momentum: Any, rate: float) -> None:
 
 
 def orthogonalise(matrix: Any) -> Any:
-    """Bring the singular values of a matrix near one (Newton–Schulz)."""
+    """Orthogonalise a matrix approximately, by Newton–Schulz iterations."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -193,7 +193,7 @@ def orthogonalise(matrix: Any) -> Any:
 
 
 def fit(trainer: Trainer, train: Part, test: Part, epochs: int) -> None:
-    """Train, and print a line an epoch."""
+    """Train, and print one line per epoch."""
     seconds, started = 0.0, time.perf_counter()
     frames = F.pad(train.images.permute(0, 3, 1, 2), (SHIFT,) * 4, mode="reflect")
     frames = frames.permute(0, 2, 3, 1).contiguous()
@@ -206,8 +206,8 @@ def fit(trainer: Trainer, train: Part, test: Part, epochs: int) -> None:
         for step in range(steps):
             chosen = order[step * trainer.batch : (step + 1) * trainer.batch]
             images = augment(frames, chosen, flipped_at_first[chosen] ^ bool(epoch % 2))
-            share = 1 - (epoch * steps + step) / (epochs * steps)
-            trainer.step(images, train.labels[chosen], share)
+            lr_multiplier = 1 - (epoch * steps + step) / (epochs * steps)
+            trainer.step(images, train.labels[chosen], lr_multiplier)
         seconds += time.perf_counter() - started
         row = {"epoch": epoch + 1, "seconds": seconds, "accuracy": accuracy(trainer, test, 1)}
         if epoch + 1 == epochs:
@@ -217,7 +217,7 @@ def fit(trainer: Trainer, train: Part, test: Part, epochs: int) -> None:
 
 
 def augment(frames: Any, chosen: Any, flipped: Any) -> Any:
-    """Crop the chosen images out of their padded frames at random, and mirror the flipped ones."""
+    """Random crops of the chosen padded images, flipped horizontally where `flipped`."""
     size = frames.shape[1] - 2 * SHIFT
     top, left = torch.randint(0, 2 * SHIFT + 1, (2, len(chosen), 1))
     rows, columns = top + torch.arange(size), left + torch.arange(size)
@@ -227,16 +227,16 @@ def augment(frames: Any, chosen: Any, flipped: Any) -> Any:
 
 
 def accuracy(trainer: Trainer, test: Part, views: int) -> float:
-    """The share of test images that are right, over one view or six."""
+    """Test accuracy with one view or six."""
     trainer.network.eval()
-    right = 0
+    correct = 0
     with torch.no_grad():
         for images, labels in zip(
             test.images.split(EVALUATION_BATCH), test.labels.split(EVALUATION_BATCH), strict=True
         ):
             total = sum(weight * trainer.logits(view) for weight, view in _views(images, views))
-            right += int((total.argmax(dim=1) == labels).sum())
-    return right / len(test.labels)
+            correct += int((total.argmax(dim=1) == labels).sum())
+    return correct / len(test.labels)
 
 
 def _views(images: Any, views: int) -> list[tuple[float, Any]]:
@@ -249,7 +249,7 @@ def _views(images: Any, views: int) -> list[tuple[float, Any]]:
 
 
 def time_steps(trainer: Trainer, train: Part, times: int) -> float:
-    """The median seconds of a step on one batch, after two that warm up."""
+    """The median seconds of a step on one batch, after two for warming up."""
     images, labels = train.images[: trainer.batch], train.labels[: trainer.batch]
     trainer.network.train()
     found = []

@@ -1,11 +1,12 @@
-"""One of Thumbnet's recipes through its public API, as the peers are timed.
+"""One of Thumbnet's recipes through its public API, timed like the peers.
 
     .venv/bin/python benchmarks/peers/recipe.py fast --seed 0
 
-Trains on all training images (`validation = 0`). Prints an object of JSON an epoch: `epoch`,
-`seconds` of training so far, and `accuracy` on the test images, in the last one also
-`accuracy_tta`. Between epochs nothing but a name for the checkpoint is made; once training is over
-each is loaded and reads the test images. That curve is for reporting: the recipe was fixed before.
+Trains on all training images (`validation = 0`). Prints one JSON object per epoch: `epoch`,
+`seconds` of training so far, `accuracy` on the test images, and after the last epoch
+`accuracy_tta`. Between epochs it only makes a hard link to the checkpoint; after training, each
+checkpoint is loaded and evaluated on the test images. That curve is only for reporting: the recipe
+was fixed before.
 """
 
 import argparse
@@ -25,11 +26,11 @@ from thumbnet.training.progress import SilentDisplay
 
 
 class EpochEnds(SilentDisplay):
-    """Notes when each epoch was over, and keeps the checkpoints that training would remove.
+    """Records the time of each epoch, and keeps the checkpoints that training would delete.
 
     Attributes:
-        seconds: of training by the end of each epoch.
-        kept: the checkpoint of each epoch but the last.
+        seconds: training time at the end of each epoch.
+        kept: the checkpoint of each epoch except the last.
     """
 
     def __init__(self, checkpoints: Path, keep: Path) -> None:
@@ -41,7 +42,7 @@ class EpochEnds(SilentDisplay):
         self.seconds.append(row["seconds"])
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
-        """Keep the checkpoint, which is written only after `epoch` was called."""
+        """Keep the checkpoint of the last epoch, which is written after `epoch` is called."""
         if len(self.kept) < len(self.seconds):
             self.kept.append(self._keep / f"epoch-{len(self.seconds):04d}.npz")
             os.link(max(self._checkpoints.glob("step-*.npz")), self.kept[-1])
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--source", help="of CIFAR-10; 'sample' for a trial")
+    parser.add_argument("--source", help="source of CIFAR-10; 'sample' for a quick try")
     arguments = parser.parse_args()
     settings = {"validation": 0, "seed": arguments.seed}
     if arguments.epochs:
@@ -77,8 +78,8 @@ def main() -> None:
 
 
 def _accuracies(recipe: Recipe, dataset: Dataset, checkpoints: list[Path]) -> list[float]:
-    """On the test images, with the weights of each checkpoint."""
-    # In 32 bits, as the model that training keeps.
+    """Test accuracy of each checkpoint."""
+    # In float32, like the model that training saves.
     model = build_model(recipe.model, dataset.train.images, len(dataset.class_names), recipe.seed)
     found = []
     for path in checkpoints:

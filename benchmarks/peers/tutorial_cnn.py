@@ -1,10 +1,10 @@
-"""The CNN of the usual tutorial, on TensorFlow as it is installed, to be timed beside recipes.
+"""The CNN of a typical tutorial, on TensorFlow as installed, for comparison with the recipes.
 
     .venv/bin/python benchmarks/peers/tutorial_cnn.py CIFAR10.npz --epochs 10 --seed 0
 
-Conv 32, pool, Conv 64, pool, Dense 64; Adam, batch 32, no augmentation. Prints an object of JSON an
-epoch: `epoch`, `seconds` of training so far, and `accuracy` on the test images, which is read for
-the curve alone; that reading is not on the clock.
+Conv 32, pool, Conv 64, pool, Dense 64; Adam, batch size 32, no augmentation. Prints one JSON object
+per epoch: `epoch`, `seconds` of training so far, and `accuracy` on the test images. The test images
+are read for the curve only, outside the measured time.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Atomic file writes: a reader never sees a half-written file, even after a crash."""
 
 import json
 import os
@@ -15,12 +15,12 @@ _MARK = ".writing-"
 
 @contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, and rename it to `path` when all went well.
+    """Yield a temporary path in the directory of `path`; on success, rename it to `path`.
 
     Raises:
-        JobError: the directory cannot be written, or the disk is full. The old file is kept.
+        JobError: the directory is not writable, or the disk is full. The old file is kept.
     """
-    # The suffix stays last: Keras and Matplotlib choose a format by it.
+    # The temporary name keeps the suffix, by which Keras and Matplotlib choose a format.
     beside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
         beside = Path(name)
         yield beside
         _force_to_disk(beside)
-        # mkstemp makes files that only their owner can read; results are meant to be shared.
+        # mkstemp creates files that only their owner can read; apply the usual umask instead.
         beside.chmod(0o666 & ~_umask())
         beside.replace(path)
         _force_to_disk(path.parent)
@@ -44,7 +44,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` for writing bytes, and rename it to `path` when all went well."""
+    """Open a temporary file for writing bytes; on success, rename it to `path`."""
     with replacing_path(path) as beside, open(beside, "wb") as file:
         yield file
 
@@ -56,21 +56,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` as indented JSON to `path`; NaN, which is no JSON, is refused."""
+    """Write `values` as indented JSON to `path`; NaN, which JSON does not have, is refused."""
     write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def remove_leftovers(directory: Path, stem: str = "") -> None:
-    """Remove what processes that were killed left half-written in `directory`.
+    """Remove temporary files that killed processes left in `directory`.
 
-    To be called where no other process writes there files whose names begin with `stem`.
+    Call this only if no other process is writing files there whose names start with `stem`.
     """
     for beside in directory.glob(f"{_MARK}{stem}*"):
         beside.unlink(missing_ok=True)
 
 
 def _force_to_disk(path: Path) -> None:
-    """Have a file's content, or a directory's names, survive a loss of power."""
+    """Make a file's content, or a directory's entries, survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

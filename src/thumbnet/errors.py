@@ -1,7 +1,7 @@
-"""The two ways a job can go wrong, each with its exit code.
+"""The exceptions of this package: bad input and failed jobs, each with its exit code.
 
-A message says what is wrong, where, and what to do about it, in one sentence or two: it is
-printed as it stands, without a traceback.
+A message says in one or two sentences what is wrong, where, and what to do about it. It is printed
+without a traceback.
 """
 
 import os
@@ -14,35 +14,35 @@ class ThumbnetError(Exception):
 
 
 class InputError(ThumbnetError, ValueError):
-    """What the user gave cannot be used: a file, an option, a recipe, a run directory."""
+    """Bad input: a file, an option, a recipe or a run directory."""
 
     exit_code = 2
 
 
 class JobError(ThumbnetError, RuntimeError):
-    """The input was fine and the job failed all the same: no disk space, a diverged loss."""
+    """A job failed although its input was valid: no disk space, a diverged loss."""
 
     exit_code = 1
 
 
 class JobInterruptedError(JobError):
-    """Whoever started the job has stopped it."""
+    """The user stopped the job."""
 
 
 class LostProcessError(JobError):
-    """Another of the processes that train together is gone."""
+    """Another process of a distributed training is gone."""
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as a message can hold it: bytes that are no text, and control characters, escaped."""
+    """A path as printable text: undecodable bytes and control characters are escaped."""
     try:
         return _escaped(os.fsencode(path).decode("utf-8", "backslashreplace"))
-    except UnicodeEncodeError:  # a text that never was the name of a file
+    except UnicodeEncodeError:  # not a valid file name
         return _escaped(os.fspath(path))
 
 
 def printable(text: str) -> str:
-    """A text of several lines as a terminal can show it, with what `shown` escapes escaped."""
+    """A text of several lines, each escaped as in `shown`."""
     return "\n".join(map(shown, text.split("\n")))
 
 

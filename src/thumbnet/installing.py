@@ -1,4 +1,4 @@
-"""How to install what is missing, as a command that works where this package runs."""
+"""The command that installs a missing dependency in the current environment."""
 
 import shlex
 import shutil
@@ -12,9 +12,9 @@ from thumbnet.errors import shown
 def install_command(extra: str) -> str:
     """The shell command that installs an extra of this package.
 
-    A package index need not know Thumbnet: a source checkout is installed in place, and an
-    installed package already says what its extras are. The command names the interpreter where
-    `pip` alone would install into another environment.
+    It works without Thumbnet on a package index: a source checkout is installed in place, and an
+    installed package already declares its extras. The command names the interpreter if plain `pip`
+    would install into another environment.
 
     Args:
         extra: a name under `[project.optional-dependencies]` in `pyproject.toml`.
@@ -29,7 +29,7 @@ def install_command(extra: str) -> str:
 
 
 def _checkout() -> Path | None:
-    """The source checkout that this package runs from, if it does."""
+    """The source checkout that this package runs from; None if it is installed."""
     package = Path(__file__).resolve().parent
     root = package.parent.parent
     is_checkout = package.parent.name == "src" and (root / "pyproject.toml").is_file()
@@ -43,5 +43,5 @@ def _installer() -> str:
         return "pip install"
     python = shlex.quote(shown(sys.executable))
     if find_spec("pip") is None and shutil.which("uv") is not None:
-        return f"uv pip install --python {python}"  # environments that uv makes have no pip
+        return f"uv pip install --python {python}"  # environments created by uv have no pip
     return f"{python} -m pip install"

@@ -1,7 +1,7 @@
-"""What a machine can do, so that timings of different machines can be compared.
+"""Measures the speed of a machine, so that timings from different machines can be compared.
 
-The yardstick is the rate of one large matrix product in NumPy: seconds of a training times that
-rate say the same on a slow machine and on a fast one.
+The reference is the rate of one large matrix product (sgemm) in NumPy: training time multiplied by
+that rate is comparable between slow and fast machines.
 """
 
 import itertools
@@ -17,28 +17,28 @@ import numpy as np
 from thumbnet.runtime import describe_environment
 
 SGEMM_SIZE = 4_096
-# Together with the warm-up at most 3 seconds: a training measures this before it begins.
+# At most 3 seconds with the warm-up: every training measures this before it starts.
 SGEMM_SECONDS = 2.0
 SGEMM_RUNS = 5
 
-# Three arrays of 64 MB each, well beyond the caches of a processor.
+# Three arrays of 64 MB each, much larger than the caches of a CPU.
 TRIAD_VALUES = 16_000_000
 TRIAD_RUNS = 5
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What `thumbnet bench machine` shows.
+    """The content of `thumbnet bench machine`.
 
     Attributes:
-        processor: its name, as the system tells.
-        cores: that the system has.
-        threads: that this process may run on at the same time.
-        blas: the library that multiplies NumPy's matrices, with its version.
-        blas_threads: how many threads it uses.
-        numpy: version.
-        sgemm_gflops: 10⁹ floating-point operations a second, see `sgemm_gflops`.
-        bandwidth_gb_per_second: 10⁹ bytes a second, see `triad_bandwidth`.
+        processor: name of the CPU.
+        cores: number of cores of the system.
+        threads: number of threads that this process may run at the same time.
+        blas: the BLAS library that NumPy uses, with its version.
+        blas_threads: number of threads that it uses.
+        numpy: version of NumPy.
+        sgemm_gflops: 10⁹ floating-point operations per second, see `sgemm_gflops`.
+        bandwidth_gb_per_second: 10⁹ bytes per second, see `triad_bandwidth`.
     """
 
     processor: str
@@ -52,7 +52,7 @@ class Machine:
 
 
 def measure_machine() -> Machine:
-    """Measure this machine, in about 4 seconds, and say what it is."""
+    """Describe this machine and measure its speed, which takes about 4 seconds."""
     here = describe_environment()
     blas, blas_threads = _blas()
     return Machine(
@@ -68,17 +68,17 @@ def measure_machine() -> Machine:
 
 
 def sgemm_gflops() -> float:
-    """The rate of a product of two 4096×4096 float32 matrices, on all threads that BLAS uses.
+    """The rate of a product of two 4096×4096 float32 matrices, on all threads of BLAS.
 
-    The median of up to five runs, fewer where they would take more than two seconds; a smaller
-    product has woken the threads before.
+    The median of up to five runs, fewer if they would take more than two seconds, after a smaller
+    product that starts the threads.
 
     Returns:
-        10⁹ floating-point operations a second, 2·4096³ operations a product.
+        10⁹ floating-point operations per second, counting 2·4096³ operations per product.
     """
     random = np.random.default_rng(0)
     left, right = random.random((2, SGEMM_SIZE, SGEMM_SIZE), dtype=np.float32)
-    product = np.zeros_like(left)  # written once, so that no run waits for fresh pages
+    product = np.zeros_like(left)  # written once, so that no run waits for page faults
     quarter = SGEMM_SIZE // 4
     np.matmul(left[:quarter], right, out=product[:quarter])
     seconds: list[float] = []
@@ -88,13 +88,13 @@ def sgemm_gflops() -> float:
 
 
 def triad_bandwidth() -> float:
-    """How fast memory is read and written by all threads: the best of five runs of a triad.
+    """Memory bandwidth of all threads: the best of five runs of a STREAM triad.
 
-    NumPy takes a = b + s·c in two passes, each of which reads two arrays or one and writes one:
-    five transfers of each value in all (McCalpin's STREAM, which fuses them, counts three).
+    NumPy computes a = b + s·c in two passes, with five transfers of each value in total
+    (McCalpin's STREAM, which fuses the passes, counts three).
 
     Returns:
-        10⁹ bytes a second.
+        10⁹ bytes per second.
     """
     threads = len(os.sched_getaffinity(0))
     total, first, second = (np.full(TRIAD_VALUES, 1.0, np.float32) for _ in range(3))
@@ -105,7 +105,7 @@ def triad_bandwidth() -> float:
 
     bounds = np.linspace(0, TRIAD_VALUES, threads + 1, dtype=np.int64)
     chunks = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    with ThreadPoolExecutor(threads) as workers:  # NumPy lets go of the interpreter's lock
+    with ThreadPoolExecutor(threads) as workers:  # NumPy releases the GIL
         best = min(_seconds(lambda: list(workers.map(part, chunks))) for _ in range(TRIAD_RUNS))
     return 5 * total.nbytes / best / 1e9
 
@@ -117,12 +117,12 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _blas() -> tuple[str, int]:
-    """Name with version of the BLAS that NumPy has loaded, and its number of threads."""
+    """Name and version of the BLAS that NumPy has loaded, and its number of threads."""
     from threadpoolctl import threadpool_info
 
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
     if not found:
         return "unknown", 0
-    # NumPy's is the first to be loaded; SciPy brings one of its own.
+    # NumPy's is loaded first; SciPy brings another copy.
     library = found[0]
     return f"{library['internal_api']} {library['version']}", library["num_threads"]

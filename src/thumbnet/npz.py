@@ -1,4 +1,4 @@
-"""Reading `.npz` files that may come from a stranger: no pickle, and no more memory than stated."""
+"""Reads untrusted `.npz` files: no pickle, and a bound on memory."""
 
 import math
 import zipfile
@@ -19,19 +19,19 @@ MAXIMUM_BYTES = 2**31
 def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]:
     """Read every array of an `.npz` file.
 
-    `numpy.load` believes what a file says of its size; here the sizes of all members are added up
-    before the first is unpacked, and each must be as long as its shape and dtype say.
+    `numpy.load` trusts the sizes that a file declares. Here the total size of all members is
+    checked before the first is unpacked, and each must match its shape and dtype.
 
     Args:
         path: the file.
-        maximum_bytes: of all arrays together, unpacked.
+        maximum_bytes: limit on the unpacked size of all arrays together.
 
     Returns:
-        The arrays by their names, without `.npy`.
+        The arrays by name, without `.npy`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file.
-        InputError: the file is damaged, too large, or holds what is no plain array.
+        InputError: the file is damaged, too large, or contains something other than plain arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -39,7 +39,8 @@ def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]
             size = sum(member.file_size for member in members)
             if size > maximum_bytes:
                 raise InputError(
-                    f"{shown(path)} would take {size:,} bytes; at most {maximum_bytes:,} are read"
+                    f"{shown(path)} would need {size:,} bytes of memory; the limit is "
+                    f"{maximum_bytes:,}"
                 )
             return {
                 member.filename.removesuffix(".npy"): _read_member(archive, member)
@@ -47,7 +48,7 @@ def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]
             }
     except (FileNotFoundError, NotADirectoryError, InputError):
         raise
-    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for a damaged file
+    except Exception as error:  # zipfile, zlib and NumPy raise many classes for a damaged file
         raise InputError(f"{shown(path)} is damaged: {error}") from error
 
 
@@ -55,11 +56,11 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     with archive.open(member) as file:
         shape, is_fortran, dtype = _read_header(file)
         if dtype.hasobject:
-            raise ValueError(f"{member.filename} holds Python objects, which are not read")
+            raise ValueError(f"{member.filename} contains Python objects, which are not read")
         content = file.read()
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ValueError(
-            f"{member.filename} holds {len(content):,} bytes, which do not make {dtype} of {shape}"
+            f"{member.filename} has {len(content):,} bytes, which do not match {dtype} of {shape}"
         )
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 

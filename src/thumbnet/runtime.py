@@ -1,7 +1,7 @@
-"""What must be decided before Keras is imported, and the record of what was decided.
+"""Settings that must be made before Keras is imported, and a description of the environment.
 
-Importing this module sets environment variables and nothing else; `thumbnet/__init__.py` imports
-it first, so that every way into the package goes through it.
+Importing this module only sets environment variables. `thumbnet/__init__.py` imports it first, so
+that it takes effect for every entry point.
 """
 
 import json
@@ -22,18 +22,18 @@ from thumbnet.installing import install_command
 
 PACKAGES = ("thumbnet", "keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "scikit-learn")
 
-# TensorFlow leaves oneDNN off on processors it does not know to be fast with it; on AMD Zen 3 it
-# makes training 1.65 times as fast. It is read once, when TensorFlow is first imported.
+# TensorFlow enables oneDNN only on CPUs on which it is known to be fast; on AMD Zen 3 it makes
+# training 1.65 times as fast. The variable is read once, when TensorFlow is first imported.
 _TENSORFLOW_WAS_FIRST = "tensorflow" in sys.modules
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# TensorFlow is the faster of the two on a processor: with oneDNN, four times as fast as JAX.
+# Fastest first: on a CPU, TensorFlow with oneDNN is four times as fast as JAX.
 _BACKENDS = ("tensorflow", "jax")
-# TensorFlow's start-up notices (level 1) say nothing that a user of Thumbnet can act on.
+# TensorFlow's messages at start-up (level 1) are nothing that a user of Thumbnet can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def _choose_backend() -> str:
-    """The backend of a Keras that is imported already, else the user's choice, else the fastest."""
+    """The backend of Keras if it is already imported, else the user's choice, else the fastest."""
     if "keras" in sys.modules:
         return backend()
     if chosen := os.environ.get("KERAS_BACKEND"):
@@ -45,8 +45,8 @@ def _choose_backend() -> str:
 
 
 def _configured_backend() -> str:
-    """The backend in `keras.json`; empty where there is none. Keras finds the file in this way."""
-    # Path.expanduser raises where no home is known.
+    """The backend in `keras.json`, found as Keras finds it; empty if there is none."""
+    # Path.expanduser raises an exception if there is no home directory.
     home = os.path.expanduser("~")  # noqa: PTH111
     if not os.access(home, os.W_OK):
         home = "/tmp"
@@ -58,7 +58,7 @@ def _configured_backend() -> str:
 
 
 def backend() -> str:
-    """Keras's backend: "tensorflow" or "jax", or another that `prepare_keras` refuses."""
+    """Name of the Keras backend: "tensorflow", "jax", or another that `prepare_keras` refuses."""
     if "keras" in sys.modules:
         name: str = sys.modules["keras"].config.backend()
         return name
@@ -66,28 +66,28 @@ def backend() -> str:
 
 
 def is_backend_installed() -> bool:
-    """Whether what Keras computes with can be imported."""
+    """Whether the Keras backend is installed."""
     return find_spec(backend()) is not None
 
 
-# Keras and the processes that this one starts read it.
+# Read by Keras and by child processes.
 os.environ["KERAS_BACKEND"] = _choose_backend()
 
 
 @cache
 def prepare_keras() -> Any:
-    """Import Keras, once, on the backend chosen above.
+    """Import Keras with the backend chosen above.
 
-    Everything that needs Keras asks here, in the function that needs it: importing TensorFlow
-    takes several seconds, and `thumbnet --help` should not.
+    Call this inside the function that needs Keras, not at import time: importing TensorFlow takes
+    several seconds, and `thumbnet --help` should not.
 
     Raises:
-        InputError: the backend is not installed or not supported, or Keras is configured for
-            images or numbers of another kind.
+        InputError: the backend is not installed or not supported, or Keras is configured for a
+            different image layout or float type.
     """
     if backend() not in _BACKENDS:
         raise InputError(
-            f"Keras is set to compute with {backend()}, which Thumbnet does not support: set "
+            f"the Keras backend is {backend()}, which Thumbnet does not support: set "
             "KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Keras is imported"
         )
     if not is_backend_installed():
@@ -101,14 +101,14 @@ def prepare_keras() -> Any:
         found = getattr(keras.config, name)()
         if found != needed:
             raise InputError(
-                f"Keras is configured with {name} = {found!r}, and Thumbnet needs {needed!r}: "
+                f"Keras is configured with {name} = {found!r}, but Thumbnet needs {needed!r}: "
                 f"change it in keras.json, or call keras.config.set_{name}({needed!r})"
             )
     return keras
 
 
 def computes_in(precision: str) -> bool:
-    """Whether the hardware has arithmetic of its own for a mixed precision; a GPU is taken to."""
+    """Whether the hardware supports a precision natively; a GPU is assumed to."""
     if precision == "float32" or _has_gpu():
         return True
     kind = {"mixed_bfloat16": "_bf16", "mixed_float16": "_fp16"}[precision]
@@ -116,11 +116,11 @@ def computes_in(precision: str) -> bool:
 
 
 def fastest_precision() -> Literal["float32", "mixed_bfloat16"]:
-    """What trains fastest: 16 bits on a GPU, and where a processor multiplies tiles of them.
+    """The precision that trains fastest: bfloat16 on a GPU or a CPU with AMX, else float32.
 
-    Intel's AMX does so: a step of `strong` took it less than half the time of float32, before
-    Winograd's tiles fitted the images (benchmarks/results/recipes.md). Processors with AVX-512
-    instructions for bfloat16 alone were not measured, and stay with float32.
+    With Intel's AMX, a step of `strong` took less than half the time of float32, before Winograd
+    tile sizes were fitted to the images (benchmarks/results/recipes.md). CPUs with AVX-512
+    instructions for bfloat16 but without AMX were not measured; they use float32.
     """
     return "mixed_bfloat16" if _has_gpu() or "amx_bf16" in _flags() else "float32"
 
@@ -134,7 +134,7 @@ def _has_gpu() -> bool:
 
 
 def _flags() -> list[str]:
-    """What the processor can do, in the words of Linux."""
+    """CPU feature flags, as Linux names them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -143,10 +143,10 @@ def _flags() -> list[str]:
 
 
 def make_deterministic() -> None:
-    """Have every operation give the same bits for the same input, from now on in this process.
+    """Make every operation in this process bitwise deterministic from now on.
 
-    The seed is the caller's to set. JAX is deterministic on a processor as it is; on a GPU it
-    takes `XLA_FLAGS=--xla_gpu_deterministic_ops=true`, set before it starts.
+    The caller sets the seed. JAX is always deterministic on a CPU; on a GPU it needs
+    `XLA_FLAGS=--xla_gpu_deterministic_ops=true`, set before it starts.
     """
     prepare_keras()
     if backend() == "tensorflow":
@@ -156,7 +156,7 @@ def make_deterministic() -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether NumPy or the backend ran out of memory; each backend has an exception of its own."""
+    """Whether NumPy or the backend ran out of memory; each raises a different exception."""
     return isinstance(error, MemoryError) or (
         type(error).__name__ in ("ResourceExhaustedError", "JaxRuntimeError", "XlaRuntimeError")
         and any(words in str(error) for words in ("OOM", "out of memory", "RESOURCE_EXHAUSTED"))
@@ -165,9 +165,9 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """Keep what the C++ side of TensorFlow or LiteRT prints while it loads from the user's screen.
+    """Hide what TensorFlow's or LiteRT's C++ code prints while it loads.
 
-    Those lines come before its log level is read, and go past `sys.stderr`.
+    Those lines are printed before the log level is read, and they bypass `sys.stderr`.
     """
     sys.stderr.flush()
     screen = os.dup(2)
@@ -181,7 +181,7 @@ def without_notices() -> Iterator[None]:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Where this process runs and with what, as plain values for a run's record."""
+    """Hardware, platform and package versions, as plain values for a run's record."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -201,7 +201,7 @@ def _onednn() -> str:
     if os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":
         return "off: TF_ENABLE_ONEDNN_OPTS=0 is set"
     if _TENSORFLOW_WAS_FIRST:
-        return "as TensorFlow chose: it was imported before thumbnet"
+        return "TensorFlow's default: it was imported before thumbnet"
     return "on: TF_ENABLE_ONEDNN_OPTS=1 was set before TensorFlow was imported"
 
 

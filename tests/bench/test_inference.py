@@ -44,9 +44,9 @@ def test_every_engine_is_timed(
     assert "litert" in shown
 
 
-def test_an_engine_that_fails_by_itself_is_named(
+def test_an_engine_that_fails_in_a_separate_process_is_named(
     exported: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "_FIRST_ANSWER", "raise SystemExit('no such thing')")
-    with pytest.raises(JobError, match=r"engine keras did not answer .* no such thing"):
+    monkeypatch.setattr(inference, "_FIRST_PREDICTION", "raise SystemExit('no such thing')")
+    with pytest.raises(JobError, match=r"engine keras failed .* no such thing"):
         measure_inference(exported, ignore)

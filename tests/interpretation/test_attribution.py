@@ -26,7 +26,7 @@ def with_softmax(small: Dataset, architecture: str, **parameters: object) -> Any
     return keras.Model(model.input, keras.layers.Softmax()(model.output))
 
 
-def test_gradients_are_those_of_finite_differences(finished_run: Run, sample: Dataset) -> None:
+def test_gradients_match_finite_differences(finished_run: Run, sample: Dataset) -> None:
     model = DifferentiableModel(open_keras_engine(finished_run).model)
     pixels, label = sample.test.images[:1].astype(np.float32), sample.test.labels[:1]
     gradient, probabilities = model.gradient(pixels, label)
@@ -41,7 +41,9 @@ def test_gradients_are_those_of_finite_differences(finished_run: Run, sample: Da
     assert gradient[place] == pytest.approx((losses[0] - losses[1]) / 4, rel=0.05)
 
 
-def test_integrated_gradients_add_up(finished_run: Run, sample: Dataset) -> None:
+def test_integrated_gradients_sum_to_the_difference_of_log_probabilities(
+    finished_run: Run, sample: Dataset
+) -> None:
     model = open_keras_engine(finished_run).model
     images, labels = sample.test.images[:5], sample.test.labels[:5]
     attributions = integrated_gradients(model, images, labels)
@@ -56,7 +58,7 @@ def test_integrated_gradients_add_up(finished_run: Run, sample: Dataset) -> None
     )
 
 
-def test_grad_cam_lights_pictures_of_a_network_with_convolutions(small: Dataset) -> None:
+def test_grad_cam_highlights_images_of_a_convolutional_network(small: Dataset) -> None:
     model = with_softmax(small, "cnn", widths=[8, 8])
     heat = grad_cam(model, small.test.images[:3], small.test.labels[:3])
     assert heat is not None
@@ -73,7 +75,7 @@ def test_there_is_no_grad_cam_without_convolutions(finished_run: Run, sample: Da
     assert grad_cam(model, sample.test.images[:1], sample.test.labels[:1]) is None
 
 
-def test_fixed_layers_are_multiplied_into_the_first_ones_pictures(small: Dataset) -> None:
+def test_first_layer_images_include_fixed_linear_layers(small: Dataset) -> None:
     model = with_softmax(small, "ann", widths=[5], shrink=2, pca_components=20)
     pictures = first_layer_pictures(model)
     assert pictures is not None
@@ -85,7 +87,9 @@ def test_fixed_layers_are_multiplied_into_the_first_ones_pictures(small: Dataset
     assert np.abs(pictures[0] - expected).max() <= 0.51
 
 
-def test_attacks_hurt_and_stay_within_their_radius(finished_run: Run, sample: Dataset) -> None:
+def test_attacks_reduce_accuracy_and_stay_within_their_radius(
+    finished_run: Run, sample: Dataset
+) -> None:
     model = DifferentiableModel(open_keras_engine(finished_run).model)
     part = sample.test.take(range(60))
     clean = finished_run.predictions().correct[:60].mean()

@@ -1,4 +1,4 @@
-"""How fast each engine of a run answers."""
+"""Inference speed of each engine of a run."""
 
 import subprocess
 import sys
@@ -19,8 +19,8 @@ BATCHES = (1, 32, 512)
 _REPETITIONS = {1: 200, 32: 30, 512: 7}
 _STARTS = 3
 
-# What a user who wants one answer waits for, but for the picture that he has already.
-_FIRST_ANSWER = """
+# Cold start: from starting Python to the first prediction, without decoding an image.
+_FIRST_PREDICTION = """
 import sys
 import numpy
 from thumbnet.engines import open_engine
@@ -37,16 +37,16 @@ def measure_inference(run: Run, report: Report) -> list[dict[str, Any]]:
 
     Args:
         run: a finished run.
-        report: told what is being timed.
+        report: called with what is being timed.
 
     Returns:
-        A row an engine: `engine`; `images_per_second` by batch size, from the median time;
-        `latency_ms` of one image, with `p50`, `p95` and `p99`; `startup_seconds` of a fresh
-        process to its first answer, imports and loading included, the median of three.
+        One row per engine: `engine`; `images_per_second` by batch size, from the median time;
+        `latency_ms` of one image, with `p50`, `p95` and `p99`; `startup_seconds` of a new process
+        until its first prediction, including imports and loading, the median of three.
 
     Raises:
-        InputError: the run cannot be used, or an export is not the one that was written.
-        JobError: an engine fails in a process of its own.
+        InputError: the run cannot be used, or an export was changed after it was written.
+        JobError: an engine failed in a separate process.
     """
     names = ["keras", *(name for name in run.exports() if is_installed(name))]
     rows = []
@@ -70,19 +70,19 @@ def _time_engine(engine: Engine) -> dict[str, Any]:
 
 
 def _images(count: int, shape: tuple[int, int, int]) -> UInt8Array:
-    """Pixels drawn at random: no engine takes more or less time for what is in a picture."""
+    """Random pixels: the content of an image does not change the time of any engine."""
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 def _seconds_to_start(run: Run, name: str) -> float:
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", _FIRST_ANSWER, str(run.path), name],
+        [sys.executable, "-c", _FIRST_PREDICTION, str(run.path), name],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise JobError(f"the engine {name} did not answer in a process of its own: {last}")
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise JobError(f"the engine {name} failed in a separate process: {last}")
     return time.perf_counter() - started

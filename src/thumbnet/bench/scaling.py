@@ -1,7 +1,7 @@
-"""How much faster two processes train than one, on the same batch of the same machine.
+"""Scaling of data-parallel training from one process to two, with the same batch on one machine.
 
-Each process gets cores of its own, so that two of them stand for two machines. What one process
-does with both cores is measured as well: on one machine nothing else would be done.
+Each process is pinned to its own core, so that two of them stand for two machines. One process on
+both cores is measured too, since that is what one would use on a single machine.
 """
 
 import json
@@ -26,9 +26,9 @@ from thumbnet.recipe import Recipe
 from thumbnet.training.batches import Batches
 from thumbnet.training.prepare import compiled_model
 
-# The first compiles.
+# The first steps compile.
 WARM_UP = 2
-# Before anything is imported that makes threads: JAX and BLAS make as many as there are cores.
+# Set the affinity before any import: JAX and BLAS start as many threads as there are cores.
 _PROCESS = """
 import os, sys
 os.sched_setaffinity(0, {int(core) for core in sys.argv[1].split(",")})
@@ -42,27 +42,29 @@ Report = Callable[[str], None]
 
 
 def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str, Any]]:
-    """Time training steps of one process on one core, of two on a core each, of one on both.
+    """Time training steps of one process on one core, two on one core each, and one on both.
 
     Args:
-        recipe: whose model, optimizer and batch size are taken; all steps on whole images.
-        steps: how many are timed, after two that are not.
-        report: told what is being timed.
+        recipe: source of the model, optimizer and batch size; images are of full size.
+        steps: number of timed steps, after two for warming up.
+        report: called with what is being timed.
 
     Returns:
-        A row an arrangement: `processes`, `cores` (of each), `images_per_second` by the median
-        step, `efficiency` as a share of `processes` · `cores` times the rate of one on one core,
-        and of what a step sums over all processes `reduced_bytes`, in so many `reductions`.
+        One row per arrangement: `processes`, `cores` (per process), `images_per_second` by the
+        median step, `efficiency` (the rate divided by that of one core, times the number of cores
+        in use), and `reduced_bytes` in `reductions`: the all-reduces of one step.
 
     Raises:
-        InputError: there are no two cores, or two processes cannot share the batch.
+        InputError: there are fewer than two cores, or the batch size is odd.
         JobError: a process failed.
     """
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
-        raise InputError("two processes need two cores, and this one may run on one alone")
+        raise InputError("this benchmark needs two cores, but this process may use only one")
     if recipe.batch_size % 2:
-        raise InputError(f"two processes cannot share batches of {recipe.batch_size} images evenly")
+        raise InputError(
+            f"batches of {recipe.batch_size} images cannot be divided evenly between two processes"
+        )
     plain = {
         "ghost_batches": 1,
         "hard_example_fraction": 1.0,
@@ -70,24 +72,25 @@ def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str
     }
     text = recipe.override(plain).to_toml()
     rows: list[dict[str, Any]] = []
-    for shares in ([cores[:1]], [cores[:1], cores[1:]], [cores]):
-        report(f"{recipe.name}: {len(shares)} process(es) on {len(shares[0])} core(s) each")
-        found = _time_processes(text, steps, shares)
+    for pinning in ([cores[:1]], [cores[:1], cores[1:]], [cores]):
+        processes, cores_each = len(pinning), len(pinning[0])
+        report(f"{recipe.name}: {processes} process(es), {cores_each} core(s) per process")
+        found = _time_processes(text, steps, pinning)
         rate = recipe.batch_size / found.pop("seconds")
-        rows.append({"processes": len(shares), "cores": len(shares[0]), "images_per_second": rate})
-        used = len(shares) * len(shares[0])
+        rows.append({"processes": processes, "cores": cores_each, "images_per_second": rate})
+        used = processes * cores_each
         rows[-1] |= {"efficiency": rate / (used * rows[0]["images_per_second"]), **found}
     return rows
 
 
-def _time_processes(recipe: str, steps: int, shares: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """What rank 0 found, of as many processes as there are shares of the cores."""
+def _time_processes(recipe: str, steps: int, pinning: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Start one process for each list of cores; the result of rank 0."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     variables = {
         "KERAS_BACKEND": "jax",
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
-        "JAX_NUM_PROCESSES": str(len(shares)),
+        "JAX_NUM_PROCESSES": str(len(pinning)),
     }
     processes = [
         subprocess.Popen(
@@ -98,7 +101,7 @@ def _time_processes(recipe: str, steps: int, shares: Sequence[Sequence[int]]) ->
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank, cores in enumerate(shares)
+        for rank, cores in enumerate(pinning)
     ]
     try:
         for process in processes:
@@ -106,20 +109,20 @@ def _time_processes(recipe: str, steps: int, shares: Sequence[Sequence[int]]) ->
             process.stdin.write(recipe)
             process.stdin.close()
             process.stdin = None
-        said = [process.communicate() for process in processes]
+        outputs = [process.communicate() for process in processes]
     finally:
         for process in processes:
             process.kill()
-    for process, (_, error) in zip(processes, said, strict=True):
+    for process, (_, error) in zip(processes, outputs, strict=True):
         if process.returncode:
-            last = (error.strip().splitlines() or ["it said nothing"])[-1]
-            raise JobError(f"a process that was to train failed: {last}")
-    found: dict[str, Any] = json.loads(said[0][0].splitlines()[-1])
+            last = (error.strip().splitlines() or ["no output"])[-1]
+            raise JobError(f"a training process failed: {last}")
+    found: dict[str, Any] = json.loads(outputs[0][0].splitlines()[-1])
     return found
 
 
 def time_steps(recipe_text: str, steps: int) -> None:
-    """Be one of the processes: train as its launch variables say, and print what a step takes."""
+    """Train as one of the processes, by its launch variables, and print the time of a step."""
     processes = join(read_launch(os.environ))
     recipe = Recipe.parse(recipe_text, "the recipe to time")
     sample = load_cifar10(source="sample")
@@ -134,7 +137,7 @@ def time_steps(recipe_text: str, steps: int) -> None:
             started = time.perf_counter()
             model.optimizer.learning_rate = processes.replicate(1e-4)
             model.train_on_batch(images, one_hot[labels])
-            processes.gather(0.0)  # as training does, to agree on going on
+            processes.gather(0.0)  # as in training, where all agree on whether to continue
             seconds.append(time.perf_counter() - started)
     found = {"seconds": statistics.median(seconds[WARM_UP : WARM_UP + steps])}
     step = _compiled_step(model, images, one_hot[labels]) if processes.count > 1 else ""
@@ -145,7 +148,7 @@ def time_steps(recipe_text: str, steps: int) -> None:
 
 
 def _compiled_step(model: Any, *batch: Any) -> str:
-    """What XLA makes of a training step that several processes share, as text."""
+    """The compiled XLA program of a distributed training step, as text."""
     import jax
     import keras
 
@@ -172,7 +175,7 @@ def _compiled_step(model: Any, *batch: Any) -> str:
 
 
 def count_reduced(step: str) -> dict[str, int]:
-    """Of a step as XLA tells it: how many sums over all processes, and of how many bytes."""
+    """Number of all-reduces in the XLA program of a step, and the bytes that they reduce."""
     sums = _REDUCED.findall(step)
     return {
         "reduced_bytes": sum(

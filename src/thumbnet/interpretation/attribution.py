@@ -1,4 +1,4 @@
-"""Which pixels an answer rests on: Grad-CAM and integrated gradients."""
+"""Attribution: which pixels a prediction depends on, by Grad-CAM and integrated gradients."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import keras
 
 STEPS = 32
-BASELINE = 127.5  # mid-grey, which is no class's colour
+BASELINE = 127.5  # mid-grey
 
 
 def last_convolution(model: "keras.Model") -> str | None:
-    """Name of the last layer whose output is still a picture; None where there is no such layer.
+    """Name of the last layer whose output is a feature map; None if there is none.
 
-    Only layers after a convolution count: a picture that was merely scaled is no feature map.
+    Only outputs after a convolution count; a rescaled image is not a feature map.
     """
     name, convolved = None, False
     for layer in model.layers:
@@ -34,20 +34,20 @@ def last_convolution(model: "keras.Model") -> str | None:
 def grad_cam(
     model: "keras.Model", images: UInt8Array, labels: Int64Array
 ) -> npt.NDArray[np.float64] | None:
-    """Where the last feature maps speak for a class.
+    """Grad-CAM: where the last feature maps support a class.
 
-    The maps are summed with the mean gradient of log p(class) as weights, what is below zero is
-    dropped, and the rest is enlarged to the picture, bilinearly.
+    The maps are weighted by the mean gradient of log p(class) and summed; negative values are set
+    to zero, and the result is upsampled bilinearly to the size of the image.
 
     Source: Selvaraju et al., Grad-CAM, 2017 (arXiv 1610.02391).
 
     Args:
         model: from uint8 pixels to probabilities.
         images: uint8 array of shape (n, height, width, channels).
-        labels: int64 array of shape (n,), the class of which to ask for each.
+        labels: int64 array of shape (n,), the class to explain for each image.
 
     Returns:
-        float64 array of shape (n, height, width), 0 to 1 in each image; None for a model
+        float64 array of shape (n, height, width), scaled to 0–1 in each image; None for a model
         without convolutions.
     """
     layer = last_convolution(model)
@@ -57,7 +57,10 @@ def grad_cam(
     features, gradient = differentiable.layer_gradient(images.astype(np.float32), labels)
     weights = gradient.mean(axis=(1, 2), keepdims=True)
     maps = np.maximum((features * weights).sum(axis=-1), 0)
-    zoom = (1, *(full / own for full, own in zip(images.shape[1:3], maps.shape[1:], strict=True)))
+    zoom = (
+        1,
+        *(full / small for full, small in zip(images.shape[1:3], maps.shape[1:], strict=True)),
+    )
     large = ndimage.zoom(maps.astype(np.float64), zoom, order=1, mode="nearest", grid_mode=True)
     highest = large.max(axis=(1, 2), keepdims=True)
     scaled: npt.NDArray[np.float64] = np.divide(
@@ -69,47 +72,47 @@ def grad_cam(
 def integrated_gradients(
     model: "keras.Model", images: UInt8Array, labels: Int64Array
 ) -> npt.NDArray[np.float64]:
-    """What each pixel adds to log p(class), on the way from a grey picture to the image.
+    """Integrated gradients of log p(class), with a grey image as the baseline.
 
     The values of an image sum to log p(class | image) - log p(class | grey), up to the error of
-    `STEPS` steps of the midpoint rule.
+    the midpoint rule with `STEPS` steps.
 
     Source: Sundararajan et al., Axiomatic Attribution for Deep Networks, 2017 (arXiv 1703.01365).
 
     Args:
         model: from uint8 pixels to probabilities.
         images: uint8 array of shape (n, height, width, channels).
-        labels: int64 array of shape (n,), the class of which to ask for each.
+        labels: int64 array of shape (n,), the class to explain for each image.
 
     Returns:
-        float64 array of shape (n, height, width), the channels summed.
+        float64 array of shape (n, height, width), summed over channels.
     """
     differentiable = DifferentiableModel(model)
     from_grey = images.astype(np.float32) - BASELINE
     total = np.zeros(images.shape, np.float64)
     for step in range(STEPS):
-        share = (step + 0.5) / STEPS
-        along: Float32Array = (BASELINE + share * from_grey).astype(np.float32)
-        gradient, _ = differentiable.gradient(along, labels)
-        total -= gradient  # of the loss, which is -log p
+        position = (step + 0.5) / STEPS
+        interpolated: Float32Array = (BASELINE + position * from_grey).astype(np.float32)
+        gradient, _ = differentiable.gradient(interpolated, labels)
+        total -= gradient  # the loss is -log p
     attributions: npt.NDArray[np.float64] = (total * from_grey / STEPS).sum(axis=-1)
     return attributions
 
 
 def first_layer_pictures(model: "keras.Model", count: int = 48) -> UInt8Array | None:
-    """What the units of the first layer look for, as pictures.
+    """The filters of the first layer, as images.
 
-    The kernel of the first convolution; or, for a fully connected model, the weights from the
-    (possibly shrunk) pixels to its first hidden layer, fixed linear layers before it multiplied
-    in. Each picture is scaled to the whole range, about a grey that stands for 0.
+    For a convolutional model, the kernel of the first convolution. For a fully connected one, the
+    weights from the (possibly shrunk) pixels to the first hidden layer, multiplied with the fixed
+    linear layers before it. Each image is scaled to the full range, with grey for 0.
 
     Args:
         model: from uint8 pixels to probabilities.
-        count: of which units, those with the largest weights.
+        count: number of filters, in order of decreasing norm.
 
     Returns:
-        uint8 array of shape (up to count, height, width, channels); None where the first layer
-        with weights is neither.
+        uint8 array of shape (up to count, height, width, channels); None if the first layer with
+        weights is neither.
     """
     shape: tuple[int, ...] = tuple(model.input_shape[1:])
     weights: Any = None

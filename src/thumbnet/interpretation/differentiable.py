@@ -1,7 +1,7 @@
 """Gradients of a run's model with respect to its pixels, through the TensorFlow backend.
 
-The model takes uint8, which has no gradient: its input is put in its place as float32, and the
-same layers, with the same weights, are called from there.
+The model takes uint8 pixels, which have no gradient. Here the same layers, with the same weights,
+are called on a float32 input instead.
 """
 
 import os
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class DifferentiableModel:
-    """A model from float pixels, 0 to 255, to probabilities and to the outputs of chosen layers."""
+    """A model from float pixels (0 to 255) to probabilities and the outputs of selected layers."""
 
     def __init__(self, model: "keras.Model", layers: Sequence[str] = ()) -> None:
         """Rebuild `model` on float pixels.
 
         Args:
             model: from uint8 pixels to probabilities, as a run saves it.
-            layers: names of layers whose outputs are wanted beside the probabilities.
+            layers: names of layers whose outputs are needed in addition to the probabilities.
 
         Raises:
-            JobError: Keras runs on another backend than TensorFlow.
+            JobError: the Keras backend is not TensorFlow.
         """
         if os.environ["KERAS_BACKEND"] != "tensorflow":
             raise JobError(
-                "gradients are taken through TensorFlow; set KERAS_BACKEND=tensorflow and try again"
+                "gradients need the TensorFlow backend; set KERAS_BACKEND=tensorflow and try again"
             )
         keras = prepare_keras()
         pixels = keras.Input(model.input_shape[1:], dtype="float32", name="float_pixels")
-        # Called as a whole, the model would cast its input to uint8 again; layer by layer it does
-        # not. The layers, and with them the weights, stay the same ones.
+        # Calling the model as a whole would cast its input to uint8; calling its layers one by one
+        # does not. The layers are shared with the original model, and so are their weights.
         outputs: dict[str, Any] = {}
 
         def remember(layer: Any, *arguments: Any, **named: Any) -> Any:
@@ -62,7 +62,7 @@ class DifferentiableModel:
             labels: int array of shape (n,).
 
         Returns:
-            The gradient, of the shape of `pixels`, and the probabilities (n, classes).
+            The gradient, in the shape of `pixels`, and the probabilities (n, classes).
         """
         import tensorflow as tf
 
@@ -77,7 +77,12 @@ class DifferentiableModel:
     def layer_gradient(
         self, pixels: Float32Array, labels: Any
     ) -> tuple[Float32Array, Float32Array]:
-        """The outputs of the first chosen layer, and the gradient of log p(label) by them."""
+        """Outputs of the first selected layer, and gradient of log p(label) with respect to them.
+
+        Args:
+            pixels: float32 array of shape (n, height, width, channels), 0 to 255.
+            labels: int array of shape (n,).
+        """
         import tensorflow as tf
 
         images = tf.convert_to_tensor(pixels)
@@ -89,7 +94,7 @@ class DifferentiableModel:
         return np.asarray(features), np.asarray(tape.gradient(score, features))
 
     def features(self, images: UInt8Array) -> Float32Array:
-        """The outputs of the first chosen layer, float32 of shape (n, …)."""
+        """The outputs of the first selected layer, float32 of shape (n, …)."""
         return np.asarray(self._call(images.astype(np.float32))[0])
 
     def _call(self, images: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Why a run answers as it does: explanations of single images, a gallery, filters, a projection."""
+"""Explanations of a run's predictions: attributions, a gallery, filters, a feature projection."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What an answer to some images rests on.
+    """Attributions of the predictions for some images.
 
     Attributes:
         images: uint8 array of shape (n, height, width, channels).
         probabilities: calibrated, float32 array of shape (n, classes).
-        grad_cam: uint8 RGB pictures (n, height, width, 3), the image lit where it speaks for the
-            answer; None for a model without convolutions.
-        integrated_gradients: uint8 RGB pictures; blue speaks for the answer, orange against it.
+        grad_cam: uint8 RGB images (n, height, width, 3), bright where they support the prediction;
+            None for a model without convolutions.
+        integrated_gradients: uint8 RGB images; blue supports the prediction, orange opposes it.
     """
 
     images: UInt8Array
@@ -52,31 +52,31 @@ class Explanation:
 
 
 def explain_images(engine: KerasEngine, images: UInt8Array) -> Explanation:
-    """Explain the most probable class of each image.
+    """Explain the predicted class of each image.
 
     Raises:
-        JobError: Keras runs on a backend without gradients.
+        JobError: the Keras backend is not TensorFlow.
     """
     probabilities = engine.predict(images)
-    answers: Int64Array = probabilities.argmax(axis=1)
-    lit = grad_cam(engine.model, images, answers)
+    predicted: Int64Array = probabilities.argmax(axis=1)
+    heat = grad_cam(engine.model, images, predicted)
     return Explanation(
         images=images,
         probabilities=probabilities,
-        grad_cam=None if lit is None else _lit(images, lit),
-        integrated_gradients=_signed(integrated_gradients(engine.model, images, answers)),
+        grad_cam=None if heat is None else _highlight(images, heat),
+        integrated_gradients=_diverging(integrated_gradients(engine.model, images, predicted)),
     )
 
 
 def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
-    """Write one picture that explains the run's answers to picture files.
+    """Write one figure that explains the run's predictions for image files.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: a file is no image, or the run cannot be used.
-        JobError: Keras runs on a backend without gradients, or `out` cannot be written.
+        InputError: a file is not an image, or the run cannot be used.
+        JobError: the Keras backend is not TensorFlow, or `out` cannot be written.
     """
     engine = open_keras_engine(run)
     images = np.stack([read_image(path, engine.image_shape) for path in paths])
@@ -87,24 +87,24 @@ def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
 
 
 def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any]:
-    """Explain some of a run's answers, its first layer, and how it sees the classes apart.
+    """Explain some of a run's predictions, its first layer, and the separation of the classes.
 
-    The gallery holds the surest mistakes, the least certain right answers, and images drawn at
-    random.
+    The gallery shows the most confident mistakes, the least confident correct predictions, and a
+    random sample.
 
     Returns:
-        What `explanations/explanations.json` then holds; the pictures lie beside it.
+        The content of `explanations/explanations.json`; the images are written next to it.
 
     Raises:
         InputError: the run cannot be used.
-        JobError: Keras runs on a backend without gradients, or a file cannot be written.
+        JobError: the Keras backend is not TensorFlow, or a file cannot be written.
     """
     engine, folder = open_keras_engine(run), run.explanations_path
     predictions = at_temperature(run.predictions(), run.temperature())
     chosen = {
-        "sure and wrong": most_confident_mistakes(predictions, EACH),
-        "right and least certain": least_certain_right(predictions, EACH),
-        "drawn at random": _draw(len(predictions), EACH),
+        "most confident mistake": most_confident_mistakes(predictions, EACH),
+        "least confident correct prediction": least_certain_right(predictions, EACH),
+        "random": _draw(len(predictions), EACH),
     }
     positions = np.concatenate(list(chosen.values()))
     report(f"{run.name}: explaining {len(positions)} test images")
@@ -134,7 +134,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
         save_figure(image_grid(pictures, captions, columns=12), folder / "first_layer.png")
     report(f"{run.name}: projecting the features of {min(PROJECTED, len(test)):,} test images")
     shown = test.take(_draw(len(test), PROJECTED))
-    points, share = project_features(engine, shown.images)
+    points, explained = project_features(engine, shown.images)
     arrays |= {"points": points.astype(np.float32), "point_labels": shown.labels}
     save_figure(projection_chart(points, shown.labels, names), folder / "projection.svg")
     with replacing(folder / "explanations.npz") as file:
@@ -143,19 +143,19 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
         "gallery": rows,
         "grad_cam": None if found.grad_cam is None else "of the last feature maps",
         "grad_cam_reason": "the model has no convolution" if found.grad_cam is None else None,
-        "first_layer_reason": "the first layer is no picture" if pictures is None else None,
+        "first_layer_reason": "its weights do not form images" if pictures is None else None,
         "projected_images": len(shown),
-        "projected_variance": share,
+        "projected_variance": explained,
     }
     write_json(folder / "explanations.json", values)
     return values
 
 
 def project_features(engine: KerasEngine, images: Images) -> tuple[npt.NDArray[np.float64], float]:
-    """What goes into the last layer with weights, in its two main directions.
+    """Project the input of the last layer with weights onto its first two principal components.
 
     Returns:
-        float64 array of shape (n, 2), and the share of the variance that the two directions hold.
+        float64 array of shape (n, 2), and the fraction of the variance that these explain.
     """
     from sklearn.decomposition import PCA
 
@@ -172,7 +172,7 @@ def project_features(engine: KerasEngine, images: Images) -> tuple[npt.NDArray[n
 
 
 def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
-    """The pictures that `explain_run` wrote.
+    """Read the arrays that `explain_run` wrote.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -184,7 +184,7 @@ def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path} is missing; run `thumbnet explain {run.path}` again") from error
     if missing := {"integrated_gradients", "points", "point_labels"} - arrays.keys():
         raise InputError(
-            f"{path} is damaged: it holds no {', '.join(sorted(missing))}; run "
+            f"{path} is damaged: {', '.join(sorted(missing))} missing; run "
             f"`thumbnet explain {run.path}` again"
         )
     return arrays
@@ -213,21 +213,21 @@ def _color(image: UInt8Array) -> UInt8Array:
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
 
-def _lit(images: UInt8Array, heat: npt.NDArray[np.float64]) -> UInt8Array:
-    """The image in its colours where heat is high, dark grey where it is not."""
+def _highlight(images: UInt8Array, heat: npt.NDArray[np.float64]) -> UInt8Array:
+    """The image in colour where heat is high, in dark grey elsewhere."""
     color = np.stack([_color(image) for image in images]).astype(np.float64)
     grey = color.mean(axis=-1, keepdims=True) * 0.35
-    share = heat[..., None]
-    mixed: UInt8Array = np.round(share * color + (1 - share) * grey).astype(np.uint8)
+    alpha = heat[..., None]
+    mixed: UInt8Array = np.round(alpha * color + (1 - alpha) * grey).astype(np.uint8)
     return mixed
 
 
-def _signed(values: npt.NDArray[np.float64]) -> UInt8Array:
-    """Blue for what is above zero, orange for what is below, on grey."""
-    # The largest few pixels would leave the rest grey.
+def _diverging(values: npt.NDArray[np.float64]) -> UInt8Array:
+    """Positive values in blue, negative ones in orange, zero in grey."""
+    # Scaling by the maximum would let a few extreme pixels make the rest grey.
     scale = np.quantile(np.abs(values), 0.99, axis=(1, 2), keepdims=True)
-    share = np.clip(values / np.maximum(scale, 1e-12), -1, 1)[..., None]
-    toward = np.where(share > 0, np.array(_FOR), np.array(_AGAINST))
-    values = np.array(_GREY) + np.abs(share) * (toward - np.array(_GREY))
+    scaled = np.clip(values / np.maximum(scale, 1e-12), -1, 1)[..., None]
+    color = np.where(scaled > 0, np.array(_FOR), np.array(_AGAINST))
+    values = np.array(_GREY) + np.abs(scaled) * (color - np.array(_GREY))
     mixed: UInt8Array = np.round(values).astype(np.uint8)
     return mixed

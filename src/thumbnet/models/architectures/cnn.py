@@ -88,7 +88,7 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
 
 
 def _block(x: Any, name: str, width: int, kind: type, parameters: Parameters) -> Any:
-    """Convolutions, each with batch normalisation and activation; a max pooling after the first."""
+    """Convolutions with batch normalisation and activation; max pooling after the first."""
     from keras import layers
 
     from thumbnet.models.normalization import FusedBatchNormalization
