@@ -287,6 +287,16 @@ def test_a_model_that_crashes_its_runtime_ends_another_process(tmp_path: Path) -
     assert re.search("failed in a trial|cannot be opened", done.stderr)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_sound_export_passes_its_trial(
+    copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(probing, "_PASSED", set())
+    monkeypatch.setenv("THUMBNET_CACHE", str(tmp_path / "cache"))
+    assert open_engine(copy, name).name == name
+    assert len(list((tmp_path / "cache" / "sound-models").iterdir())) == 1
+
+
 def test_a_model_is_tried_once(copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
