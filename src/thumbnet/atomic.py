@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from thumbnet.errors import JobError
+from thumbnet.errors import StorageError
 
 _MARK = ".writing-"
 
@@ -18,7 +18,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the directory of `path`; on success, rename it to `path`.
 
     Raises:
-        JobError: the directory is not writable, or the disk is full. The old file is kept.
+        StorageError: the directory is not writable, or the disk is full. The old file is kept.
     """
     # The temporary name keeps the suffix, by which Keras and Matplotlib choose a format.
     beside = None
@@ -36,7 +36,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
         beside.replace(path)
         _force_to_disk(path.parent)
     except OSError as error:
-        raise JobError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)

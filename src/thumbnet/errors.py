@@ -5,6 +5,7 @@ without a traceback.
 """
 
 import os
+import shlex
 
 
 class ThumbnetError(Exception):
@@ -23,6 +24,10 @@ class JobError(ThumbnetError, RuntimeError):
     """A job failed although its input was valid: no disk space, a diverged loss."""
 
     exit_code = 1
+
+
+class StorageError(JobError):
+    """A file cannot be written: the disk is full, or not there any more."""
 
 
 class JobInterruptedError(JobError):
@@ -50,3 +55,8 @@ def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """A path as a command in a message can hold it, to be copied into a shell."""
+    return shlex.quote(shown(path))

@@ -7,10 +7,12 @@ import math
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thumbnet.atomic import replacing
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobError, ThumbnetError
+from thumbnet.errors import InputError, JobError, StorageError, ThumbnetError
 from thumbnet.recipe import Recipe, shipped_recipes
 from thumbnet.runs.run import Run
 from thumbnet.training import resume, train
 from thumbnet.training.batches import Batches
 from thumbnet.training.cost import planned_flop
 from thumbnet.training.progress import SilentDisplay
+from thumbnet.tuning import search as searching
 from thumbnet.tuning.artifacts import write_findings
 from thumbnet.tuning.search import search
 from thumbnet.tuning.space import (
@@ -57,6 +61,59 @@ def space(tmp_path: Path) -> Path:
     path = tmp_path / "test.space.toml"
     path.write_text(SPACE, encoding="utf-8")
     return path
+
+
+def test_a_full_disk_stops_the_search_and_loses_nothing(
+    base: Recipe, small: Dataset, space: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuning = _begin(base, space, small, trials=2)
+
+    def train_on_a_full_disk(*arguments: Any) -> None:
+        with replacing(Path("/dev/full/run")):
+            pass
+
+    with monkeypatch.context() as patched:
+        patched.setattr(searching, "train", train_on_a_full_disk)
+        with pytest.raises(StorageError, match=r"continue with `thumbnet tune --resume .*search`"):
+            search(tuning, small, SilentDisplay())
+    assert Counter(trial.state.name for trial in tuning.study().trials)["FAIL"] == 0
+    search(tuning, small, SilentDisplay())
+    states = Counter(trial.state.name for trial in tuning.study().trials)
+    assert states["FAIL"] == 1  # the one that was under way
+    assert states["COMPLETE"] + states["PRUNED"] == 2
+
+
+@pytest.mark.parametrize("cut", [1, 20])
+def test_half_a_line_at_the_end_of_a_journal_is_dropped(
+    base: Recipe, small: Dataset, space: Path, cut: int
+) -> None:
+    tuning = _begin(base, space, small)
+    journal = tuning.path / "journal.log"
+    whole = journal.read_bytes()
+    tuning.study().set_user_attr("lost", 1)
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert tuning.study().user_attrs == {}
+    assert journal.read_bytes().startswith(whole)
+    tuning.study().set_user_attr("kept", 2)
+    assert tuning.study().user_attrs == {"kept": 2}
+
+
+def test_a_journal_that_has_no_room_keeps_its_lines(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    tuning = _begin(base, space, small)
+    study, journal = tuning.study(), tuning.path / "journal.log"
+    before = journal.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 30, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*journal.log: File too large"):
+            study.set_user_attr("text", "x" * 1_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert journal.read_bytes() == before
+    study.set_user_attr("text", "y")
+    assert tuning.study().user_attrs == {"text": "y"}
 
 
 def test_planned_flop_equal_the_flop_of_the_training(

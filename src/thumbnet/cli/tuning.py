@@ -1,6 +1,7 @@
 """`tune`: search for a better recipe."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +19,7 @@ from thumbnet.cli.options import (
     load_dataset,
     parse_duration,
 )
-from thumbnet.errors import InputError, JobError, shown
+from thumbnet.errors import InputError, JobError, ThumbnetError, shown
 from thumbnet.installing import install_command
 
 if TYPE_CHECKING:
@@ -149,8 +150,11 @@ def tune(
         tuning = Tuning.begin(out, plan)
     try:
         search(tuning, dataset, display)
-    finally:
-        findings = write_findings(tuning)
+    except BaseException:
+        with suppress(ThumbnetError):  # the message is about what ended the search
+            write_findings(tuning)
+        raise
+    findings = write_findings(tuning)
     if not findings.best:
         raise JobError(
             f"no trial in {tuning.path} has finished; start a new search with a larger --budget "

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbnet.atomic import remove_leftovers, write_json, write_text
-from thumbnet.errors import InputError, JobError, shown
+from thumbnet.errors import InputError, JobError, StorageError, shown
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.locking import HELD_SUFFIX, acquire_lock
 from thumbnet.recipe import Recipe
@@ -115,7 +115,7 @@ class Run:
                 "wait for it, or choose another directory"
             ) from error
         except OSError as error:
-            raise JobError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
         try:
             yield
         finally:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobError, JobInterruptedError, ThumbnetError
+from thumbnet.errors import (
+    InputError,
+    JobError,
+    JobInterruptedError,
+    StorageError,
+    ThumbnetError,
+    quoted,
+)
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
 from thumbnet.training import resume, train
@@ -61,7 +68,12 @@ def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
     except StorageInternalError as error:
         raise JobError(
             f"the storage of the search failed: {error}; once it works again, continue with "
-            f"`thumbnet tune --resume {tuning.path}`"
+            f"`thumbnet tune --resume {quoted(tuning.path)}`"
+        ) from error
+    except StorageError as error:
+        raise StorageError(
+            f"{error}; once there is room, continue with "
+            f"`thumbnet tune --resume {quoted(tuning.path)}`"
         ) from error
 
 
@@ -154,7 +166,8 @@ class _Worker:
         watch = self._watch(trial, recipe)
         try:
             self._train(run, recipe, watch)
-        except JobInterruptedError:
+        except (JobInterruptedError, StorageError):
+            # On a full disk, the next trial would fail as well; whoever resumes takes this one up.
             raise
         except ThumbnetError as error:
             self.display.message(f"{watch.title}: {error}")

@@ -246,6 +246,8 @@ class Tuning:
                 "the database driver that --storage needs is not installed; for PostgreSQL: "
                 f"{install_command('postgresql')}"
             ) from error
+        except ThumbnetError:
+            raise
         except Exception as error:  # each database driver has its own exception classes
             raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
 
@@ -274,9 +276,10 @@ def _storage(url: str, path: Path) -> Any:
     if url:
         return url
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
-    return JournalStorage(JournalFileBackend(str(path / "journal.log")))
+    from thumbnet.tuning.journal import Journal
+
+    return JournalStorage(Journal(path / "journal.log"))
 
 
 def _sampler(plan: Plan, path: Path) -> "optuna.samplers.BaseSampler":
