@@ -56,24 +56,33 @@ def test_without_a_test_part_some_are_held_out(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"a": np.zeros(3)}, "holds no x_train or train_images; there: a"),
-        ({"x": np.zeros((3, 8, 8))}, r"x in .* is float64 of shape \(3, 8, 8, 1\); images must be"),
-        ({"x": np.zeros((3, 8, 8, 4), np.uint8)}, r"x in .* is uint8 of shape \(3, 8, 8, 4\)"),
-        ({"x": np.zeros((0, 8, 8), np.uint8)}, r"x in .* is uint8 of shape \(0, 8, 8, 1\)"),
+        (
+            {"x": np.full((3, 8, 8), -1.0), "y": np.arange(3)},
+            "x in .* is float64 from -1 to -1; pixels must be whole numbers from 0 to 255, or",
+        ),
+        (
+            {"x": np.zeros((3, 8, 8, 4), np.uint8), "y": np.arange(3)},
+            r"x in .* has the shape \(3, 8, 8, 4\); .* leave the transparency out",
+        ),
+        (
+            {"x": np.zeros((0, 8, 8), np.uint8), "y": np.arange(0)},
+            r"x in .* has the shape \(0, 8, 8\): it holds no image",
+        ),
         ({"x": np.zeros((3, 8, 8), np.uint8)}, "holds no labels for its only part"),
         (
             {"x": np.zeros((3, 8, 8), np.uint8), "y": np.zeros((3, 10))},
-            r"y in .* is float64 of shape \(3, 10\); labels must be whole numbers",
+            r"y in .* has the shape \(3, 10\), and row 0 is not one-hot: \[0.0, 0.0",
         ),
         (
             {"x": np.zeros((3, 8, 8), np.uint8), "y": np.arange(3), "class_names": np.array(["a"])},
-            "class_names in .* must be texts, one for each label",
+            "y in .* has 1 in row 1; it must be 0 to 0, or the name of a class",
         ),
         (
             {
                 "x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.arange(3),
                 "x_test": np.zeros((3, 9, 9), np.uint8), "y_test": np.arange(3),
             },
-            r"have the shapes \(8, 8, 1\) and \(9, 9, 1\); they must be equal",
+            r"different shapes \(\(8, 8, 1\) of x_train .*, \(9, 9, 1\) of x_test .*must be equal",
         ),
     ],
 )  # fmt: skip

@@ -135,7 +135,9 @@ def test_classes_in_another_order_in_one_file_keep_their_meaning(
     test = part.take(range(20, 40))
     assert same_images(dataset.test, LabelledImages(test.images, 1 - test.labels))
     write(tmp_path / "train-1.parquet", other)
-    with pytest.raises(InputError, match=r"train-1.parquet does not say what its labels mean"):
+    with pytest.raises(
+        InputError, match=r"column label of .*train-1.parquet does not say what its labels mean"
+    ):
         load(tmp_path)
 
 
@@ -192,10 +194,12 @@ def test_a_label_can_be_chosen(part: LabelledImages, tmp_path: Path) -> None:
 
 def test_labels_without_a_name_are_refused(part: LabelledImages, tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", part, ["only one"])
-    with pytest.raises(InputError, match=r"row 1 has 1 as label; it must be 0 to 0"):
+    with pytest.raises(
+        InputError, match=r"the column label of .*a.parquet has 1 in row 1; it must be 0 to 0"
+    ):
         load(path)
     path = write(tmp_path / "b.parquet", part, age=[None] * 40)
-    with pytest.raises(InputError, match=r"row 0 has None as age; .* whole number or a text"):
+    with pytest.raises(InputError, match=r"age of .* has None in row 0; .* whole number or a text"):
         load(path, label="age")
 
 

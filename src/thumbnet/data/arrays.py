@@ -1,5 +1,7 @@
-"""Images that are arrays already: `.npz` files, and any of these at another size."""
+"""Images that are arrays already: in `.npz` files, and at hand in Python."""
 
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ from PIL import Image
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.decoding import OWN_SIZE_UP_TO, USUAL_SIZE, batched, in_parallel
 from thumbnet.data.images import fit_image
-from thumbnet.data.listing import SPLITS, Listing, assemble, numbered_classes
+from thumbnet.data.labels import LabelColumn, number_labels
+from thumbnet.data.listing import SPLITS, TEST, TRAIN, VALIDATION, Listing, assemble
+from thumbnet.data.pixels import as_pixels
 from thumbnet.data.reading import Reading
 from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, shown
@@ -22,56 +26,71 @@ IMAGE_NAMES = ("x", "images")
 LABEL_NAMES = ("y", "labels")
 CHUNK = 256
 
+Part = tuple[object, object]
+"""Images and labels, of any kind that `dataset_from_arrays` takes."""
+
 
 def read_arrays(file: Path, reading: Reading) -> Dataset:
     """Read an `.npz` of images and labels, as Keras and MedMNIST name them.
 
     `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels` and so on; with
     `val` for a validation part; without a part (`x` and `y`, or `images` and `labels`), some of
-    each class are held out for the test. Images are uint8 of shape (n, height, width) or (n,
-    height, width, 1 or 3), labels whole numbers or texts of shape (n,) or (n, 1). `class_names`
-    may hold a name for each label from 0 on.
+    each class are held out for the test. Images and labels are as `dataset_from_arrays` takes
+    them. `class_names` may hold a name for each label from 0 on.
 
     Raises:
         InputError: it is damaged, or holds other arrays.
     """
     arrays = read_npz(file, MAXIMUM_BYTES)
-    images: list[UInt8Array] = []
-    texts: list[str] = []
-    splits: list[int] = []
-    for part in (None, *SPLITS):
-        found = _find(arrays, IMAGE_NAMES, part)
-        if found is None:
+    parts = []
+    for word in (None, *SPLITS):
+        images = _find(arrays, IMAGE_NAMES, word)
+        if images is None:
             continue
-        pixels = _check_images(arrays[found], found, file)
-        labels = _labels_of(arrays, part, len(pixels), file)
-        images.append(pixels)
-        texts += labels
-        splits += [SPLITS[part or "train"]] * len(pixels)
-    if not images:
+        labels = _find(arrays, LABEL_NAMES, word)
+        if labels is None:
+            raise InputError(f"{shown(file)} holds no labels for its {word or 'only'} part")
+        parts.append((SPLITS[word or "train"], images, labels))
+    if not parts:
         raise InputError(
             f"{shown(file)} holds no x_train or train_images; there: {', '.join(arrays) or 'none'}"
         )
-    if len({one.shape[1:] for one in images}) > 1:
-        raise InputError(
-            f"the images of {shown(file)} have the shapes "
-            f"{' and '.join(str(one.shape[1:]) for one in images)}; they must be equal"
-        )
-    class_names, labels_ = numbered_classes(texts)
-    if "class_names" in arrays:
-        class_names = _named(class_names, arrays["class_names"], file)
-        labels_ = np.array(texts, np.int64)
-    size = reading.image_size or _usual_size(images[0])
-    every = np.concatenate(images)
-    listing = Listing(
-        path=file,
-        title=f"arrays of {shown(file)}",
-        names=[str(index) for index in range(len(every))],
-        class_names=class_names,
-        labels=labels_,
-        splits=np.array(splits, np.int64),
-    )
-    return assemble(listing, resize(every, size), reading)
+    return _assemble(
+        [
+            (split, f"{x} in {shown(file)}", arrays[x], f"{y} in {shown(file)}", arrays[y])
+            for split, x, y in parts
+        ],
+        arrays.get("class_names"),
+        reading,
+        file,
+        f"arrays of {shown(file)}",
+    )[0]
+
+
+def dataset_from_arrays(
+    x: object,
+    y: object,
+    *,
+    test: Part | None = None,
+    validation: Part | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    name: str = "arrays",
+) -> Dataset:
+    """See `Dataset.from_arrays`."""
+    reading = Reading.check({"image_size": image_size})
+    parts = [(TRAIN, "x", x, "y", y)]
+    for split, part, word in ((VALIDATION, validation, "validation"), (TEST, test, "test")):
+        if part is None:
+            continue
+        if not isinstance(part, tuple | list) or len(part) != 2:
+            raise InputError(f"{word} must be a pair of images and labels, ({word}_x, {word}_y)")
+        parts.append((split, f"the images of {word}", part[0], f"the labels of {word}", part[1]))
+    dataset, said = _assemble(parts, class_names, reading, Path(name), "arrays")
+    if said:
+        # At the line that calls Dataset.from_arrays.
+        warnings.warn(f"Dataset.from_arrays: {'; '.join(said)}", stacklevel=3)
+    return replace(dataset, name=shown(name), path=None)
 
 
 def resized(dataset: Dataset, reading: Reading) -> Dataset:
@@ -108,58 +127,116 @@ def resize(images: UInt8Array, side: int | None) -> UInt8Array:
     return out
 
 
-def _usual_size(images: UInt8Array) -> int | None:
-    return USUAL_SIZE if max(images.shape[1:3]) > OWN_SIZE_UP_TO else None
+def _assemble(
+    parts: Sequence[tuple[int, str, object, str, object]],
+    class_names: Any,
+    reading: Reading,
+    path: Path,
+    title: str,
+) -> tuple[Dataset, tuple[str, ...]]:
+    """A data set of parts (split, images and their title, labels and theirs), and what was said."""
+    pixels, said = as_pixels({x_title: x for _, x_title, x, _, _ in parts})
+    names = _checked_names(class_names)
+    columns = [
+        label_column(labels, labels_title, names, len(pixels[images_title]))
+        for _, images_title, _, labels_title, labels in parts
+    ]
+    found_names, labels = number_labels(columns)
+    every = np.concatenate(list(pixels.values()))
+    size = reading.image_size
+    if size is None and max(every.shape[1:3]) > OWN_SIZE_UP_TO:
+        size = USUAL_SIZE
+        said = (
+            *said,
+            f"images of {every.shape[1]}×{every.shape[2]} were made {size}×{size}; "
+            "image_size keeps them larger",
+        )
+    listing = Listing(
+        path=path,
+        title="; ".join((title, *said)),
+        names=[str(index) for index in range(len(every))],
+        class_names=found_names,
+        labels=labels,
+        splits=np.repeat(
+            np.array([split for split, *_ in parts], np.int64),
+            [len(one) for one in pixels.values()],
+        ),
+    )
+    return assemble(listing, resize(every, size), reading), said
+
+
+def label_column(labels: object, title: str, names: tuple[str, ...], count: int) -> LabelColumn:
+    """Labels of any usual kind as a whole number or a text for each image.
+
+    Args:
+        labels: whole numbers or texts of shape (n,) or (n, 1), in an array, a list or a column of
+            pandas, or one-hot rows of shape (n, classes).
+        title: what to call them in messages.
+        names: of the classes, in the order of the numbers; empty where they are not known.
+        count: how many images there are.
+
+    Raises:
+        InputError: they are of another kind or number.
+    """
+    try:
+        array = np.asarray(labels)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{title} cannot be made an array of labels: {error}") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if len(array.shape) == 0 or len(array) != count:
+        raise InputError(
+            f"{title} has the shape {array.shape}; with {count:,} images there must be {count:,} "
+            "labels"
+        )
+    if array.ndim == 2:
+        array, classes = _from_one_hot(array, title), array.shape[1]
+        names = names or tuple(map(str, range(classes)))
+    if array.ndim != 1:
+        raise InputError(f"{title} has the shape {array.shape}; give one label for each image")
+    if array.dtype == bool:
+        array = array.astype(np.int64)
+    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
+        raise InputError(f"{title} holds numbers that are not whole; labels are whole, or texts")
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "backslashreplace")
+    if array.dtype.kind not in "iufUO":
+        raise InputError(f"{title} is {array.dtype}; labels are whole numbers or texts")
+    values = [v.item() if isinstance(v, np.generic) else v for v in array.tolist()]
+    return LabelColumn(title, values, names)
+
+
+def _from_one_hot(rows: npt.NDArray[Any], title: str) -> npt.NDArray[np.int64]:
+    is_one = rows == 1
+    one_hot = (is_one | (rows == 0)).all(axis=1) & (is_one.sum(axis=1) == 1)
+    if not one_hot.all():
+        row = int(np.argmin(one_hot))
+        raise InputError(
+            f"{title} has the shape {rows.shape}, and row {row} is not one-hot: "
+            f"{rows[row].tolist()!r:.60}; give one label for each image, or rows of zeros and a "
+            "single 1"
+        )
+    return np.asarray(is_one.argmax(axis=1), np.int64)
+
+
+def _checked_names(names: Any) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    given = np.asarray(names).ravel().tolist()
+    if not given or not all(isinstance(name, str) for name in given):
+        raise InputError("class_names must be texts, one for each label from 0 on")
+    if len(set(given)) < len(given):
+        raise InputError("class_names holds a name twice")
+    return tuple(map(shown, given))
 
 
 def _as_picture(image: UInt8Array) -> Image.Image:
     return Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
 
 
-def _find(arrays: dict[str, Any], names: tuple[str, ...], part: str | None) -> str | None:
+def _find(arrays: Mapping[str, Any], names: tuple[str, ...], part: str | None) -> str | None:
     for name in names:
         for key in (name,) if part is None else (f"{name}_{part}", f"{part}_{name}"):
             if key in arrays:
                 return key
     return None
-
-
-def _check_images(array: npt.NDArray[Any], name: str, file: Path) -> UInt8Array:
-    if array.ndim == 3:
-        array = array[..., None]
-    if (
-        array.dtype != np.uint8
-        or array.ndim != 4
-        or array.shape[3] not in (1, 3)
-        or 0 in array.shape
-    ):
-        raise InputError(
-            f"{name} in {shown(file)} is {array.dtype} of shape {array.shape}; images must be "
-            "uint8 (0 to 255) of shape (n, height, width) or (n, height, width, 1 or 3)"
-        )
-    return array
-
-
-def _labels_of(arrays: dict[str, Any], part: str | None, count: int, file: Path) -> list[str]:
-    name = _find(arrays, LABEL_NAMES, part)
-    if name is None:
-        raise InputError(f"{shown(file)} holds no labels for its {part or 'only'} part")
-    labels = arrays[name]
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.shape != (count,) or labels.dtype.kind not in "iuU":
-        raise InputError(
-            f"{name} in {shown(file)} is {labels.dtype} of shape {arrays[name].shape}; labels must "
-            f"be whole numbers or texts of shape ({count},)"
-        )
-    return [shown(str(label)) for label in labels.tolist()]
-
-
-def _named(found: tuple[str, ...], names: npt.NDArray[Any], file: Path) -> tuple[str, ...]:
-    """The class names that the file gives, once they fit the labels that occur."""
-    given = tuple(shown(str(name)) for name in names.ravel().tolist())
-    if names.dtype.kind != "U" or not set(found) <= {str(i) for i in range(len(given))}:
-        raise InputError(
-            f"class_names in {shown(file)} must be texts, one for each label from 0 on"
-        )
-    return given

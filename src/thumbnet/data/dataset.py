@@ -1,6 +1,7 @@
 """The values that travel from files to training: labelled images, and a dataset of two parts."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.data.reading import Reading
+from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sizes import PictureSizes
 from thumbnet.data.stored import Images as Images
 from thumbnet.data.stored import Int64Array as Int64Array
 from thumbnet.data.stored import StoredImages
 from thumbnet.data.stored import UInt8Array as UInt8Array
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, shown
 
 CHUNK = 1000
 """Images that are looked at together where all of them are."""
@@ -40,15 +41,23 @@ class LabelledImages:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(value, np.ndarray | StoredImages):
+                raise InputError(
+                    f"{name} must be an array, and are {type(value).__name__}; Dataset.from_arrays "
+                    "takes other kinds"
+                )
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise InputError(
                 "images must be a uint8 array of shape (n, height, width, channels); "
-                f"got {self.images.dtype} of shape {self.images.shape}"
+                f"got {self.images.dtype} of shape {self.images.shape}; Dataset.from_arrays takes "
+                "other kinds"
             )
         if self.labels.shape != (len(self.images),) or self.labels.dtype != np.int64:
             raise InputError(
                 f"labels must be an int64 array of shape ({len(self.images)},), one for each "
-                f"image; got {self.labels.dtype} of shape {self.labels.shape}"
+                f"image; got {self.labels.dtype} of shape {self.labels.shape}; "
+                "Dataset.from_arrays takes other kinds"
             )
         if len(self.names) not in (0, len(self.images)):
             raise InputError(
@@ -125,6 +134,112 @@ class Dataset:
                     f"images of shape {part.images.shape[1:]} in {self.source}: the shapes must "
                     "be equal"
                 )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: object,
+        y: object,
+        *,
+        test: tuple[object, object] | None = None,
+        validation: tuple[object, object] | None = None,
+        class_names: Sequence[str] | None = None,
+        image_size: int | None = None,
+        name: str = "arrays",
+    ) -> "Dataset":
+        """A data set of images that are at hand as arrays, nested lists or tensors.
+
+        Args:
+            x: images of shape (n, height, width) or (n, height, width, 1 or 3). Numbers from 0 to
+                255 are taken as they are; floating-point numbers from 0 to 1 become 0 to 255,
+                with a warning.
+            y: a whole number or a text for each image, of shape (n,) or (n, 1), in an array, a
+                list or a column of pandas; or one-hot rows of shape (n, classes).
+            test: images and labels of the test part. Without it, 20% of each class are held out.
+            validation: images and labels of a validation part, if there is one.
+            class_names: names of labels 0, 1, … By default, the labels are the names.
+            image_size: height and width of the images; None for their own up to 64, else 32.
+            name: what to call the data set in results.
+
+        Raises:
+            InputError: what is given leaves open what is meant, such as numbers from -1 to 1, or
+                does not fit together.
+        """
+        from thumbnet.data.arrays import dataset_from_arrays
+
+        return dataset_from_arrays(
+            x,
+            y,
+            test=test,
+            validation=validation,
+            class_names=class_names,
+            image_size=image_size,
+            name=name,
+        )
+
+    @classmethod
+    def from_directory(
+        cls,
+        path: str | Path,
+        *,
+        image_size: int | None = None,
+        on_bad_image: OnBadImage = "fail",
+    ) -> "Dataset":
+        """A data set of a folder with a sub-folder for each class; see `thumbnet.load`.
+
+        Args:
+            path: the folder; with or without train, val and test above the classes.
+            image_size: height and width of the images; None for their own where all are equal and
+                up to 64, else 32.
+            on_bad_image: whether a picture that cannot be read ends the job or is left out.
+
+        Raises:
+            InputError: there is no such folder, or it holds no such pictures.
+        """
+        from thumbnet.data.load import load
+        from thumbnet.paths import expanded
+
+        if not expanded(path).is_dir():
+            raise InputError(f"{shown(path)} is no folder; thumbnet.load reads files as well")
+        return load(path, image_size=image_size, on_bad_image=on_bad_image)
+
+    @classmethod
+    def from_huggingface(
+        cls,
+        dataset: object,
+        *,
+        image: str | None = None,
+        label: str | None = None,
+        image_size: int | None = None,
+        on_bad_image: OnBadImage = "fail",
+        name: str | None = None,
+    ) -> "Dataset":
+        """A data set of the Hugging Face library `datasets`.
+
+        Args:
+            dataset: a `datasets.DatasetDict` with the splits train, validation and test, or a
+                `datasets.Dataset`, of which 20% of each class are held out for the test.
+            image: the column of pictures. By default, the one of the kind `Image`.
+            label: the column of labels. By default label, labels, fine_label, class or target.
+            image_size: height and width of the images; None for their own where all are equal and
+                up to 64, else 32.
+            on_bad_image: whether a picture that cannot be read ends the job or is left out.
+            name: what to call the data set in results. By default, its own name.
+
+        Raises:
+            InputError: it is something else, or lacks a column.
+            JobError: the cache cannot be written.
+        """
+        from thumbnet.data.huggingface import dataset_from_huggingface
+
+        return dataset_from_huggingface(
+            dataset,
+            image=image,
+            label=label,
+            image_size=image_size,
+            on_bad_image=on_bad_image,
+            name=name,
+        )
 
     @property
     def parts(self) -> dict[str, LabelledImages]:

@@ -76,7 +76,7 @@ def load(
     if isinstance(found_or_listed, Dataset):
         return found_or_listed
     cache = cache_directory or default_cache_directory()
-    return _decode(*found_or_listed, wanted, cache, report)
+    return decode_listing(*found_or_listed, wanted, cache, report)
 
 
 def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
@@ -124,9 +124,15 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
     )
 
 
-def _decode(
+def decode_listing(
     listing: Listing, pictures: Pictures, reading: Reading, cache: Path, report: Report
 ) -> Dataset:
+    """Decode listed pictures, or take them from the cache, and make a data set of them.
+
+    Raises:
+        InputError: a picture or a row is bad and not to be skipped, or there is no picture.
+        JobError: the cache cannot be written.
+    """
     from thumbnet.data.decoding import decode, refusal
 
     skip_bad = reading.on_bad_image == "skip"

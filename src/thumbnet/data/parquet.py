@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from thumbnet.data.hub import find_parquet, parts_of
-from thumbnet.data.listing import TRAIN, Listing, numbered_classes
+from thumbnet.data.labels import LabelColumn, number_labels
+from thumbnet.data.listing import TRAIN, Listing
 from thumbnet.data.pictures import Pictures, file_state
 from thumbnet.data.reading import Reading
-from thumbnet.data.stored import Int64Array
-from thumbnet.data.table import find_column, list_table, named_column, without_decimals
+from thumbnet.data.table import find_column, list_table, named_column
 from thumbnet.errors import InputError, shown
 from thumbnet.installing import install_command
 
@@ -34,16 +34,15 @@ class ParquetFile:
     Attributes:
         path: the file.
         image: the column of pictures.
-        label: the column of labels.
-        class_names: the names of labels 0, 1, … as its metadata give them; empty without.
-        labels: a value for each row.
+        labels: a value for each row, with the class names that the metadata give.
     """
 
     path: Path
     image: str
-    label: str
-    class_names: tuple[str, ...]
-    labels: Sequence[object]
+    labels: LabelColumn
+
+    def __len__(self) -> int:
+        return len(self.labels.values)
 
 
 def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
@@ -61,8 +60,10 @@ def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
     if len(paths) == 1 and _image_column(paths[0], reading) is None:
         return _list_paths(paths[0], reading)
     files = [_open(file, reading) for file in paths]
-    class_names, labels = _numbered(files, parts)
-    counts = [len(file.labels) for file in files]
+    training = (file for file, part in zip(files, parts, strict=True) if part == TRAIN)
+    first_names = next((file.labels.class_names for file in training), ())
+    class_names, labels = number_labels([file.labels for file in files], first_names)
+    counts = list(map(len, files))
     listing = Listing(
         path=path,
         title=f"Parquet {'files of' if path.is_dir() else 'file'} {shown(path)}",
@@ -87,13 +88,13 @@ class ParquetPictures:
     files: Sequence[ParquetFile]
 
     def __len__(self) -> int:
-        return sum(len(file.labels) for file in self.files)
+        return sum(map(len, self.files))
 
     def where(self, index: int) -> str:
-        ends = list(accumulate(len(file.labels) for file in self.files))
+        ends = list(accumulate(map(len, self.files)))
         number = int(np.searchsorted(ends, index, side="right"))
         file = self.files[number]
-        return f"{shown(file.path)} row {index - ends[number] + len(file.labels)}"
+        return f"{shown(file.path)} row {index - ends[number] + len(file)}"
 
     def encoded(self) -> Iterator[Path | bytes]:
         for file in self.files:
@@ -159,7 +160,9 @@ def _open(path: Path, reading: Reading) -> ParquetFile:
             f"{', '.join(map(shown, schema.names))})"
         )
     label = _label_column(path, schema, reading)
-    return ParquetFile(path, image, label, _names_in_metadata(schema, label), _column(path, label))
+    title = f"the column {shown(label)} of {shown(path)}"
+    labels = LabelColumn(title, _column(path, label), _names_in_metadata(schema, label))
+    return ParquetFile(path, image, labels)
 
 
 def _column(file: Path, name: str) -> list[Any]:
@@ -204,58 +207,6 @@ def _label_column(file: Path, schema: Any, reading: Reading) -> str:
             f"columns with --label (there: {', '.join(map(shown, schema.names))})"
         )
     return found
-
-
-def _numbered(
-    files: Sequence[ParquetFile], parts: Sequence[int]
-) -> tuple[tuple[str, ...], Int64Array]:
-    """Class names for all files, and the labels of all rows.
-
-    Each file's numbers mean the names in its own metadata: files may order them differently.
-    """
-    orders = {file.class_names for file in files if file.class_names}
-    training_first = sorted(zip(parts, files, strict=True), key=lambda pair: pair[0])
-    names = dict.fromkeys(name for _, file in training_first for name in file.class_names)
-    number = {name: index for index, name in enumerate(names)}
-    if not names:
-        texts = [_label_text(file, row) for file in files for row in range(len(file.labels))]
-        return numbered_classes(without_decimals(texts))
-    labels: list[int] = []
-    for file in files:
-        if not file.class_names and len(orders) > 1:
-            raise InputError(
-                f"{shown(file.path)} does not say what its labels mean, and the other files "
-                "disagree; add the names of the classes to its metadata"
-            )
-        order = file.class_names or next(iter(orders))
-        labels += [number[_class_name(file, row, order)] for row in range(len(file.labels))]
-    return tuple(names), np.array(labels, np.int64)
-
-
-def _class_name(file: ParquetFile, row: int, order: tuple[str, ...]) -> str:
-    """What the label of a row means, by its number in `order` or as a name among these."""
-    label = file.labels[row]
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(order):
-        return order[label]
-    if isinstance(label, str) and shown(label) in order:
-        return shown(label)
-    raise _bad_label(file, row, f"0 to {len(order) - 1}")
-
-
-def _label_text(file: ParquetFile, row: int) -> str:
-    label = file.labels[row]
-    if not isinstance(label, str | int | float) or label != label or not str(label).strip():
-        raise _bad_label(file, row, "a whole number or a text")
-    return str(label)
-
-
-def _bad_label(file: ParquetFile, row: int, needed: str) -> InputError:
-    return InputError(
-        f"{shown(file.path)} row {row} has {file.labels[row]!r:.40} as {file.label}; it must be "
-        f"{needed}: remove such rows, or choose another column with --label"
-    )
 
 
 def _names_in_metadata(schema: Any, label: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from thumbnet.data.labels import without_decimals
 from thumbnet.data.listing import SPLITS, Listing, Problem, numbered_classes
 from thumbnet.data.pictures import PictureFiles, Pictures
 from thumbnet.data.reading import Reading
@@ -30,7 +31,6 @@ LABEL_COLUMNS = ("label", "class", "category", "target", "labels", "class_name",
 SPLIT_COLUMNS = ("split", "set", "subset")
 """Names that a column may have, in any case; the first that occurs counts."""
 
-_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?")
 # Without a space after it: a name such as "tench, Tinca tinca" is one class.
 _SEPARATOR = re.compile(r"(?<=[^\s\d])[,;|](?=[^\s\d])")
 
@@ -99,15 +99,6 @@ def find_column(columns: Mapping[str, object], names: Sequence[str]) -> str | No
 def named_column(columns: Mapping[str, object], name: str) -> str | None:
     """The column that a user means by a name: exactly that one, or else the same in any case."""
     return name if name in columns else find_column(columns, [name.strip().lower()])
-
-
-def without_decimals(labels: Sequence[str]) -> list[str]:
-    """Labels as class names: where all are whole numbers, "3.0" is "3", as pandas writes some."""
-    whole = [_WHOLE.fullmatch(label) for label in labels]
-    return [
-        shown(match[1] if match and all(whole) else label)
-        for match, label in zip(whole, labels, strict=True)
-    ]
 
 
 def cell_text(value: object) -> str:

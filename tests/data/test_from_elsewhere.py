@@ -1,0 +1,174 @@
+"""Data sets of the library `datasets`, by objects that offer what its own do, and of folders."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from picture_files import two_classes, write_classes
+from PIL import Image as PillowImage
+
+from thumbnet import Dataset, InputError
+from thumbnet.data.dataset import LabelledImages
+
+
+class Image:
+    """As `datasets.Image`, by its name."""
+
+    def __init__(self, decode: bool = True) -> None:
+        self.decode = decode
+
+
+@dataclass
+class ClassLabel:
+    names: list[str]
+
+
+class Value:
+    names = None
+
+
+@dataclass
+class Rows:
+    """As `datasets.Dataset`, as far as is used."""
+
+    columns: dict[str, list[Any]]
+    features: dict[str, Any]
+    _fingerprint: str | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, column: str) -> list[Any]:
+        return self.columns[column]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for values in zip(*self.columns.values(), strict=True):
+            yield dict(zip(self.columns, values, strict=True))
+
+
+class ColumnRows(Rows):
+    """Rows that can leave pictures encoded, as the library's own can."""
+
+    def select_columns(self, names: list[str]) -> "ColumnRows":
+        return replace(self, columns={name: self.columns[name] for name in names})
+
+    def cast_column(self, name: str, feature: Image) -> Rows:
+        assert not feature.decode
+
+        def encoded(picture: PillowImage.Image) -> dict[str, Any]:
+            file = io.BytesIO()
+            picture.save(file, "PNG")
+            return {"bytes": file.getvalue(), "path": None}
+
+        columns = self.columns | {name: list(map(encoded, self.columns[name]))}
+        return Rows(columns, self.features | {name: feature})
+
+
+@pytest.fixture
+def part(sample: Dataset) -> LabelledImages:
+    return two_classes(sample, 40)[0]
+
+
+def rows(
+    part: LabelledImages, names: list[str] | None, kind: type[Rows] = ColumnRows, **columns: Any
+) -> Rows:
+    pictures = [PillowImage.fromarray(image) for image in np.asarray(part.images)]
+    label = ClassLabel(names) if names else Value()
+    return kind(
+        {"img": pictures, "label": part.labels.tolist(), **columns},
+        {"img": Image(), "label": label, **{name: Value() for name in columns}},
+    )
+
+
+def same_images(one: LabelledImages, other: LabelledImages) -> bool:
+    return {(i.tobytes(), int(n)) for i, n in zip(one.images, one.labels, strict=True)} == {
+        (i.tobytes(), int(n)) for i, n in zip(other.images, other.labels, strict=True)
+    }
+
+
+def test_splits_become_parts_and_names_keep_their_meaning(part: LabelledImages) -> None:
+    swapped = LabelledImages(part.images, 1 - part.labels)
+    found = Dataset.from_huggingface(
+        {
+            "test": rows(swapped.take(range(30, 40)), ["dog", "cat"]),
+            "train": rows(part.take(range(20)), ["cat", "dog"]),
+            "validation": rows(part.take(range(20, 30)), ["cat", "dog"], Rows),
+        },
+        name="pets",
+    )
+    assert found.class_names == ("cat", "dog")
+    assert same_images(found.train, part.take(range(20)))
+    assert found.validation is not None
+    assert same_images(found.validation, part.take(range(20, 30)))
+    assert same_images(found.test, part.take(range(30, 40)))
+    assert (found.name, found.path) == ("pets", None)
+    assert found.source == "pets of the library datasets"
+
+
+def test_one_data_set_has_some_held_out_and_columns_can_be_chosen(part: LabelledImages) -> None:
+    given = rows(part, None, age=["old", "new"] * 20)
+    found = Dataset.from_huggingface(given, label="age", image_size=16)
+    assert found.class_names == ("new", "old")
+    assert (len(found.train), len(found.test)) == (32, 8)
+    assert found.image_shape == (16, 16, 3)
+
+
+def test_what_is_decoded_once_is_known_by_its_fingerprint_or_content(part: LabelledImages) -> None:
+    first = rows(part, None)
+    second = rows(LabelledImages(255 - np.asarray(part.images), part.labels), None)
+    for fingerprints in (("a", "b"), (None, None)):
+        first._fingerprint, second._fingerprint = fingerprints
+        seen = [
+            np.asarray(Dataset.from_huggingface(one).test.images).tobytes()
+            for one in (first, second)
+        ]
+        assert seen[0] != seen[1]
+        assert np.asarray(Dataset.from_huggingface(first).test.images).tobytes() == seen[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda given: [1, 2], "the data set is list; give a datasets.Dataset or a DatasetDict"),
+        (lambda given: iter(given), "without streaming"),
+        (lambda given: {}, "has the splits none; give those to use as"),
+        (lambda given: {"extra": given}, "has the splits extra; give those to use as"),
+        (lambda given: {"train": 3}, "train is int; give a datasets.Dataset"),
+    ],
+)
+def test_other_objects_are_refused(change: Any, message: str, part: LabelledImages) -> None:
+    with pytest.raises(InputError, match=message):
+        Dataset.from_huggingface(change(rows(part, None)))
+
+
+def test_columns_that_are_not_there_are_named(part: LabelledImages) -> None:
+    given = rows(part, None)
+    with pytest.raises(InputError, match=r"no column of labels named size; name it with label=…"):
+        Dataset.from_huggingface(given, label="size")
+    with pytest.raises(InputError, match=r"no column of pictures named size; name it with image="):
+        Dataset.from_huggingface(given, image="size")
+    unlabelled = replace(given, columns=given.columns | {"label": [-1] * 40})
+    unlabelled.features = given.features | {"label": ClassLabel(["cat", "dog"])}
+    with pytest.raises(InputError, match=r"label of the data set has -1 in row 0; it must be 0 to"):
+        Dataset.from_huggingface(unlabelled)
+
+
+def test_bad_pictures_are_named_by_their_row(part: LabelledImages) -> None:
+    given = rows(part, None, Rows)
+    given.columns["img"][3] = {"bytes": b"", "path": None}
+    with pytest.raises(InputError, match="the data set row 3 is empty"):
+        Dataset.from_huggingface(given)
+    assert len(Dataset.from_huggingface(given, on_bad_image="skip").skipped) == 1
+
+
+def test_a_folder_and_nothing_else(sample: Dataset, tmp_path: Path) -> None:
+    write_classes(tmp_path / "pets", sample.train, {"cat": 5, "dog": 5})
+    assert Dataset.from_directory(tmp_path / "pets", image_size=8).image_shape == (8, 8, 3)
+    (tmp_path / "pets.csv").write_text("path,label\n", encoding="utf-8")
+    for name in ("pets.csv", "nosuch"):
+        with pytest.raises(InputError, match=f"{name} is no folder; thumbnet.load reads files"):
+            Dataset.from_directory(tmp_path / name)
