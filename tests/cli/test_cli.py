@@ -173,8 +173,8 @@ def test_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for name, architecture in (("one", "ann"), ("two", "cnn")):
         recipe = tmp_path / f"{name}.toml"
         recipe.write_text(
-            f'name = "{name}"\nepochs = 1\n[model]\narchitecture = "{architecture}"\n'
-            "widths = [8]\n",
+            f'name = "{name}"\nepochs = 1\nprecision = "auto"\n[model]\n'
+            f'architecture = "{architecture}"\nwidths = [8]\n',
             encoding="utf-8",
         )
         recipes += ["--recipe", recipe]
@@ -193,7 +193,8 @@ def test_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "already finished" in capsys.readouterr().err
     assert Run.open(out / "two").metrics() == before
     assert thumbnet("run", "--out", out, "--source", "sample", *recipes, "--seed", 1) == 2
-    assert "holds a run of another recipe" in capsys.readouterr().err
+    refusal = " ".join(capsys.readouterr().err.split())
+    assert "holds a run of another recipe, with seed = 0 where 1 is asked for" in refusal
 
 
 def test_recipes_are_listed_and_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -239,12 +240,16 @@ def test_evaluate_recomputes_the_same(
 
 def test_several_seeds_are_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "seeds"
-    assert thumbnet("train", "ann", "--out", out, *FAST, "--seeds", 2, "--seed", 5) == 0
+    command = ["train", "ann", "--out", out, *FAST, "--set", "precision=auto"]
+    command += ["--seeds", 2, "--seed", 5]
+    assert thumbnet(*command) == 0
     assert "deviation" in capsys.readouterr().out
     summary = json.loads((out / "seeds.json").read_text(encoding="utf-8"))
     assert summary["seeds"] == [5, 6]
     values = [Run.open(out / name).metrics()["accuracy"] for name in ("seed-5", "seed-6")]
     assert summary["figures"]["accuracy"]["values"] == values
+    assert thumbnet(*command) == 0
+    assert capsys.readouterr().err.count("already finished") == 2
 
 
 def test_trust_subcommands_write_into_the_run(

@@ -191,6 +191,35 @@ def test_fused_batch_normalisation_trains_like_keras_batch_normalisation() -> No
         np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"axis": 1}, {"center": False}, {"scale": True}], ids=str)
+def test_fused_normalisation_gives_what_that_of_keras_gives(options: dict[str, Any]) -> None:
+    keras = prepare_keras()
+    from thumbnet.models.normalization import FusedBatchNormalization
+
+    pixels = np.random.default_rng(0).normal(2, 3, size=(4, 5, 5, 4)).astype(np.float32)
+    ours, theirs = (
+        kind(**{"scale": False} | options)
+        for kind in (FusedBatchNormalization, keras.layers.BatchNormalization)
+    )
+    for training in (True, False):
+        found, expected = (np.asarray(layer(pixels, training=training)) for layer in (ours, theirs))
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_frozen_fused_normalisation_keeps_its_statistics() -> None:
+    from thumbnet.models.normalization import FusedBatchNormalization
+
+    pixels = np.random.default_rng(0).normal(2, 3, size=(4, 5, 5, 4)).astype(np.float32)
+    layer = FusedBatchNormalization(scale=False)
+    layer(pixels, training=True)
+    layer.trainable = False
+    before = [np.asarray(weight) for weight in layer.weights]
+    outputs = np.asarray(layer(pixels, training=True))
+    np.testing.assert_array_equal(outputs, np.asarray(layer(pixels, training=False)))
+    for weight, kept in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), kept)
+
+
 def random_kernel(channels: int) -> npt.NDArray[np.float32]:
     random = np.random.default_rng(2)
     return random.normal(size=(1, 1, channels, channels)).astype(np.float32)

@@ -57,6 +57,29 @@ def test_a_layer_trains_like_keras_conv2d_without_a_direct_convolution() -> None
     assert "Conv2D" not in ours
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_bias": True, "bias_initializer": "ones"},
+        {"activation": "relu"},
+        {"strides": 2},
+        {"dilation_rate": 2},
+        {"groups": 2},
+        {"padding": "valid"},
+        {"kernel_size": 5},
+    ],
+    ids=str,
+)
+def test_a_layer_with_other_options_gives_in_training_what_it_gives_afterwards(
+    options: dict[str, object],
+) -> None:
+    options = {"kernel_size": 3, "padding": "same", "use_bias": False} | options
+    layer = WinogradConv2D(FEWEST_CHANNELS, **options)
+    images = normal(2, 9, 8, 2 * FEWEST_CHANNELS)
+    afterwards = np.asarray(layer(images))
+    np.testing.assert_allclose(np.asarray(layer(images, training=True)), afterwards, atol=1e-3)
+
+
 def operations(model: object, pixels: Float32Array) -> set[str]:
     """Types of the TensorFlow operations in a forward pass in training."""
     import tensorflow as tf

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -85,6 +86,32 @@ def test_cutout_changes_one_square_of_its_size(small: Dataset) -> None:
             rows, columns = np.nonzero((one == 128).all(axis=-1))
             assert len(rows) == 64
             assert np.ptp(rows) == np.ptp(columns) == 7
+
+
+def test_each_augmentation_draws_by_itself(small: Dataset) -> None:
+    crop, flip, cutout = {"random_crop_padding": 2}, {"flip": "random"}, {"cutout": 32}
+
+    def batch(*settings: Mapping[str, object]) -> UInt8Array:
+        values = {key: value for one in settings for key, value in one.items()}
+        augmentation = Augmentation.model_validate(values)
+        return next(Batches(small.train, 100, augmentation, seed=0).epoch(0))[0]
+
+    def flipped(images: UInt8Array, plain: UInt8Array) -> list[bool]:
+        return [not np.array_equal(*pair) for pair in zip(images, plain, strict=True)]
+
+    assert flipped(batch(flip), batch()) == flipped(batch(crop, flip), batch(crop))
+    # A square of the whole image leaves nothing of what was cropped and flipped.
+    np.testing.assert_array_equal(batch(crop, flip, cutout), batch(cutout))
+    smaller = {"cutout": 8}
+    squares = [
+        (with_cutout != without).any(axis=-1)
+        for with_cutout, without in (
+            (batch(smaller), batch()),
+            (batch(crop, smaller), batch(crop)),
+        )
+    ]
+    # Where a square has the colour of what it covers, it cannot be seen.
+    assert (squares[0] == squares[1]).mean() > 0.99
 
 
 def test_what_does_not_fill_a_batch_sits_out(small: Dataset) -> None:

@@ -5,6 +5,7 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.recipe import Recipe
+from thumbnet.runtime import prepare_keras
 from thumbnet.training.prepare import compiled_model
 
 
@@ -43,6 +44,21 @@ def test_each_part_is_normalised_by_itself(whole: Recipe, small: Dataset) -> Non
     expected = _weights_after_a_step(whole, small, twice=False)
     found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=False)
     assert max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True)) > 1e-4
+
+
+@pytest.mark.parametrize("ghost_batches", [1, 2])
+def test_float16_trains_with_its_loss_scaled(
+    whole: Recipe, small: Dataset, ghost_batches: int
+) -> None:
+    keras = prepare_keras()
+    recipe = whole.override({"precision": "mixed_float16", "ghost_batches": ghost_batches})
+    model = compiled_model(recipe, small.train, 10)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    labels = np.eye(10, dtype=np.float32)[small.train.labels[:60]]
+    images = np.asarray(small.train.images[:60])
+    losses = [model.train_on_batch(images, labels, return_dict=True)["loss"] for _ in range(5)]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
 
 
 def test_a_batch_that_does_not_divide_is_trained_on(whole: Recipe, small: Dataset) -> None:

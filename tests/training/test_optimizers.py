@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thumbnet.errors import InputError
 from thumbnet.recipe import Optimizer, Schedule
 from thumbnet.runtime import prepare_keras
 from thumbnet.training.optimizers import build_optimizer, lr_multiplier
@@ -13,8 +14,9 @@ DECAYS = ("constant", "linear", "cosine")
 @pytest.mark.parametrize("decay", DECAYS)
 def test_it_rises_to_the_peak_and_falls_to_its_end(decay: str) -> None:
     schedule = Schedule.model_validate({"decay": decay, "warmup": 0.2, "final": 0.1})
-    assert lr_multiplier(schedule, 0) == 0
-    assert lr_multiplier(schedule, 0.1) == pytest.approx(0.5)
+    assert lr_multiplier(schedule, 0, step=0.05) == pytest.approx(0.25)
+    assert lr_multiplier(schedule, 0.1, step=0.05) == pytest.approx(0.75)
+    assert lr_multiplier(schedule, 0.15, step=0.05) == pytest.approx(1)
     assert lr_multiplier(schedule, 0.2) == pytest.approx(1)
     assert lr_multiplier(schedule, 1) == pytest.approx(1 if decay == "constant" else 0.1)
 
@@ -106,6 +108,12 @@ def test_a_step_of_muon_is_three_rounds_of_its_quintic(
     for _ in range(3):
         expected = a * expected + b * expected**3 + c * expected**5
     assert before - np.asarray(kernel) == pytest.approx((left * expected) @ right, abs=1e-4)
+
+
+def test_weight_decay_is_refused_where_it_would_do_nothing() -> None:
+    settings = Optimizer(name="muon", weight_decay=0.01)
+    with pytest.raises(InputError, match=r"weight_decay = 0.01 has no effect with muon"):
+        build_optimizer(settings)
 
 
 def test_muon_survives_saving() -> None:

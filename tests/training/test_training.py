@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thumbnet.data.dataset import Dataset
+from thumbnet.data.dataset import Dataset, Images
 from thumbnet.engines import KerasEngine, open_engine
 from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
+from thumbnet.runtime import prepare_keras
 from thumbnet.training import resume, train
 from thumbnet.training.progress import SilentDisplay
 
@@ -227,6 +228,8 @@ def test_early_stopping_keeps_the_best_epoch(
 
     kept = evaluate(Predictions.load(run.validation_predictions_path)).accuracy
     assert kept == pytest.approx(max(row["validation_accuracy"] for row in run.history()))
+    assert kept > run.history()[-1]["validation_accuracy"]
+    assert run.metrics()["validation_accuracy"] == kept
 
 
 def test_the_learning_rate_follows_the_schedule(
@@ -238,7 +241,7 @@ def test_the_learning_rate_follows_the_schedule(
     display = Recording()
     train(recipe, small, tmp_path / "run", display)
     assert display.rates == pytest.approx(
-        [0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.008, 0.006, 0.004, 0.002]
+        [0.002, 0.004, 0.006, 0.008, 0.01, 0.01, 0.008, 0.006, 0.004, 0.002]
     )
 
 
@@ -272,6 +275,23 @@ def test_what_cannot_be_trained_leaves_nothing(
         train(recipe, small, tmp_path / "run", SilentDisplay())
     with pytest.raises(InputError, match=r"validation share of 0.001 of 400 images"):
         train(tiny_recipe.override({"validation": 0.001}), small, tmp_path / "run", SilentDisplay())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_a_run_may_not_hold_is_refused_before_training(
+    tiny_recipe: Recipe, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras = prepare_keras()
+
+    def build(parameters: object, images: Images, class_count: int) -> object:
+        pixels = keras.Input(images.shape[1:], dtype="uint8")
+        x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+        x = keras.layers.Discretization([0.5])(x)
+        return keras.Model(pixels, keras.layers.Dense(class_count)(x))
+
+    monkeypatch.setattr("thumbnet.models.architectures.ann.build", build)
+    with pytest.raises(InputError, match=r"ann cannot be trained.*keras.layers.Discretization"):
+        train(tiny_recipe, small, tmp_path / "run", SilentDisplay())
     assert not list(tmp_path.iterdir())
 
 

@@ -268,9 +268,10 @@ def _make_way(recipe: "Recipe", out: Path, overwrite: bool) -> None:
 
     if overwrite:
         _remove_run(out)
-    elif not Run.is_free(out) and Run.open(out).recipe() != recipe:
+    elif not Run.is_free(out) and (differences := recipe.differences(Run.open(out).recipe())):
         raise InputError(
-            f"{out} holds a run of another recipe; add --overwrite, or give another --out"
+            f"{out} holds a run of another recipe, with {', '.join(differences)}; give another "
+            "--out, or --overwrite to remove that run"
         )
 
 

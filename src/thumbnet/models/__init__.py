@@ -5,12 +5,11 @@ the recipe's `[model]` table, and a function `build` that returns a `keras.Model
 pixels to logits.
 """
 
-import pkgutil
-from functools import cache
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
+from thumbnet import registry
 from thumbnet.data.dataset import Images
 from thumbnet.section import Section
 
@@ -24,17 +23,33 @@ class ModelParameters(Section):
     architecture: str
 
 
-@cache
+class Architecture(Protocol):
+    """What a file of `architectures/`, or a registered architecture, holds."""
+
+    Parameters: type[ModelParameters]
+
+    def build(self, parameters: Any, train_images: Images, class_count: int) -> "keras.Model":
+        """An untrained model; see `build_model` for arguments and result."""
+
+
 def architectures() -> tuple[str, ...]:
-    """Names of the architectures, taken from the file names in `architectures/`."""
-    found = pkgutil.iter_modules([str(Path(__file__).parent / "architectures")])
-    return tuple(sorted(module.name for module in found))
+    """Names of the architectures: the files in `architectures/`, and what was registered."""
+    return registry.names("architecture")
 
 
-def parameters_class(architecture: str) -> type[ModelParameters]:
+def architecture(name: str) -> Architecture:
+    """The architecture of that name.
+
+    Raises:
+        InputError: there is none, or its package cannot be imported.
+    """
+    found: Architecture = registry.part("architecture", name)
+    return found
+
+
+def parameters_class(name: str) -> type[ModelParameters]:
     """The class that checks the `[model]` table of one architecture."""
-    parameters: type[ModelParameters] = _module(architecture).Parameters
-    return parameters
+    return architecture(name).Parameters
 
 
 def build_model(
@@ -62,17 +77,37 @@ def build_model(
 
     keras = prepare_keras()
     keras.utils.set_random_seed(seed)
+    with dtype_policy(precision):
+        return architecture(parameters.architecture).build(parameters, train_images, class_count)
+
+
+@contextmanager
+def dtype_policy(precision: str) -> Iterator[None]:
+    """Build layers and models in a precision: "float32", or "mixed_bfloat16" for example.
+
+    A model keeps the policy under which it was built; Keras scales the loss of those that were
+    built under "mixed_float16".
+    """
+    from thumbnet.runtime import prepare_keras
+
+    keras = prepare_keras()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        model: Any = _module(parameters.architecture).build(parameters, train_images, class_count)
+        yield
     finally:
         keras.config.set_dtype_policy(before)
-    return model
 
 
 def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Model":
-    """The trained model in the form that is saved, with the same weights.
+    """The trained model in the form that is saved, with the same weights; see `plain_model`."""
+    finished = plain_model(model, image_shape)
+    finished.set_weights(model.get_weights())
+    return finished
+
+
+def plain_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Model":
+    """A model in the form that is saved, with initial weights.
 
     Args:
         model: from uint8 images, of fixed or variable size, to logits.
@@ -94,10 +129,4 @@ def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras
     pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
     with_probabilities = keras.Model(model.input, probabilities, name=model.name)
-    finished = keras.models.clone_model(with_probabilities, pixels, clone_function=plain)
-    finished.set_weights(model.get_weights())
-    return finished
-
-
-def _module(architecture: str) -> Any:
-    return import_module(f"{__name__}.architectures.{architecture}")
+    return keras.models.clone_model(with_probabilities, pixels, clone_function=plain)

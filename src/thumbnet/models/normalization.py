@@ -27,8 +27,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise a batch of shape (n, height, width, channels), or (n, channels)."""
-        fusible = backend() == "tensorflow" and len(inputs.shape) == 4 and not self.scale
-        if not (training and fusible):
+        # A frozen layer normalises by its running statistics and leaves them as they are.
+        by_batch = training and self.trainable
+        if not (by_batch and mask is None and self._is_fusible(inputs)):
             outputs = super().call(inputs, training=training, mask=mask)
             return keras.ops.cast(outputs, inputs.dtype)
         from tensorflow import raw_ops
@@ -45,3 +46,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         for running, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             running.assign(self.momentum * running + (1 - self.momentum) * of_batch)
         return outputs
+
+    def _is_fusible(self, inputs: Any) -> bool:
+        return (
+            backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and self.center
+            and not self.scale
+        )

@@ -27,10 +27,10 @@ Float32Array = npt.NDArray[np.float32]
 
 @keras.saving.register_keras_serializable(package="thumbnet")
 class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc, name-defined]
-    """Computes the same as a 3×3 `keras.layers.Conv2D` with padding "same", but trains faster.
+    """Computes the same as `keras.layers.Conv2D`, but trains faster.
 
-    In float32 training with the TensorFlow backend and enough channels, it uses Winograd's minimal
-    filtering: tiles of the image and the kernel are transformed, multiplied elementwise, and
+    In float32 training with the TensorFlow backend and enough channels, it applies 3×3 kernels with
+    padding "same" and no strides or dilation by Winograd's minimal filtering: tiles of the image and the kernel are transformed, multiplied elementwise, and
     transformed back. All of these are matrix products, whose gradients are matrix products of the
     same sizes. Results differ from those of the built-in layer by rounding: on average by at most
     4e-5 of their standard deviation. In all other cases it runs the built-in layer. The kernel is
@@ -42,9 +42,22 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc, name-defined]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Convolve images of shape (n, height, width, channels)."""
-        if training and self._winograd_is_faster():
-            return winograd(inputs, self.kernel)
-        return super().call(inputs)
+        if not (training and self._winograd_applies(inputs) and self._winograd_is_faster()):
+            return super().call(inputs)
+        outputs = winograd(inputs, self.kernel)
+        if self.use_bias:
+            outputs = outputs + self.bias
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _winograd_applies(self, inputs: Any) -> bool:
+        return (
+            max(side or 0 for side in inputs.shape[1:3]) <= LONGEST_SIDE
+            and self.kernel_size == (3, 3)
+            and self.strides == (1, 1)
+            and self.dilation_rate == (1, 1)
+            and self.groups == 1
+            and self.padding == "same"
+        )
 
     def _winograd_is_faster(self) -> bool:
         return (

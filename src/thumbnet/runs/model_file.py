@@ -61,7 +61,7 @@ def require_safe_model(path: Path) -> None:
                 raise InputError(f"it holds {', '.join(sorted(sizes))}")
             if sum(sizes.values()) > MAXIMUM_BYTES or sizes["config.json"] > MAXIMUM_CONFIG_BYTES:
                 raise InputError(f"it would take {sum(sizes.values()):,} bytes unpacked")
-            _require_known_layers(json.loads(archive.read("config.json")))
+            require_known_layers(json.loads(archive.read("config.json")))
             with archive.open("model.weights.h5") as weights:
                 _require_plain_arrays(weights)
     except Exception as error:  # zipfile, json and h5py raise a dozen kinds for a damaged file
@@ -70,8 +70,12 @@ def require_safe_model(path: Path) -> None:
         ) from error
 
 
-def _require_known_layers(config: Any) -> None:
-    """Walk through the configuration; every object that it names must be one of ours."""
+def require_known_layers(config: Any) -> None:
+    """Refuse a model's configuration, as JSON values, that names anything but known layers.
+
+    Raises:
+        InputError: naming the first that is not known.
+    """
     left = [config]
     while left:
         value = left.pop()

@@ -91,7 +91,8 @@ class Job:
         if budget := self.recipe.stopping.budget_seconds:
             progress = max(progress, min(1.0, self.state.seconds / budget))
         peak = self.recipe.optimizer.learning_rate
-        return peak * lr_multiplier(self.recipe.schedule, progress)
+        step = 1 / self.batches.total_steps
+        return peak * lr_multiplier(self.recipe.schedule, progress, step)
 
 
 def restore_state(run: Run, model: "keras.Model") -> tuple[TrainingState, Weights, Weights]:
@@ -126,9 +127,13 @@ def run_epochs(job: Job) -> None:
         while not state.stopped:
             interrupted = _train_epoch(job, interruption)
             _, taken = batches.position(state.step)
-            if not interrupted or taken == 0:
+            epoch_ended = not interrupted or taken == 0
+            if epoch_ended:
                 _end_epoch(job)
             _save(job)
+            if epoch_ended:
+                # After the checkpoint: a search may end the training here.
+                job.display.epoch(state.history[-1])
             if _is_interrupted(job, interruption) and not state.stopped:
                 raise JobInterruptedError(f"interrupted after {state.step} steps")
 
@@ -168,7 +173,7 @@ def _train_epoch(job: Job, interruption: Interruption) -> bool:
         model.optimizer.learning_rate = job.processes.replicate(rate)
         values = model.train_on_batch(
             images,
-            job.one_hot[labels],
+            job.one_hot[labels] if labels.ndim == 1 else labels,
             sample_weight=batches.weights(labels),
             return_dict=True,
         )
@@ -207,7 +212,6 @@ def _end_epoch(job: Job) -> None:
     if job.losses:
         job.losses["ranked"] = job.processes.first(job.losses["latest"]).copy()
     job.run.write_history(state.history)
-    job.display.epoch(row)
 
     accuracy = row.get("validation_accuracy", 0.0)
     if accuracy > state.best_accuracy:

@@ -70,7 +70,6 @@ def write_results(
         "train_images": len(job.batches.data),
         "validation_images": len(held_out),
         "skipped_images": len(dataset.skipped),
-        "validation_accuracy": state.history[-1].get("validation_accuracy"),
         "train_seconds": state.seconds,
         "epochs_run": len(state.history),
         "steps": state.step,
@@ -112,6 +111,9 @@ def _write_evaluation(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
     metrics = measured | summarise(evaluation)
     metrics |= {
         "test_images": len(predictions),
+        # Of the weights that were kept, which are not those of the last epoch where training
+        # stopped early.
+        "validation_accuracy": None if validation is None else evaluate(validation).accuracy,
         "model_bytes": run.model_path.stat().st_size,
         "calibration": describe_calibration(predictions, validation),
         "label_suspects": len(likely_label_errors(predictions)),

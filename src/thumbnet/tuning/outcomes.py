@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thumbnet.runs.run import Run
 from thumbnet.tuning.space import Space
-from thumbnet.tuning.study import LAST_SIGN, Tuning
+from thumbnet.tuning.study import ABANDONED, Tuning
 from thumbnet.tuning.workers import OVER_BUDGET, SCREENED
 
 if TYPE_CHECKING:
@@ -83,6 +83,6 @@ def _state(trial: "FrozenTrial") -> State:
         case "PRUNED":
             return "pruned" if "flop" in trial.user_attrs else "invalid"
         case "FAIL":
-            return "abandoned" if LAST_SIGN in trial.user_attrs else "failed"
+            return "abandoned" if ABANDONED in trial.user_attrs else "failed"
         case _:
             return "running"

@@ -27,7 +27,7 @@ from thumbnet.training import resume, train
 from thumbnet.training.batches import Batches
 from thumbnet.training.cost import planned_flop, planned_flop_by_epochs
 from thumbnet.training.progress import Display, SilentDisplay, minutes
-from thumbnet.tuning.study import QUARTERS, Plan, Tuning, seconds_spent
+from thumbnet.tuning.study import QUARTERS, SPENT, Plan, SearchClock, Tuning
 from thumbnet.tuning.workers import (
     CONTINUES,
     OVER_BUDGET,
@@ -58,10 +58,10 @@ def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with working(tuning.path) as name:
-            worker = _Worker(name, tuning, plan, study, dataset, display)
+            worker = _Worker(name, tuning, plan, study, dataset, display, SearchClock(study))
             # Running workers, not only new ones, queue the trials of workers that have died.
             queue_trials(tuning, study)
-            while (why := _reason_to_stop(plan, study)) is None:
+            while (why := worker.reason_to_stop()) is None:
                 worker.run_trial()
                 queue_trials(tuning, study)
             display.message(f"the search has ended: {why}")
@@ -84,8 +84,8 @@ class _Stopped(Exception):  # noqa: N818
 class _TrialDisplay(SilentDisplay):
     """Shows a trial, and stops it when it is done, should be pruned, or the budget is spent.
 
-    `report` is called with the validation accuracy and the number of each completed quarter of the
-    epochs; `should_stop` is asked after each epoch.
+    `end_epoch` is called after each epoch, `report` with the validation accuracy and the number of
+    each completed quarter of the epochs; `should_stop` is asked after each epoch.
     """
 
     def __init__(
@@ -94,11 +94,13 @@ class _TrialDisplay(SilentDisplay):
         recipe: Recipe,
         display: Display,
         standing: Callable[[], str],
+        end_epoch: Callable[[], None],
         report: Callable[[float, int], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self.title, self._recipe, self._display = title, recipe, display
-        self._standing, self._report, self._should_stop = standing, report, should_stop
+        self._standing, self._end_epoch = standing, end_epoch
+        self._report, self._should_stop = report, should_stop
         self.accuracy = 0.0
         self.done = False
 
@@ -114,6 +116,7 @@ class _TrialDisplay(SilentDisplay):
 
     def epoch(self, row: Mapping[str, float]) -> None:
         epoch, self.accuracy = int(row["epoch"]), row["validation_accuracy"]
+        self._end_epoch()
         if epoch == self._recipe.epochs:
             # Stop here, before the test images are read.
             self.done = True
@@ -136,6 +139,7 @@ class _Worker:
     study: "optuna.Study"
     dataset: Dataset
     display: Display
+    clock: SearchClock
 
     @property
     def _single_objective(self) -> bool:
@@ -145,6 +149,7 @@ class _Worker:
         """Take one trial from the study, train it, and report its result to the study."""
         from optuna.trial import TrialState
 
+        self.clock.start()
         trial = self.study.ask()
         trial.set_user_attr("worker", self.name)
         number = trial.user_attrs.get(CONTINUES, trial.number)
@@ -192,8 +197,9 @@ class _Worker:
             recipe,
             self.display,
             self._standing(),
+            lambda: trial.set_user_attr(SPENT, self.clock.seconds()),
             trial.report if compared else lambda accuracy, quarter: None,
-            lambda: _out_of_time(self.plan, self.study) or (compared and trial.should_prune()),
+            lambda: self._is_out_of_time() or (compared and trial.should_prune()),
         )
 
     def _report(self, trial: "optuna.Trial", watch: _TrialDisplay, flop: int) -> None:
@@ -263,20 +269,23 @@ class _Worker:
             parts.append(f"{max(0, self.plan.trials - _tried(self.study))} to go")
         if not self.plan.budget_seconds:
             return lambda: ", ".join(parts)
-        end = time.monotonic() + self.plan.budget_seconds - seconds_spent(self.study)
+        end = time.monotonic() + self.plan.budget_seconds - self.clock.seconds()
         return lambda: ", ".join([*parts, f"{minutes(max(0, end - time.monotonic()))} left"])
 
+    def reason_to_stop(self) -> str | None:
+        """Why the search ends; None if it continues."""
+        plan, study = self.plan, self.study
+        if plan.trials and _tried(study) >= plan.trials:
+            return f"all {plan.trials} trials are done"
+        latest = study.get_trials(deepcopy=False)[-_MOST_OVER_BUDGET:]
+        if len(latest) == _MOST_OVER_BUDGET and all(_over_budget(trial) for trial in latest):
+            return f"the last {len(latest)} trials all cost more than --max-cost allows"
+        if self._is_out_of_time():
+            return f"the budget of {plan.budget_seconds:.0f} s is spent"
+        return None
 
-def _reason_to_stop(plan: Plan, study: "optuna.Study") -> str | None:
-    """Why the search ends; None if it continues."""
-    if plan.trials and _tried(study) >= plan.trials:
-        return f"all {plan.trials} trials are done"
-    latest = study.get_trials(deepcopy=False)[-_MOST_OVER_BUDGET:]
-    if len(latest) == _MOST_OVER_BUDGET and all(_over_budget(trial) for trial in latest):
-        return f"the last {len(latest)} trials all cost more than --max-cost allows"
-    if _out_of_time(plan, study):
-        return f"the budget of {plan.budget_seconds:.0f} s is spent"
-    return None
+    def _is_out_of_time(self) -> bool:
+        return bool(self.plan.budget_seconds) and self.clock.seconds() >= self.plan.budget_seconds
 
 
 def _tried(study: "optuna.Study") -> int:
@@ -290,7 +299,3 @@ def _tried(study: "optuna.Study") -> int:
 
 def _over_budget(trial: "optuna.trial.FrozenTrial") -> bool:
     return OVER_BUDGET in trial.user_attrs
-
-
-def _out_of_time(plan: Plan, study: "optuna.Study") -> bool:
-    return bool(plan.budget_seconds) and seconds_spent(study) >= plan.budget_seconds

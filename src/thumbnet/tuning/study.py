@@ -1,10 +1,11 @@
 """A study: its plan, its directory and Optuna's storage."""
 
 import json
+import math
 import shutil
+import time
 import uuid
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,8 +37,9 @@ COMPARED_TRIALS = 5
 # best trials had by far the lowest accuracy at half of its epochs.
 FIRST_PRUNED_QUARTER = 3
 KEPT_PERCENT = 75.0
-# User attribute of an abandoned trial: when its worker last wrote a file.
-LAST_SIGN = "last_sign"
+# User attributes: of a trial whose worker has died; and the seconds that the search had spent when
+# the last epoch of a trial ended.
+ABANDONED, SPENT = "last_sign", "seconds_spent"
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "cost": "minimize",
@@ -252,24 +254,35 @@ class Tuning:
             raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
 
 
+class SearchClock:
+    """Time in which at least one worker was running trials, over all sessions.
+
+    Within a session, from its first trial on, the clock is monotonic. A session starts from the
+    time that earlier sessions and other workers recorded in their trials.
+    """
+
+    def __init__(self, study: "optuna.Study") -> None:
+        self._study = study
+        self._before, self._started = seconds_spent(study), math.inf
+
+    def start(self) -> None:
+        """Start counting, with the first trial of this worker."""
+        self._started = min(self._started, time.monotonic())
+
+    def seconds(self) -> float:
+        """The time of this worker, or of another one that is ahead of it."""
+        own = self._before + max(0.0, time.monotonic() - self._started)
+        return max(own, seconds_spent(self._study))
+
+
 def seconds_spent(study: "optuna.Study") -> float:
-    """Time in which at least one trial was running; an abandoned one counts until `LAST_SIGN`."""
-    now = datetime.now()
-    spans = sorted(
-        (trial.datetime_start, _last_sign(trial) or trial.datetime_complete or now)
-        for trial in study.get_trials(deepcopy=False)
-        if trial.datetime_start is not None
-    )
-    total, reached = 0.0, datetime.min
-    for start, end in spans:
-        total += max(0.0, (end - max(start, reached)).total_seconds()) if end > reached else 0.0
-        reached = max(reached, end)
-    return total
-
-
-def _last_sign(trial: "optuna.trial.FrozenTrial") -> datetime | None:
-    text = trial.user_attrs.get(LAST_SIGN)
-    return datetime.fromisoformat(text) if text else None
+    """Time in which at least one trial was running, up to the end of the last recorded epoch."""
+    trials = study.get_trials(deepcopy=False)
+    recorded = [trial.user_attrs[SPENT] for trial in trials if SPENT in trial.user_attrs]
+    if recorded:
+        return float(max(recorded))
+    # A search of version 0.1.0, which recorded dates only.
+    return sum(trial.duration.total_seconds() for trial in trials if trial.duration)
 
 
 def _storage(url: str, path: Path) -> Any:

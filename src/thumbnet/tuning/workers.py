@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from thumbnet.locking import acquire_lock, locked
-from thumbnet.runs.run import Run
-from thumbnet.tuning.study import LAST_SIGN, Tuning
+from thumbnet.tuning.study import ABANDONED, Tuning
 
 if TYPE_CHECKING:
     import optuna
@@ -61,9 +60,7 @@ def _queue_abandoned(tuning: Tuning, study: "optuna.Study") -> None:
             continue
         attributes = trial.user_attrs
         number = attributes.get(CONTINUES, trial.number)
-        # Otherwise the time until another worker noticed would count against the budget.
-        live = optuna.Trial(study, trial._trial_id)
-        live.set_user_attr(LAST_SIGN, _last_sign(tuning.trial_run(number), trial).isoformat())
+        optuna.Trial(study, trial._trial_id).set_user_attr(ABANDONED, True)
         study.tell(trial.number, state=TrialState.FAIL)
         if trial.params:
             kept = {key: attributes[key] for key in (PROMOTES,) if key in attributes}
@@ -96,20 +93,14 @@ def _queue_first(tuning: Tuning, study: "optuna.Study") -> None:
         study.enqueue_trial(points[queued], user_attrs={_FIRST: queued})
 
 
-def _last_sign(run: Run, trial: "optuna.trial.FrozenTrial") -> datetime:
-    begun = trial.datetime_start or datetime.now()
-    files = [path for path in run.path.rglob("*") if path.is_file()]
-    written = [datetime.fromtimestamp(path.stat().st_mtime) for path in files]
-    return max([begun, *written])
-
-
 def _is_alive(path: Path, trial: "optuna.trial.FrozenTrial") -> bool:
     worker = trial.user_attrs.get("worker")
     if worker is None:
         started = trial.datetime_start
-        return (
-            started is not None and (datetime.now() - started).total_seconds() < _NAMELESS_SECONDS
-        )
+        if started is None:
+            return False
+        # The absolute value, as the clock may have been set back since.
+        return abs((datetime.now() - started).total_seconds()) < _NAMELESS_SECONDS
     try:
         acquire_lock(path / "workers" / f"{worker}.lock", wait=False).release()
     except Timeout:
