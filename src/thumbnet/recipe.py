@@ -7,13 +7,16 @@ saved with the run.
 import difflib
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import tomli_w
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, create_model, model_validator
 
+from thumbnet import registry
+from thumbnet.augmentations import augmentation, in_order
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters, architectures, parameters_class
 from thumbnet.runs.records import read_bounded_text
@@ -51,7 +54,8 @@ class Optimizer(Section):
 
     `momentum` is Adam's beta_1 with `adamw`. `muon` trains the kernels and leaves biases, batch
     normalisation and the output layer to Adam, whose learning rate is `adam_lr_ratio` times
-    `learning_rate`; the other optimizers ignore that key.
+    `learning_rate`; the other optimizers ignore that key. `weight_decay` is decoupled, and must be
+    0 with `muon`, which keeps the norm of each kernel fixed.
     """
 
     name: Literal["muon", "sgd", "adamw"] = "adamw"
@@ -81,7 +85,8 @@ class Augmentation(Section):
     `progressive_resizing` lists fractions of the images' height and width, used one after another
     over the epochs: early epochs cost less on smaller images (Howard 2018, DAWNBench).
     `random_crop_padding` pads with reflection and crops at random. It and the side of the `cutout`
-    square are given for the full image size, and shrink with it.
+    square are given for the full image size, and shrink with it. Further keys are the names of
+    `thumbnet.augmentations` and of what was registered.
     """
 
     flip: Literal["none", "random", "alternating"] = "none"
@@ -90,6 +95,34 @@ class Augmentation(Section):
     progressive_resizing: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=1_000)] = (
         1.0,
     )
+
+    def by_name(self) -> dict[str, Any]:
+        """The settings of augmentations that are found by their names, without those of 0.
+
+        In the order in which they are applied.
+        """
+        settings = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in Augmentation.model_fields
+        }
+        return {name: settings[name] for name in in_order(settings) if settings[name]}
+
+    @classmethod
+    def keys(cls) -> set[str]:
+        return super().keys() | set(registry.names("augmentation"))
+
+
+def _augmentation_class(table: Any) -> type[Augmentation]:
+    """The class that checks an `[augmentation]` table, with the augmentations that it names."""
+    named = set(table) if isinstance(table, Mapping) else set()
+    return _with_augmentations(tuple(sorted(named & set(registry.names("augmentation")))))
+
+
+@cache
+def _with_augmentations(names: tuple[str, ...]) -> type[Augmentation]:
+    settings: dict[str, Any] = {name: (augmentation(name).Setting, ...) for name in names}
+    return create_model("Augmentation", __base__=Augmentation, **settings)
 
 
 class Stopping(Section):
@@ -138,7 +171,7 @@ class Recipe(Section):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    augmentation: Augmentation = Augmentation()
+    augmentation: SerializeAsAny[Augmentation] = Augmentation()
     stopping: Stopping = Stopping()
 
     @model_validator(mode="after")
@@ -158,6 +191,12 @@ class Recipe(Section):
             raise ValueError(
                 'hard_example_fraction and balance = "sampling" both choose the images of an '
                 "epoch; set hard_example_fraction to 1 or balance to another value"
+            )
+        mixing = [name for name in self.augmentation.by_name() if augmentation(name).MIXES_IMAGES]
+        if self.hard_example_fraction < 1 and mixing:
+            raise ValueError(
+                f"augmentation.{mixing[0]} mixes images, whose losses say nothing about each of "
+                "them; set it to 0, or hard_example_fraction to 1"
             )
         return self
 
@@ -203,10 +242,15 @@ class Recipe(Section):
             InputError: naming each key that is unknown or out of range.
         """
         values = _rename_keys(values, origin)
-        section = "model"
-        checked: type[BaseModel] = cls._parameters_class(values.get("model"), origin)
+        tables: dict[str, type[Section]] = {
+            "model": cls._parameters_class(values.get("model"), origin),
+            "augmentation": _augmentation_class(values.get("augmentation")),
+        }
+        section = ""
+        checked: type[Section] = cls
         try:
-            values["model"] = checked.model_validate(values["model"])
+            for section, checked in tables.items():
+                values[section] = checked.model_validate(values.get(section, {}))
             section, checked = "", cls
             return cls.model_validate(values)
         except ValidationError as error:
@@ -242,6 +286,24 @@ class Recipe(Section):
             table[last] = _parse(setting) if isinstance(setting, str) else setting
         return self.check(values, "override")
 
+    def differences(self, begun: "Recipe") -> list[str]:
+        """Where a run's recipe differs from this one, which it may have been begun with.
+
+        A run's recipe holds the precision that "auto" became on the machine where it was begun.
+
+        Returns:
+            For each dotted key that differs its two values, in words; empty where the run was
+            begun with this recipe.
+        """
+        asked, found = (_flat(recipe.model_dump(mode="json")) for recipe in (self, begun))
+        if self.precision == "auto":
+            asked["precision"] = found["precision"]
+        return [
+            f"{key} = {found.get(key, 'none')!r} where {asked.get(key, 'none')!r} is asked for"
+            for key in asked | found
+            if asked.get(key) != found.get(key)
+        ]
+
     def to_toml(self) -> str:
         """The recipe as TOML text that `read` takes."""
         return tomli_w.dumps(self.model_dump(mode="json"))
@@ -272,6 +334,16 @@ def _rename_keys(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return values
 
 
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
 def _parse(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -279,14 +351,14 @@ def _parse(text: str) -> Any:
         return text
 
 
-def _describe(problem: Mapping[str, Any], section: str, checked: type[BaseModel]) -> str:
+def _describe(problem: Mapping[str, Any], section: str, checked: type[Section]) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(filter(None, [section, *path]))
     if problem["type"] == "extra_forbidden":
         *tables, unknown = path
         for table in tables:
-            checked = cast("type[BaseModel]", checked.model_fields[table].annotation)
-        known = sorted(checked.model_fields)
+            checked = cast("type[Section]", checked.model_fields[table].annotation)
+        known = sorted(checked.keys())
         similar = difflib.get_close_matches(unknown, known, n=1)
         hint = f"did you mean {similar[0]}?" if similar else f"known here: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"

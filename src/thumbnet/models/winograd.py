@@ -30,11 +30,11 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc, name-defined]
     """Computes the same as `keras.layers.Conv2D`, but trains faster.
 
     In float32 training with the TensorFlow backend and enough channels, it applies 3×3 kernels with
-    padding "same" and no strides or dilation by Winograd's minimal filtering: tiles of the image and the kernel are transformed, multiplied elementwise, and
-    transformed back. All of these are matrix products, whose gradients are matrix products of the
-    same sizes. Results differ from those of the built-in layer by rounding: on average by at most
-    4e-5 of their standard deviation. In all other cases it runs the built-in layer. The kernel is
-    the same for both.
+    padding "same" and no strides or dilation by Winograd's minimal filtering: tiles of the image
+    and the kernel are transformed, multiplied elementwise, and transformed back. All of these are
+    matrix products, whose gradients are matrix products of the same sizes. Results differ from
+    those of the built-in layer by rounding: on average by at most 4e-5 of their standard deviation.
+    In all other cases it runs the built-in layer. The kernel is the same for both.
     """
 
     # The built-in layer with the same configuration, for the saved model.

@@ -5,25 +5,31 @@ goes on with exactly the batches it would have seen. NumPy alone, so that every 
 fed the same.
 """
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from thumbnet.augmentations import Augment
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array, channel_histogram
 from thumbnet.data.resizing import resize_linear
 from thumbnet.data.stored import StoredImages
+from thumbnet.errors import InputError
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Augmentation, Balance
 
 Float32Array = npt.NDArray[np.float32]
 Rows = slice | Int64Array
+Labels = npt.NDArray[Any]
+"""int64 class indices of shape (n,); with `augments`, float32 probabilities (n, classes)."""
 
 # Each use of randomness draws from a stream of its own, so that adding one moves no other.
-_SHUFFLE, _FLIP, _AUGMENT = range(3)
+_SHUFFLE, _FLIP_AT_FIRST, _CROP, _FLIP, _CUTOUT, _NAMED = range(6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +38,8 @@ class Batches:
 
     What is left over when the images do not divide by the batch size sits out that epoch, so
     that every step has the same shape; the shuffle gives each image the same chance. Of several
-    processes each makes its own rows of a batch, as they would be in the whole one.
+    processes each makes its own rows of a batch, as they would be in the whole one. `augments` are
+    applied by their order, after crops, flips and cutout; they need `class_count`.
     """
 
     data: LabelledImages
@@ -43,6 +50,8 @@ class Batches:
     epochs: int = 1
     hard_example_fraction: float = 1.0
     processes: Processes = SINGLE_PROCESS
+    augments: Mapping[str, Augment] = field(default_factory=dict)
+    class_count: int = 0
     _frames: dict[tuple[int, int, int], UInt8Array] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -97,7 +106,7 @@ class Batches:
 
     def epoch(
         self, epoch: int, first_step: int = 0, order: Int64Array | None = None
-    ) -> Iterator[tuple[UInt8Array, Int64Array]]:
+    ) -> Iterator[tuple[UInt8Array, Labels]]:
         """The batches of one epoch from `first_step` on, the next one made while one is used.
 
         Args:
@@ -106,8 +115,8 @@ class Batches:
             order: what `order` gave for this epoch; by default without any losses.
 
         Yields:
-            uint8 images of shape (batch, height, width, channels) and int64 labels (batch,), of
-            several processes those that are this one's.
+            uint8 images of shape (batch, height, width, channels) and their labels, of several
+            processes those that are this one's.
         """
         order = self.order(epoch) if order is None else order
         with ThreadPoolExecutor(max_workers=1) as background:
@@ -120,16 +129,32 @@ class Batches:
             if pending is not None:
                 yield pending.result()
 
-    def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Int64Array]:
+    def _batch(self, epoch: int, step: int, order: Int64Array) -> tuple[UInt8Array, Labels]:
         chosen = order[step * self.size : (step + 1) * self.size]
         own = self.processes.shard(0, len(chosen))
-        random = np.random.default_rng([self.seed, _AUGMENT, epoch, step])
-        images = self._shifted(epoch, chosen, own, random)
-        flipped = self._flipped(epoch, chosen, random)[own]
+        if not self.augments:
+            return self._cropped_and_flipped(epoch, step, chosen, own)
+        # Images of the whole batch are mixed, whichever process they belong to.
+        images, labels = self._cropped_and_flipped(epoch, step, chosen, slice(None))
+        targets = np.eye(self.class_count, dtype=np.float32)[labels]
+        for name, augment in self.augments.items():
+            random = self._random(_NAMED, zlib.crc32(name.encode()), epoch, step)
+            images, targets = _augmented(name, augment, images, targets, random)
+        return images[own], targets[own]
+
+    def _cropped_and_flipped(
+        self, epoch: int, step: int, chosen: Int64Array, own: Rows
+    ) -> tuple[UInt8Array, Int64Array]:
+        images = self._cropped(epoch, chosen, own, self._random(_CROP, epoch, step))
+        flipped = self._flipped(epoch, chosen, self._random(_FLIP, epoch, step))[own]
         images[flipped] = images[flipped, :, ::-1]
         if cutout := round(self.augmentation.cutout * self._scale(epoch)):
+            random = self._random(_CUTOUT, epoch, step)
             _cut_out(images, cutout, self._mean_color, len(chosen), own, random)
         return images, self.data.labels[chosen[own]]
+
+    def _random(self, *use_epoch_and_step: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *use_epoch_and_step])
 
     def image_size(self, epoch: int) -> tuple[int, int]:
         """Height and width of the images of an epoch."""
@@ -141,9 +166,14 @@ class Batches:
         scales = self.augmentation.progressive_resizing
         return scales[min(epoch, self.epochs - 1) * len(scales) // self.epochs]
 
-    def weights(self, labels: Int64Array) -> Float32Array | None:
+    def weights(self, labels: Labels) -> Float32Array | None:
         """What each image of a batch counts in the loss; None where all count the same."""
-        return self._class_weights[labels] if self.balance == "class_weights" else None
+        if self.balance != "class_weights":
+            return None
+        if labels.ndim == 1:
+            return self._class_weights[labels]
+        mixed: Float32Array = labels[:, : len(self._class_weights)] @ self._class_weights
+        return mixed
 
     def _balanced_order(self, random: np.random.Generator) -> Int64Array:
         classes = np.unique(self.data.labels)
@@ -173,7 +203,7 @@ class Batches:
 
     @cached_property
     def _flipped_at_first(self) -> npt.NDArray[np.bool_]:
-        return np.random.default_rng([self.seed, _FLIP]).random(len(self.data)) < 0.5
+        return np.random.default_rng([self.seed, _FLIP_AT_FIRST]).random(len(self.data)) < 0.5
 
     @cached_property
     def _mean_color(self) -> UInt8Array:
@@ -182,7 +212,7 @@ class Batches:
         color: UInt8Array = np.round(mean).astype(np.uint8)
         return color
 
-    def _shifted(
+    def _cropped(
         self, epoch: int, chosen: Int64Array, own: Rows, random: np.random.Generator
     ) -> UInt8Array:
         size = self.image_size(epoch)
@@ -195,13 +225,36 @@ class Batches:
             # A second copy of all images would take more memory than padding a batch takes time.
             self._frames.clear()
             frames = _pad(resize_linear(self.data.images[chosen], size), margin)
-            return _shift(frames, np.arange(len(chosen)), margin, corners)
+            return _crop(frames, np.arange(len(chosen)), margin, corners)
         key = (*size, margin)
         if key not in self._frames:
             # Made once and cropped at every step: resizing batch by batch costs ten times that.
             self._frames.clear()
             self._frames[key] = _pad(resize_linear(np.asarray(self.data.images), size), margin)
-        return _shift(self._frames[key], chosen, margin, corners)
+        return _crop(self._frames[key], chosen, margin, corners)
+
+
+def _augmented(
+    name: str,
+    augment: Augment,
+    images: UInt8Array,
+    labels: Float32Array,
+    random: np.random.Generator,
+) -> tuple[UInt8Array, Float32Array]:
+    """Apply an augmentation, and hold it to what the model takes.
+
+    Raises:
+        InputError: it gives arrays of other shapes.
+    """
+    changed, mixed = augment(images, labels, random)
+    if changed.shape != images.shape or mixed.shape != labels.shape:
+        raise InputError(
+            f"augmentation.{name} gives images of shape {changed.shape} and labels of shape "
+            f"{mixed.shape}; it must keep {images.shape} and {labels.shape}"
+        )
+    if changed.dtype != np.uint8:
+        changed = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+    return changed, mixed.astype(np.float32, copy=False)
 
 
 def _pad(images: UInt8Array, margin: int) -> UInt8Array:
@@ -210,7 +263,7 @@ def _pad(images: UInt8Array, margin: int) -> UInt8Array:
     return np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
 
 
-def _shift(
+def _crop(
     padded: UInt8Array, chosen: Int64Array, margin: int, corners: Int64Array | None
 ) -> UInt8Array:
     """Crop each chosen image out of its padded frame at its corner, of shape (2, chosen)."""

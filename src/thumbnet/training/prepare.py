@@ -1,17 +1,20 @@
 """What a training needs before its first step: the model, the batches, the validation images."""
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thumbnet.augmentations import Augment, augmentation
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split, stratified_subset
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError
-from thumbnet.models import build_model
+from thumbnet.models import build_model, dtype_policy, plain_model
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
-from thumbnet.recipe import Recipe
+from thumbnet.recipe import Augmentation, Recipe
+from thumbnet.runs.model_file import require_known_layers
 from thumbnet.runtime import computes_in, fastest_precision, make_deterministic, prepare_keras
 from thumbnet.training.batches import Batches
 from thumbnet.training.ghost_batches import with_ghost_batches
@@ -86,12 +89,20 @@ def prepare(
         recipe.epochs,
         recipe.hard_example_fraction,
         processes,
+        augments(recipe.augmentation),
+        len(dataset.class_names),
     )
     for size in batches.sizes:
         processes.require_even(size)
     model = compiled_model(recipe, training, len(dataset.class_names))
     _require_sizes(model, batches, recipe)
+    _require_keepable(model, recipe, dataset.image_shape)
     return Prepared(model, batches, validation, held_out)
+
+
+def augments(settings: Augmentation) -> dict[str, Augment]:
+    """The augmentations by name that a recipe asks for, in their order."""
+    return {name: augmentation(name).build(value) for name, value in settings.by_name().items()}
 
 
 def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> None:
@@ -106,19 +117,36 @@ def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> No
             model.compute_output_shape((1, height, width, channels))
         except ValueError as error:
             raise InputError(
-                f"augmentation.progressive_resizing makes images of {height}×{width} pixels, too "
-                f"small for this {recipe.model.architecture}; leave the small fractions out"
+                f"augmentation.progressive_resizing makes images of {height}×{width} pixels, which "
+                f"this {recipe.model.architecture} cannot take; leave the small fractions out"
             ) from error
+
+
+def _require_keepable(
+    model: "keras.Model", recipe: Recipe, image_shape: tuple[int, int, int]
+) -> None:
+    """Refuse, before it is trained, a model that a run could not be opened with afterwards.
+
+    Raises:
+        InputError: naming the layer.
+    """
+    try:
+        require_known_layers(json.loads(plain_model(model, image_shape).to_json()))
+    except InputError as error:
+        raise InputError(
+            f"{recipe.model.architecture} cannot be trained, as its run would be refused when it "
+            f"is opened: {error}; use another layer, or add it to LAYERS in "
+            "thumbnet/runs/model_file.py"
+        ) from error
 
 
 def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
     """The model of a recipe, ready for its first step of training on one-hot labels."""
     keras = prepare_keras()
     recipe = resolve_precision(recipe)
-    model = with_ghost_batches(
-        build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision),
-        recipe.ghost_batches,
-    )
+    model = build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision)
+    with dtype_policy(recipe.precision):
+        model = with_ghost_batches(model, recipe.ghost_batches)
     metrics = []
     if "accuracy" in recipe.metrics:
         metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))

@@ -1,0 +1,111 @@
+"""What Thumbnet finds by name, and how a script or an installed package adds to it.
+
+The package's own parts are found by the names of their files. A script adds one by a call of
+`register`, a package by an entry point of the kind's group, which names a module or an object with
+the same attributes.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from thumbnet.errors import InputError
+
+Kind = Literal["architecture", "augmentation"]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the parts of a kind come from, and what each must have."""
+
+    group: str
+    folder: str
+    attributes: tuple[str, ...]
+
+
+_PLACES: dict[Kind, _Place] = {
+    "architecture": _Place(
+        "thumbnet.architectures", "models.architectures", ("Parameters", "build")
+    ),
+    "augmentation": _Place(
+        "thumbnet.augmentations", "augmentations", ("Setting", "MIXES_IMAGES", "build")
+    ),
+}
+_registered: dict[tuple[Kind, str], Any] = {}
+
+
+def register(kind: Kind, name: str, part: Any) -> None:
+    """Add a part, for as long as this process lives.
+
+    Args:
+        kind: what it is.
+        name: what recipes and commands call it.
+        part: a module or an object; docs/extending.md says what attributes each kind has.
+
+    Raises:
+        InputError: the kind is unknown, the name is taken, or an attribute is missing.
+    """
+    if kind not in _PLACES:
+        raise InputError(f"there is no kind {kind!r} to register; give one of {', '.join(_PLACES)}")
+    if name in names(kind):
+        raise InputError(f"there is {_an(kind)} {name} already; register yours by another name")
+    _registered[kind, name] = _checked(kind, part, f"the {kind} {name}")
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The names of all parts of a kind, in alphabetical order."""
+    registered = [name for of_kind, name in _registered if of_kind == kind]
+    return tuple(sorted({*_own_names(kind), *_entry_points(kind), *registered}))
+
+
+def part(kind: Kind, name: str) -> Any:
+    """The part of a kind that has a name.
+
+    Raises:
+        InputError: there is none, or the package that brings it cannot be imported.
+    """
+    if name in _own_names(kind):
+        return import_module(f"thumbnet.{_PLACES[kind].folder}.{name}")
+    if (kind, name) in _registered:
+        return _registered[kind, name]
+    if name not in _entry_points(kind):
+        raise InputError(f"there is no {kind} {name}; give one of {', '.join(names(kind))}")
+    entry = _entry_points(kind)[name]
+    origin = f"the {kind} {name} of the package {entry.dist.name if entry.dist else entry.value}"
+    try:
+        loaded = entry.load()
+    except Exception as error:  # whatever a package of somebody else raises
+        raise InputError(
+            f"{origin} cannot be imported: {type(error).__name__}: {error}; update or remove that "
+            "package"
+        ) from error
+    return _checked(kind, loaded, origin)
+
+
+def _checked(kind: Kind, part: Any, what: str) -> Any:
+    missing = [name for name in _PLACES[kind].attributes if not hasattr(part, name)]
+    if missing:
+        raise InputError(f"{what} has no {' and no '.join(missing)}; see docs/extending.md")
+    return part
+
+
+@cache
+def _own_names(kind: Kind) -> tuple[str, ...]:
+    folder = Path(__file__).parent.joinpath(*_PLACES[kind].folder.split("."))
+    found = (module.name for module in pkgutil.iter_modules([str(folder)]))
+    return tuple(name for name in found if not name.startswith("_"))
+
+
+@cache
+def _entry_points(kind: Kind) -> Mapping[str, EntryPoint]:
+    found = entry_points(group=_PLACES[kind].group)
+    return {entry.name: entry for entry in found if entry.name not in _own_names(kind)}
+
+
+def _an(kind: Kind) -> str:
+    return f"an {kind}" if kind[0] in "aeo" else f"a {kind}"
