@@ -56,7 +56,7 @@ def test_these_are_there() -> None:
 def test_an_augmentation_changes_images_and_keeps_their_kind(
     plain: Recipe, small: Dataset, name: str, channels: int
 ) -> None:
-    images = LabelledImages(small.train.images[..., :channels], small.train.labels)
+    images = LabelledImages(np.asarray(small.train.images)[..., :channels], small.train.labels)
     before, labels = first(images, settings(plain, **{name: 0.0}))
     after, mixed = first(images, settings(plain, **{name: 0.8}))
     assert after.dtype == np.uint8

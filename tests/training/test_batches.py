@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thumbnet.data.dataset import Dataset, LabelledImages
-from thumbnet.data.stored import Int64Array, StoredImages
+from thumbnet.data.stored import Int64Array, StoredImages, UInt8Array
 from thumbnet.parallel.processes import Processes
 from thumbnet.recipe import Augmentation
 from thumbnet.training.batches import Batches
