@@ -1,5 +1,6 @@
 """Parquet files, in the layout of image data sets on the Hugging Face hub."""
 
+import contextlib
 import io
 import json
 import re
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from picture_files import two_classes
 from PIL import Image
 
@@ -248,3 +251,47 @@ def test_without_pyarrow_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=re.escape(install_command("parquet"))):
         load(path)
+
+
+CELLS = {
+    "texts": st.one_of(st.none(), st.text(max_size=4)),
+    "numbers": st.one_of(st.none(), st.integers(-1, 3)),
+    "floats": st.one_of(st.none(), st.floats(), st.integers(0, 3).map(float)),
+    "truth": st.booleans(),
+    "lists": st.lists(st.integers(0, 3), max_size=2),
+    "bytes": st.one_of(st.none(), st.binary(max_size=9), st.just(encode(np.eye(8) > 0))),
+    "files": st.fixed_dictionaries(
+        {
+            "bytes": st.one_of(st.none(), st.just(encode(np.eye(8) > 0))),
+            "path": st.one_of(st.none(), st.just("a.png"), st.text(max_size=3)),
+        }
+    ),
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_any_table_is_read_or_refused(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("tables")
+    for name in data.draw(st.sampled_from([["a"], ["train", "test"], ["train", "b"]])):
+        rows = data.draw(st.integers(0, 6))
+        columns = {
+            column: data.draw(st.lists(CELLS[kind], min_size=rows, max_size=rows))
+            for column, kind in (
+                ("image", data.draw(st.sampled_from(["bytes", "files", "texts"]))),
+                ("label", data.draw(st.sampled_from(sorted(CELLS)))),
+            )
+        }
+        names = data.draw(st.sampled_from([None, ["cat", "dog", "cow"], ["dog", "cat"], [1], "x"]))
+        table = pyarrow.table(columns)
+        features = {"label": {"names": names}}
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        pq.write_table(table.replace_schema_metadata(metadata), folder / f"{name}.parquet")
+    for path in (folder, *folder.glob("*.parquet")):
+        with contextlib.suppress(InputError):
+            dataset = load(path, on_bad_image=data.draw(st.sampled_from(["fail", "skip"])))
+            assert len(dataset.train) == len(dataset.train.labels) > 0

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from thumbnet.cli import app
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.images import read_image
+from thumbnet.data.labels import without_decimals
+from thumbnet.data.listing import numbered_classes
 from thumbnet.data.load import load
 from thumbnet.errors import InputError
 
@@ -265,3 +267,11 @@ def test_any_table_is_read_or_refused(
         return
     for part in dataset.parts.values():
         assert len(part) == len(part.labels) > 0
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=()), max_size=6), min_size=1, max_size=6))
+def test_any_texts_are_classes_in_one_order(texts: list[str]) -> None:
+    names, labels = numbered_classes(texts)
+    assert [names[label] for label in labels] == texts
+    assert numbered_classes(texts[::-1])[0] == names
+    assert len(without_decimals(texts)) == len(texts)
