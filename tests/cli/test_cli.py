@@ -110,7 +110,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["audit", "nosuch"], "nosuch is no directory"),
         (["train", "--resume", "x", "--seeds", "2"], "--resume goes on with a run"),
         (["train", "ann", "--out", "x", "--distributed", "--seeds", "2"], "trains one run"),
-        (["train", "ann", "--out", "x", "--distributed"], "no launcher has said"),
+        (["train", "ann", "--out", "x", "--distributed"], "no launcher's variables are set"),
     ],
     ids=" ".join,
 )
