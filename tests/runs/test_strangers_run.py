@@ -1,5 +1,6 @@
 """Run directories that somebody else made, or that were damaged on their way."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from anything import ANYTHING
 from thumbnet.errors import InputError
 from thumbnet.recipe import Recipe
+from thumbnet.report.build import build_report
 from thumbnet.runs.run import Run
 
 FILES = ["recipe.toml", "environment.json", "metrics.json", "history.csv", "predictions.npz"]
@@ -84,3 +86,39 @@ def test_a_name_that_would_play_with_the_terminal_is_refused(
     run.environment_path.write_text(text.replace("airplane", "\\u001b[2J"), encoding="utf-8")
     with pytest.raises(InputError, match=r"data.class_names.0: .* cannot be printed"):
         run.class_names()
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ("1,1e308", "loss is 1e+308"),
+        ("1e308,2", "epoch is 1e+308"),
+        ("1,nan", "loss is nan"),
+        ("1,-inf", "loss is -inf"),
+    ],
+)
+def test_a_history_that_no_training_wrote_is_refused(
+    finished_run: Run, tmp_path: Path, row: str, what: str
+) -> None:
+    shutil.copytree(finished_run.path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.history_path.write_text(f"epoch,loss\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"history.csv is damaged: {re.escape(what)}"):
+        build_report([run], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_loss_that_grew_out_of_bounds_is_drawn(finished_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished_run.path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.history_path.write_text("epoch,loss\n1,2\n2,3e38\n", encoding="utf-8")
+    assert build_report([str(run.path)], str(tmp_path / "report.html")).is_file()
+
+
+@pytest.mark.parametrize("key", ["train_seconds", "parameters", "flop_per_image", "model_bytes"])
+def test_a_figure_beyond_measure_is_refused(finished_run: Run, tmp_path: Path, key: str) -> None:
+    shutil.copytree(finished_run.path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.write_metrics({**run.metrics(), key: 10**300})
+    with pytest.raises(InputError, match=f"metrics.json is damaged: {key}"):
+        run.metrics()

@@ -77,9 +77,9 @@ class Predictions:
         """Where the most probable class is the true one, bool of shape (n,)."""
         return np.equal(self.predicted, self.labels)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write to an `.npz` file, beside the old one first and then in its place."""
-        with replacing(path) as file:
+        with replacing(Path(path)) as file:
             np.savez_compressed(
                 file,
                 probabilities=self.probabilities,
@@ -92,12 +92,13 @@ class Predictions:
             )
 
     @classmethod
-    def load(cls, path: Path) -> "Predictions":
+    def load(cls, path: str | Path) -> "Predictions":
         """Read what `save` wrote.
 
         Raises:
             InputError: the file is missing, damaged, or holds something else.
         """
+        path = Path(path)
         try:
             arrays = read_npz(path)
             names = arrays.get("names", np.array([], np.uint8)).tobytes().decode()

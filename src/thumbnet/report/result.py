@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,11 @@ class Result:
     def overconfidence(self) -> float:
         """Mean confidence less accuracy: above 0 where the model is too sure of itself."""
         return float(self.predictions.confidence.mean(dtype=np.float64)) - self.evaluation.accuracy
+
+    @property
+    def data_name(self) -> str:
+        """What the user's own data is called, without the folders above it; empty for CIFAR-10."""
+        return Path(self.data.get("path") or "").name
 
     @property
     def data(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def write_model_card(run: Run) -> Path:
     try:
         text = template.render(
             metrics=run.metrics(),
+            data_source=run.data_source(),
             recipe=run.recipe(),
             environment=recorded,
             digests=(recorded.get("data") or {}).get("digests") or {},

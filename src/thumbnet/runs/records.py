@@ -33,9 +33,11 @@ def _is_text(value: Any) -> Any:
 
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
 Location = Annotated[Any, AfterValidator(_is_text)]
-Count = Annotated[int, Field(ge=0)]
+# Far above what can be counted or measured, and within what charts can show.
+_MOST = 10**24
+Count = Annotated[int, Field(ge=0, le=_MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Amount = Annotated[float, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, le=_MOST)]
 
 
 @_checked

@@ -20,7 +20,7 @@
 
 import csv
 import io
-import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +44,8 @@ from thumbnet.runs.records import (
     read_record,
 )
 
+# Training computes in float32; what is larger comes from elsewhere, and no chart can show it.
+_LARGEST, _MOST_EPOCHS = 3.4e38, 1e9
 LOCK_NAME = ".lock"
 
 
@@ -94,7 +96,8 @@ class Run:
             raise InputError(f"{path} is a file; give a directory for the run")
         if not Run.is_free(path):
             raise InputError(
-                f"{path} is not empty; choose another directory, or overwrite or resume the run"
+                f"{path} is not empty; choose another directory, resume the run that is in it, or "
+                "delete it first (--overwrite on the command line)"
             )
 
     @contextmanager
@@ -294,9 +297,25 @@ class Run:
             return []
         except (ValueError, TypeError, AttributeError, csv.Error) as error:
             raise InputError(f"{self.history_path} is damaged: {error}") from error
-        if not all(math.isfinite(value) for row in history for value in row.values()):
-            raise InputError(f"{self.history_path} is damaged: it holds what is no number")
+        for row in history:
+            for name, value in row.items():
+                if not abs(value) <= _LARGEST or (name == "epoch" and value > _MOST_EPOCHS):
+                    raise InputError(f"{self.history_path} is damaged: {name} is {value:g}")
         return history
+
+    def data_source(self) -> str:
+        """Where the images came from, in words to be published.
+
+        The folders above the user's own data are left out.
+        """
+        source: str = self.metrics()["data_source"]
+        path = (self.environment().get("data") or {}).get("path")
+        if not path:
+            return source
+        name = Path(path).name
+        without = source.replace(path, name)
+        # The path as it was given, relative or by another way.
+        return re.sub(rf"\S*/(?={re.escape(name)})", "", without) if name else without
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         write_json(self.metrics_path, metrics)
