@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -84,16 +85,25 @@ def test_learning_curve_draws_what_was_measured() -> None:
     assert shown == ["_a", "b", "training", "validation"]
 
 
-@pytest.mark.parametrize("normalised", [False, True])
-def test_confusion_chart_numbers_its_cells(normalised: bool) -> None:
+def test_confusion_chart_shows_percent_and_number_of_images() -> None:
     evaluation = evaluate(predictions_of())
-    axes = confusion_chart(evaluation, normalised=normalised).axes[0]
+    axes = confusion_chart(evaluation).axes[0]
 
-    row, column = 3, 3
-    text = axes.texts[10 * row + column].get_text()
-    count = evaluation.confusion[row, column]
-    assert text == (f"{100 * count / 30:.0f}" if normalised else f"{count}")
+    count = evaluation.confusion[3, 3]
+    inside = [t.get_text() for t in axes.texts if round(t.get_position()[0]) == 3]
+    assert f"{100 * count / 30:.0f}" in inside
+    assert f"{count}" in inside
     assert [t.get_text() for t in axes.get_yticklabels()] == list(predictions_of().class_names)
+
+
+def test_charts_of_a_thousand_classes_are_no_larger_than_a_poster(tmp_path: Path) -> None:
+    evaluation = evaluate(predictions_of(classes=1_000, images=2_000))
+    for number, figure in enumerate(
+        (confusion_chart(evaluation), class_f1_chart({"a": evaluation}))
+    ):
+        assert max(figure.get_size_inches()) < 16
+        assert len(figure.axes[0].get_yticklabels()) <= 100
+        save_figure(figure, tmp_path / f"{number}.svg")
 
 
 def test_confusion_chart_of_a_hundred_classes_has_labels_and_no_numbers(tmp_path: Path) -> None:
@@ -217,21 +227,63 @@ def test_save_figure_says_what_it_cannot_do(tmp_path: Path) -> None:
 
 
 def test_write_figures(tmp_path: Path, small: Dataset) -> None:
-    run = Run(tmp_path)
-    predictions_of(images=len(small.test)).save(run.predictions_path)
+    run, predictions = Run(tmp_path / "pets"), predictions_of(images=len(small.test))
     run.write_history([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
+    messages: list[str] = []
 
-    write_figures(run, small)
-    assert {path.name for path in run.figures_path.iterdir()} == {
-        "class_f1.svg",
-        "confused_pairs.png",
-        "confusion.svg",
-        "confusion_normalised.svg",
-        "label_suspects.png",
-        "learning_accuracy.svg",
-        "learning_loss.svg",
-        "mistakes.png",
-        "reliability.svg",
-        "samples.png",
-        "uncertain.png",
+    write_figures(run, predictions, evaluate(predictions), small, messages.append)
+    charts = ("class_f1", "confusion", "learning_accuracy", "learning_loss", "reliability")
+    grids = ("confused_pairs", "label_suspects", "mistakes", "samples", "uncertain")
+    expected = {f"{name}{suffix}" for name in charts for suffix in (".svg", ".png")}
+    expected |= {f"{name}.png" for name in grids}
+    assert {path.name for path in run.figures_path.iterdir()} == expected
+    assert messages == []
+    written = ElementTree.parse(run.figures_path / "confusion.svg").iter()
+    texts = {element.text for element in written}
+    assert "Confusion matrix, in percent of each row" in texts
+    assert f"pets on {small.name}, 200 test images" in texts
+
+
+def test_a_figure_that_fails_leaves_the_others(
+    tmp_path: Path, small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(evaluation: object) -> Figure:
+        raise ZeroDivisionError("in Matplotlib")
+
+    monkeypatch.setattr("thumbnet.figures.confusion_chart", fail)
+    run, predictions = Run(tmp_path), predictions_of()
+    messages: list[str] = []
+    write_figures(run, predictions, evaluate(predictions), None, messages.append)
+    assert {path.stem for path in run.figures_path.iterdir()} == {"class_f1", "reliability"}
+    (message,) = messages
+    assert "the figure confusion cannot be written: in Matplotlib" in message
+
+
+def test_figures_that_take_too_long_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thumbnet.figures.SECONDS", -1.0)
+    predictions, messages = predictions_of(), list[str]()
+    write_figures(Run(tmp_path), predictions, evaluate(predictions), None, messages.append)
+    assert not (tmp_path / "figures").exists()
+    assert "confusion, class_f1, reliability" in messages[0]
+
+
+@pytest.mark.parametrize("kind", ["learning", "confusion", "samples"])
+def test_charts_show_themselves_in_a_notebook_without_pyplot(kind: str, small: Dataset) -> None:
+    predictions = predictions_of(images=len(small.test))
+    charts = {
+        "learning": lambda: learning_curve({"a": [{"epoch": 1, "loss": 2.0}]}),
+        "confusion": lambda: confusion_chart(evaluate(predictions)),
+        "samples": lambda: samples_grid(predictions, small.test, 4),
     }
+    # What Jupyter calls, if nothing is registered for the type of the value.
+    shown, size = charts[kind]()._repr_png_()
+    with Image.open(io.BytesIO(shown)) as picture:
+        assert picture.width == pytest.approx(2 * size["width"], abs=2)
+        assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_showing_a_chart_outside_a_notebook_says_what_to_do() -> None:
+    with pytest.raises(InputError, match="save it with"):
+        learning_curve({}, "loss").show()

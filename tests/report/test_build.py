@@ -90,9 +90,9 @@ def test_has_every_section_and_says_how_good_each_run_is(
     for run in runs[:count]:
         accuracy = evaluate(run.predictions()).accuracy
         assert re.search(rf"{run.name} (is right )?on {100 * accuracy:.1f}%", page.words)
-    # Loss, accuracy, two matrices a run, F1 of classes, reliability, risk and coverage.
+    # Loss, accuracy, a matrix for each run, F1 of classes, reliability, risk and coverage.
     charts = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(charts) == 5 + 2 * count
+    assert len(charts) == 5 + count
     assert all(svg["aria-label"] for svg in charts)
 
 
@@ -217,6 +217,23 @@ def test_shows_all_that_was_measured(finished_run: Run, sample: Dataset, tmp_pat
     assert "have not been sought" not in page.words
     assert f"{100 * found['corruptions']['mean_accuracy']:.1f}% of their corrupted" in page.words
     assert "No Grad-CAM: the model has no convolution." in page.words
-    assert f"temperature of {run.temperature():.3f}" in page.words
+    assert f"Temperature scaling with T = {run.temperature():.3f}" in page.words
     assert all(image["alt"] for image in page.all("img"))
     assert len(page.text.encode()) < 5_000_000
+
+
+@pytest.mark.parametrize("given_as", ["absolute", "relative"])
+def test_the_users_folders_are_not_published(
+    given_as: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(make_run("private").path, tmp_path / "private")))
+    path = "/home/jane doe/secret project/pets"
+    shown = path if given_as == "absolute" else "../../secret/pets"
+    environment = run.environment()
+    environment["data"]["path"] = path
+    run.environment_path.write_text(json.dumps(environment), encoding="utf-8")
+    run.write_metrics({**run.metrics(), "data_source": f"folder {shown}; 2 left out"})
+    assert run.data_source() == "folder pets; 2 left out"
+    text = report([run], None).text
+    assert "secret" not in text
+    assert "--data pets" in text

@@ -1,21 +1,28 @@
 """Pictures of results: one function a figure, and all of a run's in one call."""
 
+import time
+from collections.abc import Callable
+from functools import partial
+
+from matplotlib.figure import Figure
+
 from thumbnet.data.dataset import Dataset
-from thumbnet.evaluation.metrics import evaluate
+from thumbnet.evaluation.metrics import Evaluation
 from thumbnet.evaluation.mistakes import (
     confused_examples,
     least_certain_right,
     likely_label_errors,
     most_confident_mistakes,
 )
+from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.charts import (
     class_f1_chart,
     confusion_chart,
     learning_curve,
     reliability_chart,
 )
-from thumbnet.figures.grids import image_grid, predicted_grid, samples_grid
-from thumbnet.figures.style import save_figure
+from thumbnet.figures.grids import image_grid, predicted_grid, sample_positions, samples_grid
+from thumbnet.figures.style import add_title, label, save_figure
 from thumbnet.runs.run import Run
 
 __all__ = [
@@ -31,40 +38,82 @@ __all__ = [
 ]
 
 GRID = 24
+SECONDS = 120.0  # of drawing, after which no further figure is begun
+_GRIDS = ("samples", "mistakes", "confused_pairs", "uncertain", "label_suspects")
 
 
-def write_figures(run: Run, dataset: Dataset | None) -> None:
-    """Write a run's figures into its directory: charts as SVG, grids of images as PNG.
+def write_figures(
+    run: Run,
+    predictions: Predictions,
+    evaluation: Evaluation,
+    dataset: Dataset | None,
+    report: Callable[[str], None],
+) -> None:
+    """Write a run's figures into its directory: charts as SVG and PNG, grids of images as PNG.
+
+    A figure that cannot be drawn or written is left out with a message, as are those that have not
+    been begun after `SECONDS`: a run is finished without its figures.
 
     Args:
-        run: a run with predictions.
+        run: the run; its history is drawn too.
+        predictions: of its test images.
+        evaluation: of `predictions`.
         dataset: the images it was tested on; without them there are no grids.
-
-    Raises:
-        InputError: the run has no predictions.
-        JobError: a file cannot be written.
+        report: called with a message for each figure that is left out.
     """
-    predictions, history = run.predictions(), run.history()
-    evaluation = evaluate(predictions)
-    figures = {
-        "confusion.svg": confusion_chart(evaluation),
-        "confusion_normalised.svg": confusion_chart(evaluation, normalised=True),
-        "class_f1.svg": class_f1_chart({run.name: evaluation}),
-        "reliability.svg": reliability_chart({run.name: predictions}),
-    }
+    began = time.monotonic()
+    about = f"{label(run.name)}, {len(predictions):,} test images"
+    if dataset is not None:
+        about = f"{label(run.name)} on {label(dataset.name)}, {len(predictions):,} test images"
+    figures = _figures(run, predictions, evaluation, dataset)
+    for number, (name, title, draw) in enumerate(figures):
+        if time.monotonic() - began > SECONDS:
+            left = ", ".join(name for name, _, _ in figures[number:])
+            report(f"figures left out after {SECONDS:.0f} s: {left}; the run is finished")
+            return
+        try:
+            figure = draw()
+            add_title(figure, title, about)
+            for suffix in (".png",) if name in _GRIDS else (".svg", ".png"):
+                save_figure(figure, run.figures_path / f"{name}{suffix}")
+        except Exception as error:  # Matplotlib raises whatever its many parts raise
+            report(f"the figure {name} cannot be written: {error}; the run is finished")
+
+
+def _figures(
+    run: Run, predictions: Predictions, evaluation: Evaluation, dataset: Dataset | None
+) -> list[tuple[str, str, Callable[[], Figure]]]:
+    """For each figure its name, its title, and what draws it."""
+    history = run.history()
+    figures: list[tuple[str, str, Callable[[], Figure]]] = [
+        (
+            "confusion",
+            "Confusion matrix, in percent of each row",
+            lambda: confusion_chart(evaluation),
+        ),
+        ("class_f1", "F1 of each class, 95% CI", lambda: class_f1_chart({run.name: evaluation})),
+        (
+            "reliability",
+            "Reliability, as trained",
+            lambda: reliability_chart({run.name: predictions}),
+        ),
+    ]
     for metric in ("loss", "accuracy"):
         if any(metric in row for row in history):
-            figures[f"learning_{metric}.svg"] = learning_curve({run.name: history}, metric)
-    if dataset is not None:
-        figures["samples.png"] = samples_grid(predictions, dataset.test)
-        chosen = {
-            "mistakes.png": most_confident_mistakes(predictions, GRID),
-            "confused_pairs.png": confused_examples(predictions, GRID),
-            "uncertain.png": least_certain_right(predictions, GRID),
-            "label_suspects.png": likely_label_errors(predictions)[:GRID],
-        }
-        for name, positions in chosen.items():
-            if len(positions):
-                figures[name] = predicted_grid(predictions, dataset.test, positions)
-    for name, figure in figures.items():
-        save_figure(figure, run.figures_path / name)
+            draw = partial(learning_curve, {run.name: history}, metric)
+            figures.append((f"learning_{metric}", metric.capitalize(), draw))
+    if dataset is None:
+        return figures
+    chosen = {
+        "samples": ("Sample predictions", sample_positions(len(predictions), GRID)),
+        "mistakes": ("Most confident mistakes", most_confident_mistakes(predictions, GRID)),
+        "confused_pairs": ("Most confused classes", confused_examples(predictions, GRID)),
+        "uncertain": ("Right, and least certain", least_certain_right(predictions, GRID)),
+        "label_suspects": ("Labels that may be wrong", likely_label_errors(predictions)[:GRID]),
+    }
+    for name in _GRIDS:
+        title, positions = chosen[name]
+        if len(positions):
+            draw = partial(predicted_grid, predictions, dataset.test, positions)
+            figures.append((name, title, draw))
+    return figures

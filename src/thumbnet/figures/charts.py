@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +16,12 @@ from thumbnet.data.dataset import Int64Array
 from thumbnet.evaluation.calibration import CALIBRATION_BINS
 from thumbnet.evaluation.metrics import Evaluation
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.style import HEAT, INK, MARKERS, MUTED, PAPER, SERIES, label, style
+from thumbnet.figures.style import HEAT, INK, MARKERS, MUTED, PAPER, SERIES, Chart, label, style
 
-NUMBERED_CLASSES = 20  # a confusion matrix of more classes has no room for numbers
+# A confusion matrix of more classes has no room for counts, numbers, or all names.
+COUNTED_CLASSES, NUMBERED_CLASSES, NAMED_CLASSES = 10, 20, 100
+_MATRIX_INCHES = 12.0
+_EXTREME_CLASSES = 20
 _LEGEND_WIDTH, _HANDLE_WIDTH = 66, 7  # in letters, of a chart five inches wide
 
 
@@ -27,7 +31,7 @@ class Reliability:
 
     Attributes:
         confidence: float64 array of shape (bins,), the mean confidence in each bin.
-        accuracy: float64 array of shape (bins,), the share of right answers in each bin.
+        accuracy: float64 array of shape (bins,), the fraction of right answers in each bin.
         images: int64 array of shape (bins,).
     """
 
@@ -54,14 +58,14 @@ def reliability_of(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Re
 @style()
 def learning_curve(
     histories: Mapping[str, Sequence[Mapping[str, float]]], metric: str = "loss"
-) -> Figure:
+) -> Chart:
     """A metric over the epochs, in training (dashed) and validation (solid).
 
     Args:
         histories: for each run its history, as `Run.history` gives it.
         metric: a column of the history; `validation_` before it gives the other one.
     """
-    figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+    figure = Chart(figsize=(5.0, 3.3), layout="constrained")
     axes = figure.subplots()
     handles: list[Line2D] = []
     for slot, history in enumerate(histories.values()):
@@ -75,7 +79,7 @@ def learning_curve(
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric.replace("_", " "))
     if "accuracy" in metric:
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        percent_axis(axes.yaxis)
     axes.grid(axis="y")
     handles += [Line2D([], [], color=INK, linestyle=dashes) for dashes in ((0, (2.5, 1.5)), "-")]
     legend(figure, handles, [*histories, "training", "validation"])
@@ -83,44 +87,63 @@ def learning_curve(
 
 
 @style()
-def confusion_chart(evaluation: Evaluation, *, normalised: bool = False) -> Figure:
+def confusion_chart(evaluation: Evaluation) -> Chart:
     """The confusion matrix; rows are true classes, columns predicted ones.
 
-    Up to 20 classes have their numbers in the cells. Colour goes with the square root, so that
-    confusions show beside a strong diagonal.
+    The colour, and up to 20 classes a number, is the percentage of the images of the true class; up
+    to 10 classes the number of images stands below it. The colour goes with the square root, so
+    that confusions show beside a strong diagonal. Of more than 100 classes, some are named.
 
     Args:
         evaluation: whose `confusion` to draw.
-        normalised: show shares of each row, in percent, rather than counts of images.
     """
-    import seaborn as sns
-
     counts, names = evaluation.confusion, [label(scores.name) for scores in evaluation.classes]
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    values = shares if normalised else counts
-    numbered = len(names) <= NUMBERED_CLASSES
-    side = 1.5 + (0.34 if numbered else 0.105) * len(names)
-    text_size = (8.5 if values.max() < 1000 else 7) if numbered else 6
-    figure = Figure(figsize=(side, side), layout="compressed")
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes = len(names)
+    with_counts, with_percent = classes <= COUNTED_CLASSES, classes <= NUMBERED_CLASSES
+    cell = 0.5 if with_counts else 0.36 if with_percent else max(0.105, 4 / classes)
+    side = 1.5 + min(cell * classes, _MATRIX_INCHES)
+    figure = Chart(figsize=(side, side), layout="compressed")
     axes = figure.subplots()
-    sns.heatmap(
-        values,
-        ax=axes,
+    edges = np.arange(classes + 1) - 0.5
+    axes.pcolormesh(
+        edges,
+        edges,
+        fractions,
         # From nothing to opaque, so that the paper may have any colour.
         cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
-        norm=PowerNorm(0.5, vmin=0, vmax=max(1, values.max())),
-        annot=_cell_texts(values) if numbered else None,
-        fmt="",
-        annot_kws={"color": INK, "fontsize": text_size},
-        cbar=False,
-        square=True,
-        rasterized=not numbered,  # ten thousand cells are smaller as one picture
+        norm=PowerNorm(0.5, vmin=0, vmax=1),
+        rasterized=not with_percent,  # ten thousand cells are smaller as one picture
     )
-    for text in axes.texts:
+    axes.set(aspect="equal", ylim=(classes - 0.5, -0.5))
+    for row, column in zip(*np.nonzero(counts), strict=True) if with_percent else ():
+        percent = 100 * fractions[row, column]
+        text = axes.text(
+            column,
+            row - (0.16 if with_counts else 0),
+            "<1" if percent <= 0.5 else f"{percent:.0f}",
+            ha="center",
+            va="center",
+            color=INK,
+            fontsize=9,
+        )
         text.set_in_layout(False)  # within the axes anyway, and slow to measure
-    middles = np.arange(len(names)) + 0.5
-    axes.set_xticks(middles, names, rotation=90, fontsize=text_size)
-    axes.set_yticks(middles, names, rotation=0, fontsize=text_size)
+        if with_counts:
+            below = axes.text(
+                column,
+                row + 0.24,
+                f"{counts[row, column]:,}",
+                ha="center",
+                va="center",
+                color=MUTED,
+                fontsize=7,
+            )
+            below.set_in_layout(False)
+    text_size = 9 if with_percent else 6
+    step = -(-classes // NAMED_CLASSES)
+    shown = np.arange(0, classes, step)
+    axes.set_xticks(shown, names[::step], rotation=90, fontsize=text_size)
+    axes.set_yticks(shown, names[::step], rotation=0, fontsize=text_size)
     # Without this, the text would hang where the width in another font puts its corner.
     for tick in axes.get_xticklabels():
         tick.set(rotation_mode="anchor", ha="right", va="center")
@@ -133,21 +156,29 @@ def confusion_chart(evaluation: Evaluation, *, normalised: bool = False) -> Figu
 
 
 @style()
-def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
+def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Chart:
     """F1 of each class with its 95% interval, the best class of the first run on top.
+
+    Of more than 100 classes, the best 20 and the worst 20 are shown.
 
     Args:
         evaluations: for each run its evaluation, all of the same classes.
     """
     scores = np.array([[c.f1 for c in e.classes] for e in evaluations.values()])
     order = np.argsort(scores[0], kind="stable")
+    left_out = 0
+    if len(order) > NAMED_CLASSES:
+        left_out = len(order) - 2 * _EXTREME_CLASSES
+        order = np.concatenate([order[:_EXTREME_CLASSES], order[-_EXTREME_CLASSES:]])
     names = [label(c.name) for c in next(iter(evaluations.values())).classes]
-    rows = np.arange(len(names))
+    rows = np.arange(len(order), dtype=np.float64)
+    if left_out:
+        rows[_EXTREME_CLASSES:] += 1
 
-    figure = Figure(figsize=(5.0, 1.0 + (0.27 if len(names) <= 40 else 0.17) * len(names)))
+    figure = Chart(figsize=(5.0, 1.0 + (0.27 if len(order) <= 40 else 0.17) * len(order)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
-    low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(names))
+    low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(order))
     axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
     handles: list[Line2D] = []
     for slot, evaluation in enumerate(evaluations.values()):
@@ -157,9 +188,12 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
     for slot, values in enumerate(scores):
         shape = look(slot) | {"markersize": 7, "markeredgecolor": PAPER, "linestyle": "none"}
         handles += axes.plot(values[order], rows, **shape)
-    axes.set_yticks(rows, [names[i] for i in order], fontsize=9 if len(names) <= 40 else 7)
+    if left_out:
+        middle = _EXTREME_CLASSES
+        axes.text(0.5, middle, f"{left_out:,} classes between", ha="center", va="center")
+    axes.set_yticks(rows, [names[i] for i in order], fontsize=9 if len(order) <= 40 else 7)
     axes.set_xlim(0, 1)
-    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_ylim(-0.6, rows[-1] + 0.6)
     axes.set_xlabel("F1")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -169,17 +203,21 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Figure:
 
 
 @style()
-def reliability_chart(predictions: Mapping[str, Predictions]) -> Figure:
-    """Accuracy against confidence, above the share of images at each confidence.
+def reliability_chart(
+    predictions: Mapping[str, Predictions], most_images: float | None = None
+) -> Chart:
+    """Accuracy against confidence, above the fraction of images at each confidence.
 
     The accuracy of bins of fewer than ten images says little and is left out.
 
     Args:
         predictions: for each run its predictions.
+        most_images: the fraction of images at which the lower axis ends, so that two charts can
+            have the same; by default the largest that occurs.
     """
     found = {name: reliability_of(answers) for name, answers in predictions.items()}
 
-    figure = Figure(figsize=(5.0, 4.8), layout="constrained")
+    figure = Chart(figsize=(5.0, 4.8), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     handles: list[Line2D] = []
@@ -191,17 +229,33 @@ def reliability_chart(predictions: Mapping[str, Predictions]) -> Figure:
         below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **shape)
         handles.append(Line2D([], [], markersize=4.5, **shape))
     above.set_ylabel("accuracy")
-    below.set_ylabel("share of images")
+    below.set_ylabel("images")
     below.set_xlabel("confidence")
     for axes in (above, below):
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid()
-    below.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     above.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    below.set_ylim(bottom=0)
+    below.set_ylim(0, None if most_images is None else 1.05 * most_images)
+    for axis in (above.yaxis, below.yaxis, below.xaxis):
+        percent_axis(axis)
     handles.append(Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3))))
     legend(figure, handles, [*found, "perfectly calibrated"])
     return figure
+
+
+def percent_axis(axis: Axis) -> None:
+    """Label an axis of fractions in whole percent."""
+    axis.set_major_locator(_WholePercent())
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+class _WholePercent(MaxNLocator):
+    """Ticks at whole percentages, of which no two have the same label."""
+
+    def __init__(self) -> None:
+        super().__init__(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=True)
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        return [tick / 100 for tick in super().tick_values(100 * vmin, 100 * vmax)]
 
 
 def look(slot: int) -> dict[str, Any]:
@@ -218,8 +272,3 @@ def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> N
     drawn = figure.legend(handles, ["name"] * len(names), loc="outside upper left", ncols=columns)
     for text, name in zip(drawn.get_texts(), names, strict=True):
         text.set_text(label(name))
-
-
-def _cell_texts(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    texts = [["" if v == 0 else "<1" if v <= 0.5 else f"{v:.0f}" for v in row] for row in values]
-    return np.array(texts)

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.style import DPI, label, style
+from thumbnet.figures.style import DPI, Chart, label, style
 
 LONGEST_SIDE = 2**15  # pixels; Matplotlib draws no larger pictures than twice this
 
 
 @style()
-def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) -> Figure:
+def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) -> Chart:
     """Images in rows, each with a caption below it.
 
     Args:
@@ -36,7 +35,7 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
     size = (1.1 * cell_width * columns, 1.1 * cell_height * rows)
     if max(size) * DPI >= LONGEST_SIDE:
         raise InputError(f"{len(images)} images are too many for one picture; show fewer")
-    figure = Figure(figsize=size)
+    figure = Chart(figsize=size)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for position, (image, caption) in enumerate(zip(images, captions, strict=True)):
@@ -56,7 +55,7 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
     return figure
 
 
-def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Figure:
+def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Chart:
     """Test images drawn at random, the same ones every time, with what was predicted."""
     return predicted_grid(predictions, test, sample_positions(len(predictions), count))
 
@@ -67,7 +66,7 @@ def sample_positions(images: int, count: int) -> Int64Array:
     return np.sort(chosen).astype(np.int64)
 
 
-def predicted_grid(predictions: Predictions, test: LabelledImages, positions: Int64Array) -> Figure:
+def predicted_grid(predictions: Predictions, test: LabelledImages, positions: Int64Array) -> Chart:
     """Test images at `positions` of the predictions, with what was predicted."""
     names, predicted = predictions.class_names, predictions.predicted
     captions = [

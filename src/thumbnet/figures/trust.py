@@ -1,55 +1,55 @@
 """The charts that say how far a run can be trusted: results in, Matplotlib figure out."""
 
+import colorsys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
 
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.charts import legend, look
-from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, label, style
+from thumbnet.figures.charts import legend, look, percent_axis
+from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, SERIES, Chart, label, style
 from thumbnet.recipes import KnownRecipe
 
 
 @style()
-def risk_coverage_chart(predictions: Mapping[str, Predictions]) -> Figure:
-    """The share of wrong answers among the surest ones, over how many are answered.
+def risk_coverage_chart(predictions: Mapping[str, Predictions]) -> Chart:
+    """Risk over coverage: the fraction of wrong answers among the most confident ones.
 
     Args:
         predictions: for each run its calibrated predictions.
     """
-    figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+    figure = Chart(figsize=(5.0, 3.3), layout="constrained")
     axes = figure.subplots()
     handles: list[Line2D] = []
     for slot, answers in enumerate(predictions.values()):
         curve = risk_coverage(answers)
-        # Among a handful of answers the share jumps about and says nothing; a chart needs no
+        # Among a handful of answers the fraction jumps about and says nothing; a chart needs no
         # more than some hundred points.
         first = min(len(answers) // 50, len(answers) - 1)
         shown = np.unique(np.linspace(first, len(answers) - 1, 200).astype(int))
         shape = look(slot) | {"markevery": 25, "markersize": 3.5}
         axes.plot(curve.coverage[shown], curve.risk[shown], **shape)
         handles.append(Line2D([], [], **(look(slot) | {"markersize": 3.5})))
-    axes.set(xlim=(0, 1.02), xlabel="share of images answered", ylabel="wrong among them")
+    axes.set(xlim=(0, 1.02), xlabel="coverage: images answered", ylabel="risk: wrong among them")
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    percent_axis(axes.xaxis)
+    percent_axis(axes.yaxis)
     axes.grid()
     legend(figure, handles, list(predictions))
     return figure
 
 
 @style()
-def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Figure:
+def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Chart:
     """A heat map of accuracy in percent: a row for each corruption, a column for each severity."""
     values = 100 * np.array(list(accuracy.values()))
     rows, columns = values.shape
-    figure = Figure(figsize=(4.4, 0.9 + 0.27 * rows), layout="constrained")
+    figure = Chart(figsize=(4.4, 0.9 + 0.27 * rows), layout="constrained")
     axes = figure.subplots()
     axes.pcolormesh(
         values,
@@ -68,14 +68,14 @@ def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Figure:
 
 
 @style()
-def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[KnownRecipe]) -> Figure:
+def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[KnownRecipe]) -> Chart:
     """Accuracy against the arithmetic of one prediction.
 
     Args:
         runs: for each run its FLOP for one image and its accuracy.
         known: the recipes to place them among, in the order of their arithmetic.
     """
-    figure = Figure(figsize=(5.0, 3.3), layout="constrained")
+    figure = Chart(figsize=(5.0, 3.3), layout="constrained")
     axes = figure.subplots()
     handles: list[Line2D] = []
     for slot, (flop, accuracy) in enumerate(runs.values()):
@@ -108,7 +108,7 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
     axes.xaxis.set_major_formatter(lambda flop, _: f"{flop / 1e6:g}")
     axes.set_xlabel("MFLOP of one prediction")
     axes.set_ylabel("test accuracy")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    percent_axis(axes.yaxis)
     axes.grid()
     legend(figure, handles, [*runs, "shipped recipes"])
     return figure
@@ -119,21 +119,28 @@ def projection_chart(
     points: "np.typing.NDArray[np.float64]",
     labels: "np.typing.NDArray[np.int64]",
     names: Sequence[str],
-) -> Figure:
+) -> Chart:
     """Penultimate features in two dimensions, each class named at the middle of its images.
+
+    Up to ten classes have a colour and a marker of their own, and a legend; more are told apart by
+    hue and by their names.
 
     Args:
         points: float64 array of shape (n, 2).
         labels: int64 array of shape (n,).
         names: of the classes.
     """
-    figure = Figure(figsize=(5.0, 4.2), layout="constrained")
+    few = len(names) <= len(SERIES)
+    figure = Chart(figsize=(6.2 if few else 5.0, 4.2), layout="constrained")
     axes = figure.subplots()
-    shapes = [look(number) | {"linestyle": "none"} for number in range(len(names))]
-    for number, shape in enumerate(shapes):
-        own = points[labels == number]
-        axes.plot(own[:, 0], own[:, 1], **(shape | {"markersize": 2, "alpha": 0.45}))
     present = [number for number in range(len(names)) if (labels == number).any()]
+    handles: list[Line2D] = []
+    for number in present:
+        shape = look(number) if few else {"color": _hue(number, len(names)), "marker": "o"}
+        shape |= {"linestyle": "none", "markeredgewidth": 0}
+        own = points[labels == number]
+        axes.plot(own[:, 0], own[:, 1], **(shape | {"markersize": 3, "alpha": 0.5}))
+        handles.append(Line2D([], [], **(shape | {"markersize": 6})))
     middles = {number: np.median(points[labels == number], axis=0) for number in present}
     gap, lowest = 0.04 * np.ptp(points[:, 1]), -np.inf
     for number in sorted(present, key=lambda number: float(middles[number][1])):
@@ -147,10 +154,25 @@ def projection_chart(
             va="center",
             color=INK,
             weight="bold",
+            fontsize=9 if few else 7,
             path_effects=[withStroke(linewidth=3, foreground=PAPER)],
         )
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("first main direction")
-    axes.set_ylabel("second")
+    axes.set_xlabel("principal component 1")
+    axes.set_ylabel("principal component 2")
+    if few:
+        place: dict[str, Any] = {
+            "loc": "upper left",
+            "bbox_to_anchor": (1.01, 1),
+            "borderaxespad": 0,
+        }
+        drawn = axes.legend(handles, ["name"] * len(handles), **place)
+        for text, number in zip(drawn.get_texts(), present, strict=True):
+            text.set_text(label(names[number]))
     return figure
+
+
+def _hue(number: int, classes: int) -> tuple[float, float, float]:
+    """A colour of medium lightness, which shows on light and on dark."""
+    return colorsys.hls_to_rgb(number / classes, 0.48, 0.7)

@@ -14,7 +14,6 @@ from thumbnet.data.sources.cifar10 import CIFAR10
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.figures.charts import (
-    NUMBERED_CLASSES,
     class_f1_chart,
     confusion_chart,
     learning_curve,
@@ -38,23 +37,28 @@ from thumbnet.runs.run import Run
 MISTAKES, SAMPLES, EXAMPLES = 12, 12, 6  # images in each section
 
 
-def build_report(runs: Sequence[Run], path: Path, dataset: Dataset | None) -> Path:
+def build_report(
+    runs: Sequence[Run | str | Path], path: str | Path, dataset: Dataset | None = None
+) -> Path:
     """Write a report on finished runs, tested on the same images.
 
     Args:
-        runs: at least one; each has a column, a colour and a name in the report.
+        runs: at least one run, or its directory; each has a column, a colour and a name in the
+            report.
         path: the HTML file to write.
         dataset: the images the runs were tested on; without it, the report shows none.
 
     Returns:
-        `path`.
+        The path of the file.
 
     Raises:
         InputError: a run is unfinished, damaged or given twice, the runs were tested on
             different images, or `dataset` holds others.
         JobError: the file cannot be written.
     """
-    results = read_results(runs, dataset)
+    path = Path(path)
+    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    results = read_results(opened, dataset)
     pairs = [Pair.of(first, second) for first, second in combinations(results, 2)]
     page = render_page(
         "template.html.j2",
@@ -108,8 +112,7 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
             for metric in ("loss", "accuracy", "top_5_accuracy")
             if any(metric in row for history in histories.values() for row in history)
         ],
-        "confusion": [_confusion_charts(number, result) for number, result in enumerate(results)],
-        "small_confusion": len(results[0].evaluation.classes) <= NUMBERED_CLASSES,
+        "confusion": [_confusion_chart(number, result) for number, result in enumerate(results)],
         "class_f1": inline_svg(
             class_f1_chart(evaluations), "class-f1", f"F1 of each class. {'. '.join(scores)}."
         ),
@@ -201,24 +204,17 @@ def _projection_chart(number: int, result: Result) -> Markup | None:
     )
 
 
-def _confusion_charts(number: int, result: Result) -> tuple[Markup, Markup]:
-    """The confusion matrix in images and in percent."""
+def _confusion_chart(number: int, result: Result) -> Markup:
+    """The confusion matrix."""
     mistakes = "; ".join(
         f"{true} for {predicted}, {times:,} of {images:,} times"
         for true, predicted, times, images in words.top_confusions(result, 5)
     )
     most = f"Taken most often: {mistakes}." if mistakes else "There is no mistake."
-    return (
-        inline_svg(
-            confusion_chart(result.evaluation),
-            f"confusion-{number}-images",
-            f"Confusion matrix of {result.name}, in images. {most}",
-        ),
-        inline_svg(
-            confusion_chart(result.evaluation, normalised=True),
-            f"confusion-{number}-percent",
-            f"Confusion matrix of {result.name}, in percent of each row. {most}",
-        ),
+    return inline_svg(
+        confusion_chart(result.evaluation),
+        f"confusion-{number}",
+        f"Confusion matrix of {result.name}, in percent of each row. {most}",
     )
 
 

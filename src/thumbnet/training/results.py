@@ -41,8 +41,8 @@ def write_results(
     memory, so that the figures are those of what was saved.
 
     Args:
-        job: the training that is over. Of its run's files `metrics.json`, which marks the run as
-            finished, comes last but for the model card.
+        job: the training that is over. `metrics.json`, which marks its run as finished, is written
+            before the model card and the figures.
         dataset: whose test images are read here, and nowhere else.
         held_out: int64 indices of the validation images among the training images, or in the
             validation part of a data set that has one.
@@ -54,12 +54,13 @@ def write_results(
         model.save(path)
     engine = KerasEngine(run.model_path)
     names = dataset.class_names
-    everything = np.arange(len(dataset.test))
-    _predict(engine, dataset.test, everything, names, "test").save(run.predictions_path)
+    predictions = _predict(engine, dataset.test, np.arange(len(dataset.test)), names, "test")
+    predictions.save(run.predictions_path)
+    validation = None
     if len(held_out):
         part = "train" if dataset.validation is None else "validation"
-        held_out_answers = _predict(engine, job.validation, held_out, names, part)
-        held_out_answers.save(run.validation_predictions_path)
+        validation = _predict(engine, job.validation, held_out, names, part)
+        validation.save(run.validation_predictions_path)
     measured = {
         "run": run.name,
         "recipe": recipe.name,
@@ -81,9 +82,10 @@ def write_results(
     if recipe.tta_views > 1:
         measured["tta_views"] = recipe.tta_views
         measured["accuracy_tta"] = _accuracy_of_views(engine, dataset.test, recipe.tta_views)
-    write_figures(run, dataset)
-    _write_evaluation(run, measured | measure_model(model))
+    evaluation = evaluate(predictions)
+    _write_evaluation(run, measured | measure_model(model), predictions, validation, evaluation)
     write_model_card(run)
+    write_figures(run, predictions, evaluation, dataset, job.display.message)
 
 
 def recompute(run: Run) -> dict[str, Any]:
@@ -101,13 +103,24 @@ def recompute(run: Run) -> dict[str, Any]:
             is damaged.
     """
     engine = open_keras_engine(run)
-    return _write_evaluation(run, run.metrics() | measure_model(engine.model))
+    predictions = run.predictions()
+    return _write_evaluation(
+        run,
+        run.metrics() | measure_model(engine.model),
+        predictions,
+        run.validation_predictions(),
+        evaluate(predictions),
+    )
 
 
-def _write_evaluation(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate the saved predictions, and write the tables and `metrics.json`."""
-    predictions, validation = run.predictions(), run.validation_predictions()
-    evaluation = evaluate(predictions)
+def _write_evaluation(
+    run: Run,
+    measured: dict[str, Any],
+    predictions: Predictions,
+    validation: Predictions | None,
+    evaluation: Evaluation,
+) -> dict[str, Any]:
+    """Write the tables of an evaluation, and `metrics.json`."""
     metrics = measured | summarise(evaluation)
     metrics |= {
         "test_images": len(predictions),

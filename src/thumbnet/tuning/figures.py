@@ -15,7 +15,7 @@ from matplotlib.ticker import (
 )
 
 from thumbnet.figures.charts import legend
-from thumbnet.figures.style import INK, MUTED, SERIES, label, style
+from thumbnet.figures.style import INK, MUTED, SERIES, Chart, label, style
 from thumbnet.tuning.outcomes import Outcome, State
 
 _BEST: dict[str, Any] = {"color": SERIES[1]}
@@ -102,7 +102,7 @@ def parameter_chart(outcomes: Sequence[Outcome], parameters: Sequence[str]) -> F
         parameters: dotted keys of the parameters; at least one trial has each.
     """
     rows = -(-len(parameters) // _COLUMNS)
-    figure = Figure(figsize=(9.6, 0.5 + 2.1 * rows), layout="constrained")
+    figure = Chart(figsize=(9.6, 0.5 + 2.1 * rows), layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
     for axes, parameter in zip(panels.flat, parameters, strict=False):
         _draw_values(axes, outcomes, [one.parameters.get(parameter) for one in outcomes])
@@ -120,7 +120,7 @@ def parameter_chart(outcomes: Sequence[Outcome], parameters: Sequence[str]) -> F
 @style()
 def importance_chart(importances: Mapping[str, float]) -> Figure:
     """The fraction of the accuracy's variance that each parameter explains."""
-    figure = Figure(figsize=(5.0, 0.8 + 0.26 * len(importances)), layout="constrained")
+    figure = Chart(figsize=(5.0, 0.8 + 0.26 * len(importances)), layout="constrained")
     axes = figure.subplots()
     names = list(importances)[::-1]
     values = [importances[name] for name in names]
@@ -142,7 +142,7 @@ def importance_chart(importances: Mapping[str, float]) -> Figure:
 
 
 def _new(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Chart(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylabel("validation accuracy")
