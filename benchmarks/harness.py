@@ -13,7 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thumbnet.runtime import describe_environment
+from thumbnet.machine import describe_host
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -30,14 +30,14 @@ _SET_BY_THUMBNET = ("TF_ENABLE_ONEDNN_OPTS", "KERAS_BACKEND", "TF_CPP_MIN_LOG_LE
 
 def provenance() -> list[str]:
     """Lines that state the command, machine, versions, commit and date of a result."""
-    here = describe_environment()
+    here = describe_host()
     command = [".venv/bin/python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
-    versions = here["versions"] | _torch_version()
+    versions = here.versions | _torch_version()
     return [
         f"Command: {shlex.join(command)}",
-        f"Machine: {here['processor']}, {here['threads']} threads; {here['platform']}",
-        f"Python {here['python']}; " + ", ".join(f"{name} {versions[name]}" for name in versions),
-        f"Commit {here['git_revision']}; {datetime.now(UTC):%Y-%m-%d}",
+        f"Machine: {here.processor}, {here.threads} threads; {here.platform}",
+        f"Python {here.python}; " + ", ".join(f"{name} {versions[name]}" for name in versions),
+        f"Commit {here.git_revision}; {datetime.now(UTC):%Y-%m-%d}",
     ]
 
 

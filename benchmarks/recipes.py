@@ -22,18 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from thumbnet import Recipe, load_cifar10, resume, train
+from thumbnet.machine import describe_host
+from thumbnet.runs.records import Metrics
 from thumbnet.runs.run import Run
-from thumbnet.runtime import describe_environment
 
-FIGURES: list[tuple[str, Callable[[dict[str, Any]], float | None]]] = [
-    ("validation accuracy", lambda run: run["validation_accuracy"]),
-    ("seconds", lambda run: run["train_seconds"]),
-    ("sgemm-TFLOP", lambda run: run["sgemm_tflop"]),
-    ("of sgemm", lambda run: run["train_flops"] / 1e12 / run["sgemm_tflop"]),
-    ("test accuracy", lambda run: run["accuracy"]),
-    ("with TTA", lambda run: run.get("accuracy_tta")),
-    ("macro F1", lambda run: run["macro_f1"]),
-    ("log loss", lambda run: run["log_loss"]),
+FIGURES: list[tuple[str, Callable[[Metrics], float | None]]] = [
+    ("validation accuracy", lambda run: run.validation_accuracy),
+    ("seconds", lambda run: run.train_seconds),
+    ("sgemm-TFLOP", lambda run: run.sgemm_tflop),
+    ("of sgemm", lambda run: run.train_flops / 1e12 / run.sgemm_tflop),
+    ("test accuracy", lambda run: run.accuracy),
+    ("with TTA", lambda run: run.accuracy_tta),
+    ("macro F1", lambda run: run.macro_f1),
+    ("log loss", lambda run: run.log_loss),
 ]
 
 
@@ -47,9 +48,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="directory for the runs")
     arguments = parser.parse_args()
     dataset = load_cifar10()
-    here = describe_environment()
-    print(f"{dataset.source}; {here['processor']}, {here['threads']} threads; {here['versions']}")
-    print(f"commit {here['git_revision']}\n")
+    here = describe_host()
+    print(f"{dataset.source}; {here.processor}, {here.threads} threads; {here.versions}")
+    print(f"commit {here.git_revision}\n")
 
     figures = FIGURES if not arguments.variants else FIGURES[:1]
     print(
@@ -65,9 +66,9 @@ def main() -> None:
             _measure(recipe.override(overrides | {"seed": seed}), dataset, arguments.keep)
             for seed in arguments.seeds
         ]
-        cells = [_mean_and_std([value(run) for run in runs]) for _, value in figures]
-        images = f"{runs[0]['train_images']:,}"
-        precision = runs[0]["precision"]
+        all_metrics = [metrics for metrics, _ in runs]
+        cells = [_mean_and_std(list(map(value, all_metrics))) for _, value in figures]
+        images, precision = f"{all_metrics[0].train_images:,}", runs[0][1]
         print(
             f"| {name} | {precision} | {len(runs)} | {images} | " + " | ".join(cells) + " |",
             flush=True,
@@ -86,11 +87,11 @@ def _recipes(names: list[str], variants: Path | None) -> list[tuple[str, Recipe]
     ]
 
 
-def _measure(recipe: Recipe, dataset: Any, keep: Path | None) -> dict[str, Any]:
+def _measure(recipe: Recipe, dataset: Any, keep: Path | None) -> tuple[Metrics, str]:
     with tempfile.TemporaryDirectory() as directory:
         path = (keep or Path(directory)) / f"{recipe.name}-{recipe.seed}"
         run = train(recipe, dataset, path) if Run.is_free(path) else resume(path, dataset)
-        return run.metrics() | {"precision": run.recipe().precision}
+        return run.metrics(), run.recipe().precision
 
 
 def _mean_and_std(values: list[float | None]) -> str:

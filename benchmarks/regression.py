@@ -80,8 +80,9 @@ def measure() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as directory:
             run = train(recipe, dataset, Path(directory) / "run", SilentDisplay())
             metrics, history = run.metrics(), run.history()
-        speeds += [row["images_per_second"] / metrics["sgemm_gflops"] for row in history[1:]]
-        accuracies.append(metrics["accuracy"])
+        _, of_epochs = history.series("images_per_second")
+        speeds += [speed / metrics.sgemm_gflops for speed in of_epochs[1:]]
+        accuracies.append(metrics.accuracy)
     return {
         "settings": SETTINGS,
         "seeds": list(SEEDS),

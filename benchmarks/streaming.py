@@ -27,8 +27,8 @@ from PIL import Image
 
 from thumbnet.data.load import load
 from thumbnet.data.split import stratified_split
+from thumbnet.machine import describe_host
 from thumbnet.recipe import Recipe
-from thumbnet.runtime import describe_environment
 from thumbnet.training.batches import Batches
 
 
@@ -43,9 +43,9 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(_measure(arguments.measure, arguments.folder)))
         return
-    here = describe_environment()
-    print(f"{here['processor']}, {here['threads']} threads; {here['versions']}")
-    print(f"commit {here['git_revision']}; files {arguments.suffix}, {arguments.side} pixels\n")
+    here = describe_host()
+    print(f"{here.processor}, {here.threads} threads; {here.versions}")
+    print(f"commit {here.git_revision}; files {arguments.suffix}, {arguments.side} pixels\n")
     columns = ["images", "pixels", "decoded, images/s", "peak RssAnon"]
     columns += ["streamed, images/s", "peak RssAnon", "of which before the first batch"]
     print("| " + " | ".join(columns) + " |")

@@ -13,22 +13,23 @@ with two, each pinned to its own core, for the same time, and compares the numbe
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import harness
 
 from thumbnet import Dataset, Recipe, load_cifar10, resume, train
 from thumbnet.atomic import write_text
 from thumbnet.cli.options import parse_duration
+from thumbnet.record import read_record
+from thumbnet.runs.records import Metrics
 from thumbnet.runs.run import Run
 from thumbnet.training.cost import planned_flop
+from thumbnet.tuning.findings import FindingsRecord
 from thumbnet.tuning.study import Tuning
 
 POOR = harness.HERE / "poor.toml"
@@ -71,7 +72,7 @@ def main() -> None:
         ]
         for name, recipe in recipes.items()
     }
-    findings = json.loads((found.parent / "findings.json").read_text(encoding="utf-8"))
+    findings = read_record(found.parent / "findings.json", FindingsRecord)
     page = describe_search(runs, findings, found.read_text(encoding="utf-8"))
     write_text(arguments.out or harness.RESULTS / "tuning.md", page)
 
@@ -96,14 +97,12 @@ def find_recipe(dataset: Dataset, arguments: argparse.Namespace) -> Path:
     return directory / "best.toml"
 
 
-def _finished(recipe: Recipe, dataset: Dataset, path: Path) -> dict[str, Any]:
+def _finished(recipe: Recipe, dataset: Dataset, path: Path) -> Metrics:
     run = train(recipe, dataset, path) if Run.is_free(path) else resume(path, dataset)
     return run.metrics()
 
 
-def describe_search(
-    runs: dict[str, list[dict[str, Any]]], findings: dict[str, Any], recipe: str
-) -> str:
+def describe_search(runs: dict[str, list[Metrics]], findings: FindingsRecord, recipe: str) -> str:
     """The results page: a summary of the search, and the metrics of the three recipes.
 
     Args:
@@ -123,15 +122,15 @@ def describe_search(
             ("train_seconds", 1, 0),
             ("sgemm_tflop", 1, 1),
         ):
-            values = [metrics[key] / scale for metrics in all_metrics]
+            values = [getattr(metrics, key) / scale for metrics in all_metrics]
             cells.append(harness.mean_and_std(values, digits))
         rows.append(cells)
-    counts = ", ".join(f"{count} {state}" for state, count in findings["trials"].items())
+    counts = ", ".join(f"{count} {state}" for state, count in findings.trials.items())
     gain = _mean(runs["found"], "accuracy") - _mean(runs["cnn"], "accuracy")
     verdict = "beats" if gain > 0 else "falls short of"
     return harness.document(
         "What a search finds",
-        f"A search of {findings['seconds']:.0f} s from `benchmarks/poor.toml` "
+        f"A search of {findings.seconds:.0f} s from `benchmarks/poor.toml` "
         f"(trials: {counts}). No trial was allowed more FLOP than `cnn` takes. The best recipe "
         f"found {verdict} `cnn` by {100 * abs(gain):.1f} points of test accuracy. Mean ± standard "
         "deviation over the seeds. The search used only the validation split of seed 0, so the "
@@ -141,8 +140,8 @@ def describe_search(
     )
 
 
-def _mean(all_metrics: Sequence[dict[str, Any]], key: str) -> float:
-    return float(sum(metrics[key] for metrics in all_metrics)) / len(all_metrics)
+def _mean(all_metrics: Sequence[Metrics], key: str) -> float:
+    return float(sum(getattr(metrics, key) for metrics in all_metrics)) / len(all_metrics)
 
 
 def count_trials(cores: Sequence[int], seconds: float) -> int:

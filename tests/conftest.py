@@ -10,9 +10,12 @@ import pytest
 
 from thumbnet.data.dataset import Dataset, Int64Array
 from thumbnet.data.sources.locate import load_cifar10
+from thumbnet.evaluation.calibration import describe_calibration
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.machine import describe_host
 from thumbnet.recipe import Recipe
+from thumbnet.runs.records import DataRecord, Environment, Metrics
 from thumbnet.runs.run import Run
 from thumbnet.training.progress import SilentDisplay
 
@@ -104,14 +107,15 @@ def make_run(
             probabilities.astype(np.float32), labels, np.arange(len(labels)), names
         )
         run = Run(tmp_path_factory.mktemp("runs") / name)
-        data = {
-            "name": small.name,
-            "source": small.source,
-            "path": None,
-            "digests": small.digests,
-            "class_names": list(names),
-        }
-        run.begin(tiny_recipe, {"python": "3.11", "versions": {"numpy": "2"}, "data": data})
+        data = DataRecord(
+            name=small.name,
+            source=small.source,
+            path=None,
+            digests=small.digests,
+            class_names=list(names),
+        )
+        host = dict(describe_host())
+        run.begin(tiny_recipe, Environment(**host, seed=0, processes=1, data=data))
         predictions.save(run.predictions_path)
         run.write_history(
             [
@@ -120,23 +124,35 @@ def make_run(
             ]
         )
         run.write_metrics(
-            {
-                "run": name,
-                "architecture": "ann",
-                "accuracy": evaluate(predictions).accuracy,
-                "data_name": small.name,
-                "data_source": small.source,
-                "epochs_run": 2,
-                "images_per_second": 12_345.6,
-                "latency_ms": 1.25,
-                "model_bytes": 1_234_567,
-                "parameters": 98_765,
-                "stop_reason": "finished all 2 epochs",
-                "train_images": 300,
-                "train_seconds": 192.0,
-                "validation_accuracy": None,
-                "validation_images": 100,
-            }
+            Metrics(
+                **dict(evaluate(predictions)),
+                run=name,
+                recipe=tiny_recipe.name,
+                architecture="ann",
+                seed=0,
+                data_name=small.name,
+                data_source=small.source,
+                train_images=300,
+                validation_images=100,
+                skipped_images=0,
+                validation_accuracy=None,
+                train_seconds=192.0,
+                epochs_run=2,
+                steps=10,
+                stop_reason="finished all 2 epochs",
+                train_flops=10**9,
+                sgemm_gflops=100.0,
+                sgemm_tflop=19.2,
+                parameters=98_765,
+                flop_per_image=197_530,
+                memory_bytes=500_000,
+                model_bytes=1_234_567,
+                model_sha256="0" * 64,
+                images_per_second=12_345.6,
+                latency_ms=1.25,
+                calibration=describe_calibration(predictions, None),
+                label_suspects=0,
+            )
         )
         return run
 

@@ -115,7 +115,7 @@ def test_mixed_precision_learns_and_leaves_a_model_in_float32(
         "test",
     )
     run = train(recipe, small, tmp_path / "run", SilentDisplay())
-    losses = [row["loss"] for row in run.history()]
+    losses = [row.loss for row in run.history()]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0] - 0.1
     engine = open_engine(run)

@@ -13,6 +13,9 @@ import time_to_accuracy
 import tuning
 from thumbnet import InputError, JobError, Recipe
 from thumbnet.recipe import Augmentation
+from thumbnet.runs.records import Metrics
+from thumbnet.runs.run import Run
+from thumbnet.tuning.findings import FindingsRecord
 
 BASELINE = {"images_per_sgemm_gflop": 20.0, "accuracy": 0.5}
 
@@ -87,22 +90,26 @@ def test_a_script_runs_without_the_variables_that_thumbnet_sets(
         harness.run_script(script, "3")
 
 
-def test_the_page_compares_the_found_recipe_with_the_default() -> None:
-    def metrics(accuracy: float) -> dict[str, float]:
-        return {
-            "validation_accuracy": accuracy + 0.01,
-            "accuracy": accuracy,
-            "train_flops": 21.5e12,
-            "train_seconds": 150.0,
-            "sgemm_tflop": 30.0,
-        }
+def test_the_page_compares_the_found_recipe_with_the_default(finished_run: Run) -> None:
+    def metrics(accuracy: float) -> Metrics:
+        return finished_run.metrics().model_copy(
+            update={
+                "validation_accuracy": accuracy + 0.01,
+                "accuracy": accuracy,
+                "train_flops": 21.5e12,
+                "train_seconds": 150.0,
+                "sgemm_tflop": 30.0,
+            }
+        )
 
     runs = {
         "poor": [metrics(0.6), metrics(0.62)],
         "cnn": [metrics(0.86), metrics(0.87)],
         "found": [metrics(0.85), metrics(0.87)],
     }
-    findings = {"seconds": 1800.0, "trials": {"finished": 5, "screened": 20}}
+    findings = FindingsRecord(
+        seconds=1800.0, trials={"finished": 5, "screened": 20}, best=[], importances={}
+    )
     page = tuning.describe_search(runs, findings, 'name = "poor-tuned"')
     assert "5 finished, 20 screened" in page
     assert "falls short of `cnn` by 0.5 points" in page

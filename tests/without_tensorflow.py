@@ -77,7 +77,7 @@ def main(directory: Path) -> None:
     (answer,) = predict(resumed, [directory / "picture.png"])
     assert answer.class_name in sample.class_names, answer
     assert "tensorflow" not in sys.modules
-    sys.stdout.write(f"{stopped.value}\n{resumed.environment()['backend']}\n")
+    sys.stdout.write(f"{stopped.value}\n{resumed.environment().backend}\n")
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ with atheris.instrument_imports(include=READERS):
     from thumbnet.errors import InputError
     from thumbnet.evaluation.predictions import Predictions
     from thumbnet.recipe import Recipe, shipped_recipes
+    from thumbnet.record import read_record
     from thumbnet.runs.model_file import require_safe_model
-    from thumbnet.runs.records import EnvironmentRecord, MetricsRecord, read_record
+    from thumbnet.runs.records import Environment, Metrics
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="thumbnet-fuzz-"))
 
@@ -78,7 +79,7 @@ def recipe(path: Path) -> None:
 
 
 def record(path: Path) -> None:
-    for schema in (EnvironmentRecord, MetricsRecord):
+    for schema in (Environment, Metrics):
         read_record(path, schema)
 
 

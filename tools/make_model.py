@@ -18,9 +18,11 @@ import numpy as np
 from PIL import Image
 
 from thumbnet import Recipe, load_cifar10, train
-from thumbnet.atomic import replacing_path, write_json
+from thumbnet.atomic import replacing_path
 from thumbnet.engines import open_engine
 from thumbnet.export import export_run
+from thumbnet.record import write_record
+from thumbnet.runs.records import Exports
 from thumbnet.runs.run import Run
 from thumbnet.serving.model import bundled_run
 
@@ -55,7 +57,7 @@ def keep(run: Run) -> None:
     shutil.copy(run.metrics_path, kept.metrics_path)
     shutil.copy(run.environment_path, kept.environment_path)
     shutil.copy(run.exports_path / "model.tflite", kept.exports_path)
-    write_json(kept.exports_record_path, {FORMAT: run.exports()[FORMAT]})
+    write_record(kept.exports_record_path, Exports({FORMAT: run.exports()[FORMAT]}))
     size = sum(path.stat().st_size for path in kept.path.rglob("*") if path.is_file())
     print(f"{kept.path}: {size:,} bytes, {open_engine(kept).name}")
     if size > LARGEST_BYTES:

@@ -64,15 +64,15 @@ def main() -> None:
         directory = Path(name)
         ends = EpochEnds(directory / "run" / "checkpoints", directory)
         metrics = train(recipe, dataset, directory / "run", ends).metrics()
-        accuracies = [*_accuracies(recipe, dataset, ends.kept), metrics["accuracy"]]
+        accuracies = [*_accuracies(recipe, dataset, ends.kept), metrics.accuracy]
     rows = [
         {"epoch": epoch, "seconds": seconds, "accuracy": accuracy}
         for epoch, (seconds, accuracy) in enumerate(
             zip(ends.seconds, accuracies, strict=True), start=1
         )
     ]
-    if "accuracy_tta" in metrics:
-        rows[-1]["accuracy_tta"] = metrics["accuracy_tta"]
+    if metrics.accuracy_tta is not None:
+        rows[-1]["accuracy_tta"] = metrics.accuracy_tta
     for row in rows:
         print(json.dumps(row), flush=True)
 

@@ -1,4 +1,4 @@
-"""Measures the speed of a machine, so that timings from different machines can be compared.
+"""Describes a machine and measures its speed, so that timings of machines can be compared.
 
 The reference is the rate of one large matrix product (sgemm) in NumPy: training time multiplied by
 that rate is comparable between slow and fast machines.
@@ -6,15 +6,22 @@ that rate is comparable between slow and fast machines.
 
 import itertools
 import os
+import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
-from thumbnet.runtime import describe_environment
+from thumbnet.record import Count, Record, Text
+from thumbnet.runtime import backend, describe_onednn
+
+PACKAGES = ("thumbnet", "keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "scikit-learn")
 
 SGEMM_SIZE = 4_096
 # At most 3 seconds with the warm-up: every training measures this before it starts.
@@ -24,6 +31,47 @@ SGEMM_RUNS = 5
 # Three arrays of 64 MB each, much larger than the caches of a CPU.
 TRIAD_VALUES = 16_000_000
 TRIAD_RUNS = 5
+
+
+class Host(Record):
+    """Where a process runs and with what.
+
+    Attributes:
+        python: version.
+        platform: the operating system.
+        processor: its name, as the system gives it.
+        cores: that the system has; None where it does not say.
+        threads: that this process may run on at the same time.
+        backend: what Keras computes with.
+        onednn: whether TensorFlow uses oneDNN, and why.
+        versions: of the packages that matter for results.
+        git_revision: the commit of the checkout that this package runs from; None for a wheel.
+    """
+
+    python: Text
+    platform: Text
+    processor: Text
+    cores: Count | None
+    threads: Count
+    backend: Text
+    onednn: Text
+    versions: dict[Text, Text]
+    git_revision: Text | None
+
+
+def describe_host() -> Host:
+    """Where this process runs and with what."""
+    return Host(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        threads=len(os.sched_getaffinity(0)),
+        backend=backend(),
+        onednn=describe_onednn(),
+        versions={name: found for name in PACKAGES if (found := _version(name))},
+        git_revision=_git_revision(),
+    )
 
 
 @dataclass(frozen=True)
@@ -53,12 +101,12 @@ class Machine:
 
 def measure_machine() -> Machine:
     """Describe this machine and measure its speed, which takes about 4 seconds."""
-    here = describe_environment()
+    here = describe_host()
     blas, blas_threads = _blas()
     return Machine(
-        processor=here["processor"],
-        cores=here["cores"],
-        threads=here["threads"],
+        processor=here.processor,
+        cores=here.cores or 0,
+        threads=here.threads,
         blas=blas,
         blas_threads=blas_threads,
         numpy=np.__version__,
@@ -126,3 +174,39 @@ def _blas() -> tuple[str, int]:
     # NumPy's is loaded first; SciPy brings another copy.
     library = found[0]
     return f"{library['internal_api']} {library['version']}", library["num_threads"]
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """The commit of the checkout that this package runs from; None for an installed wheel."""
+    package = Path(__file__).parent
+    if package.parent.name != "src":
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=package,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -19,7 +19,7 @@ from thumbnet import registry
 from thumbnet.augmentations import augmentation, in_order
 from thumbnet.errors import InputError
 from thumbnet.models import ModelParameters, architectures, parameters_class
-from thumbnet.runs.records import read_bounded_text
+from thumbnet.record import read_bounded_text
 from thumbnet.section import Section
 
 # Keys of version 0.1.0, which recipes and runs may still use, and today's names.

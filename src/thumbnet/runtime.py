@@ -1,4 +1,4 @@
-"""Settings that must be made before Keras is imported, and a description of the environment.
+"""Settings that must be made before Keras is imported.
 
 Importing this module only sets environment variables. `thumbnet/__init__.py` imports it first, so
 that it takes effect for every entry point.
@@ -6,21 +6,16 @@ that it takes effect for every entry point.
 
 import json
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from thumbnet.errors import InputError
 from thumbnet.installing import install_command
-
-PACKAGES = ("thumbnet", "keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "scikit-learn")
 
 # TensorFlow enables oneDNN only on CPUs on which it is known to be fast; on AMD Zen 3 it makes
 # training 1.65 times as fast. The variable is read once, when TensorFlow is first imported.
@@ -180,22 +175,8 @@ def without_notices() -> Iterator[None]:
         os.close(screen)
 
 
-def describe_environment() -> dict[str, Any]:
-    """Hardware, platform and package versions, as plain values for a run's record."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": len(os.sched_getaffinity(0)),
-        "backend": backend(),
-        "onednn": _onednn(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "git_revision": _git_revision(),
-    }
-
-
-def _onednn() -> str:
+def describe_onednn() -> str:
+    """Whether TensorFlow computes with oneDNN, in words for a run's record."""
     if backend() != "tensorflow":
         return "not used by this backend"
     if os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":
@@ -203,39 +184,3 @@ def _onednn() -> str:
     if _TENSORFLOW_WAS_FIRST:
         return "TensorFlow's default: it was imported before thumbnet"
     return "on: TF_ENABLE_ONEDNN_OPTS=1 was set before TensorFlow was imported"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    """The commit of the checkout that this package runs from; None for an installed wheel."""
-    package = Path(__file__).parent
-    if package.parent.name != "src":
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=package,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

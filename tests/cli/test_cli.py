@@ -213,18 +213,18 @@ def test_evaluate_as_table_json_and_csv(
     metrics = finished_run.metrics()
     assert thumbnet("evaluate", finished_run.path) == 0
     table = capsys.readouterr().out
-    assert f"{metrics['accuracy']:.2%}" in table
+    assert f"{metrics.accuracy:.2%}" in table
     assert "weighted average" in table
     assert "true \\ predicted" in table
 
     assert thumbnet("evaluate", finished_run.path, "--json") == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out) == metrics
+    assert json.loads(printed.out) == metrics.model_dump()
 
     assert thumbnet("evaluate", finished_run.path, "--csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["name"] for row in rows[:10]] == list(sample.class_names)
-    assert float(rows[0]["recall"]) == metrics["classes"][0]["recall"]
+    assert float(rows[0]["recall"]) == metrics.classes[0].recall
 
 
 def test_evaluate_recomputes_the_same(
@@ -243,10 +243,10 @@ def test_several_seeds_are_summarised(tmp_path: Path, capsys: pytest.CaptureFixt
     command = ["train", "ann", "--out", out, *FAST, "--set", "precision=auto"]
     command += ["--seeds", 2, "--seed", 5]
     assert thumbnet(*command) == 0
-    assert "deviation" in capsys.readouterr().out
+    assert "std" in capsys.readouterr().out
     summary = json.loads((out / "seeds.json").read_text(encoding="utf-8"))
     assert summary["seeds"] == [5, 6]
-    values = [Run.open(out / name).metrics()["accuracy"] for name in ("seed-5", "seed-6")]
+    values = [Run.open(out / name).metrics().accuracy for name in ("seed-5", "seed-6")]
     assert summary["figures"]["accuracy"]["values"] == values
     assert thumbnet(*command) == 0
     assert capsys.readouterr().err.count("already finished") == 2
@@ -286,7 +286,7 @@ def test_compare_as_table_and_json(finished_run: Run, capsys: pytest.CaptureFixt
     values = json.loads(capsys.readouterr().out)
     assert len(values["runs"]) == 2
     (pair,) = values["pairs"]
-    assert pair["both_right"] + pair["both_wrong"] == finished_run.metrics()["test_images"]
+    assert pair["both_right"] + pair["both_wrong"] == finished_run.metrics().test_images
     assert pair["p_value"] == 1
 
 

@@ -26,8 +26,8 @@ def test_export_shows_the_comparison_and_predict_uses_it(
     assert "compared on 1,250 validation images" in done.stdout
     record = run.exports()["onnx"]
     speeds = next(line.split() for line in done.stdout.splitlines() if "images/s" in line)
-    assert speeds[1] == f"{record['keras_images_per_second']:,.0f}"
-    assert speeds[3] == f"{record['images_per_second']:,.0f}"
+    assert speeds[1] == f"{record.keras_images_per_second:,.0f}"
+    assert speeds[3] == f"{record.images_per_second:,.0f}"
     assert "model.onnx" in done.stdout.splitlines()[-1]
     path = tmp_path / "one.png"
     Image.fromarray(sample.test.images[0]).save(path)

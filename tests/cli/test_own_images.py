@@ -72,11 +72,11 @@ def test_own_pictures_all_the_way(
 
     run = Run.open(out)
     metrics = run.metrics()
-    assert (metrics["train_images"], metrics["validation_images"]) == (36, 12)
-    assert (metrics["test_images"], metrics["skipped_images"]) == (12, 1)
+    assert (metrics.train_images, metrics.validation_images) == (36, 12)
+    assert (metrics.test_images, metrics.skipped_images) == (12, 1)
     assert run.class_names() == NAMES
-    assert [row["name"] for row in metrics["classes"]] == list(NAMES)
-    assert run.environment()["data"]["reading"]["image_size"] == 24
+    assert [row.name for row in metrics.classes] == list(NAMES)
+    assert run.environment().data.reading["image_size"] == 24
 
     held_out = run.validation_predictions()
     assert held_out is not None
@@ -137,7 +137,7 @@ def test_a_run_goes_on_with_the_same_pictures_only(
         with pytest.raises(JobError, match="interrupted after 1 step"):
             train(recipe, load(pets, image_size=16), tmp_path / name, Interrupting())
     assert thumbnet("train", "--resume", tmp_path / "one") == 0
-    assert Run.open(tmp_path / "one").metrics()["test_images"] == 12
+    assert Run.open(tmp_path / "one").metrics().test_images == 12
     # Given anew, the pictures are read in the way in which they were.
     assert thumbnet("train", "--resume", tmp_path / "one", "--data", pets) == 0
 

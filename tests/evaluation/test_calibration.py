@@ -12,6 +12,7 @@ from thumbnet.evaluation.calibration import (
     scale_probabilities,
 )
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.evaluation.records import Rejection
 
 
 def from_logits(logits: np.ndarray, labels: np.ndarray) -> Predictions:
@@ -70,9 +71,9 @@ def test_risk_and_coverage_by_hand() -> None:
     assert curve.risk.tolist() == pytest.approx([0, 1 / 2, 1 / 3, 2 / 4])
     assert curve.area == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
     quarter, everything = rejection_table(answers, (0.25, 1.0))
-    assert quarter["accuracy"] == pytest.approx(2 / 3)
-    assert quarter["threshold"] == pytest.approx(0.7)
-    assert everything == {"rejected": 1.0, "threshold": None, "accuracy": None}
+    assert quarter.accuracy == pytest.approx(2 / 3)
+    assert quarter.threshold == pytest.approx(0.7)
+    assert everything == Rejection(rejected=1.0, threshold=None, accuracy=None)
 
 
 def test_the_test_images_have_no_say_in_the_temperature() -> None:
@@ -80,12 +81,13 @@ def test_the_test_images_have_no_say_in_the_temperature() -> None:
     validation = from_logits(2 * logits, labels)
     test = from_logits(0.3 * logits, labels)
     described = describe_calibration(test, validation)
-    assert described["temperature"] == fit_temperature(validation)
-    scaled = at_temperature(test, described["temperature"]).probabilities
-    expected = log_softmax(0.3 * logits / described["temperature"], axis=1)
+    assert described.temperature == fit_temperature(validation)
+    scaled = at_temperature(test, described.temperature).probabilities
+    expected = log_softmax(0.3 * logits / described.temperature, axis=1)
     np.testing.assert_allclose(np.log(scaled), expected, atol=1e-4)
-    assert described["after"]["log_loss"] > described["before"]["log_loss"]
-    assert described["validation_images"] == 5_000
+    assert described.after is not None
+    assert described.after.log_loss > described.before.log_loss
+    assert described.validation_images == 5_000
 
 
 @pytest.mark.parametrize(
@@ -97,15 +99,15 @@ def test_with_few_validation_images_confidence_stays_uncalibrated(images: int, r
     test = from_logits(logits, labels)
     validation = from_logits(3 * logits[:images], labels[:images]) if images else None
     described = describe_calibration(test, validation)
-    assert described["temperature"] == 1
-    assert described["after"] is None
-    assert reason in described["reason"]
-    assert described["validation_images"] == images
+    assert described.temperature == 1
+    assert described.after is None
+    assert reason in (described.reason or "")
+    assert described.validation_images == images
 
 
 def test_from_a_hundred_validation_images_on_a_temperature_is_fitted() -> None:
     logits, labels = calibrated_logits(200, 4)
     validation = from_logits(3 * logits[:100], labels[:100])
     described = describe_calibration(from_logits(3 * logits, labels), validation)
-    assert described["temperature"] > 1.5
-    assert described["reason"] is None
+    assert described.temperature > 1.5
+    assert described.reason is None

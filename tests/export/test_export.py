@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import thumbnet.engines
+from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import file_digest, open_engine, open_keras_engine, open_model, probing
 from thumbnet.engines.prediction import predict
@@ -26,6 +27,8 @@ from thumbnet.export.prepare import prepare_for_export
 from thumbnet.installing import install_command
 from thumbnet.models import build_model, finished_model, parameters_class
 from thumbnet.recipe import Recipe
+from thumbnet.record import write_record
+from thumbnet.runs.records import Exports
 from thumbnet.runs.run import Run
 from thumbnet.runtime import prepare_keras
 from thumbnet.serving.model import bundled_run
@@ -84,9 +87,9 @@ def copy(exported: Run, tmp_path: Path) -> Run:
 
 
 def change_record(run: Run, name: str, **changes: Any) -> None:
-    records = run.exports()
+    records = Exports(run.exports()).model_dump()
     records[name] |= changes
-    run.exports_record_path.write_text(json.dumps(records), encoding="utf-8")
+    write_json(run.exports_record_path, records)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -116,11 +119,14 @@ def test_answers_are_calibrated(exported: Run, small: Dataset) -> None:
 @pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "litert-int8"])
 def test_int8_is_smaller_and_nearly_as_good(exported: Run, small: Dataset, name: str) -> None:
     record, float_record = exported.exports()[name], exported.exports()[name[:-5]]
-    assert record["quantized"] == "int8"
-    assert record["bytes"] < float_record["bytes"]
-    assert record["tolerance"] == {"accuracy_loss": 0.1, "shrinkage": 0.1}
-    low, high = record["accuracy_loss_interval"]
-    assert low <= record["keras_accuracy"] - record["accuracy"] <= high
+    assert record.quantized == "int8"
+    assert record.bytes < float_record.bytes
+    assert record.tolerance == {"accuracy_loss": 0.1, "shrinkage": 0.1}
+    assert record.accuracy_loss_interval is not None
+    assert record.keras_accuracy is not None
+    assert record.accuracy is not None
+    low, high = record.accuracy_loss_interval
+    assert low <= record.keras_accuracy - record.accuracy <= high
     assert low < high
     answers = open_engine(exported, name).predict(small.test.images)
     expected = open_keras_engine(exported).predict(small.test.images)
@@ -132,15 +138,15 @@ def test_the_record_says_what_was_compared(exported: Run) -> None:
     records = exported.exports()
     assert set(records) == set(MODEL_FILES)
     for name, record in records.items():
-        assert record["images"] == 200
-        assert record["images_from"] == "validation images"
-        assert record["source_sha256"] == file_digest(exported.model_path)
-        assert record["keras_images_per_second"] > 0
-        assert record["keras_latency_ms"] > 0
+        assert record.images == 200
+        assert record.images_from == "validation images"
+        assert record.source_sha256 == file_digest(exported.model_path)
+        assert record.keras_images_per_second
+        assert record.keras_latency_ms
         file = MODEL_FILES[name]
-        assert record["files"][file] == file_digest(exported.exports_path / file)
+        assert record.files[file] == file_digest(exported.exports_path / file)
         if not name.endswith("-int8"):
-            assert record["max_difference"] <= record["tolerance"]["max_difference"] == 1e-4
+            assert record.max_difference <= record.tolerance["max_difference"] == 1e-4
     assert not list(exported.exports_path.glob(".writing-*"))
 
 
@@ -190,7 +196,7 @@ def test_a_link_in_place_of_a_file_is_refused(copy: Run) -> None:
 
 
 def test_an_export_of_another_model_is_refused(copy: Run) -> None:
-    copy.write_metrics(copy.metrics() | {"model_sha256": "0" * 64})
+    copy.write_metrics(copy.metrics().model_copy(update={"model_sha256": "0" * 64}))
     with pytest.raises(InputError, match="was exported from another model"):
         open_engine(copy)
 
@@ -394,8 +400,8 @@ def test_int8_that_saves_too_little_is_not_exported(copy: Run, small: Dataset) -
 
 def test_without_its_data_a_run_is_compared_on_the_sample(copy: Run) -> None:
     record = export_run(copy, "litert", None, ignore)
-    assert record["images_from"] == "images of the bundled sample"
-    assert record["accuracy"] is None
+    assert record.images_from == "images of the bundled sample"
+    assert record.accuracy is None
     with pytest.raises(InputError, match="int8 is calibrated on training images, and those"):
         export_run(copy, "onnx", None, ignore, quantize=True)
 
@@ -449,7 +455,7 @@ def test_images_of_another_data_set_are_refused(copy: Run, sample: Dataset) -> N
 
 def test_quantised_exports_are_not_chosen_by_themselves(copy: Run) -> None:
     records = {name: one for name, one in copy.exports().items() if name == "onnx-int8"}
-    copy.exports_record_path.write_text(json.dumps(records), encoding="utf-8")
+    write_record(copy.exports_record_path, Exports(records))
     assert open_engine(copy).name == "keras"
 
 

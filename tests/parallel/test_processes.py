@@ -137,7 +137,7 @@ def weights(out: Path) -> dict[str, np.ndarray]:
 
 def assert_same_training(out: Path, reference: Path) -> None:
     timed = ("seconds", "images_per_second")
-    rows, expected = (Run(path).history() for path in (out, reference))
+    rows, expected = ([row.values() for row in Run(path).history()] for path in (out, reference))
     for row, expected_row in zip(rows, expected, strict=True):
         assert row.keys() == expected_row.keys()
         for name in row.keys() - {*timed}:
@@ -179,8 +179,8 @@ def test_two_processes_give_the_weights_of_one(
     assert "test accuracy" in first[1]
     assert second[1:] == ("", "")  # only rank 0 prints
     run = Run(tmp_path / "run")
-    assert run.environment()["processes"] == 2
-    assert run.metrics()["validation_images"] % 2 == 1
+    assert run.environment().processes == 2
+    assert run.metrics().validation_images % 2 == 1
     assert_same_training(run.path, reference)
 
 

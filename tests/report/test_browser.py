@@ -20,18 +20,30 @@ from thumbnet.runs.run import Run
 pytestmark = needs_browser
 
 WIDTHS = (400, 1400)
+INTERVAL = {"accuracy": 0.1, "accuracy_low": 0.0, "accuracy_high": 0.4}
 ROBUSTNESS = {
     "images": 10,
     "seed": 0,
     "clean_accuracy": 0.9,
     "corruptions": {
+        "style": "CIFAR-10-C-style",
+        "source": "constants",
         "accuracy": {"a_rather_long_corruption": [0.9, 0.8, 0.7, 0.6, 0.5]},
         "mean_accuracy": 0.7,
         "mean_corruption_error": 0.3,
         "left_out": {"frost": "needs photographs"},
     },
     "changes": {"mirrored": 0.8, "shifted by 1": 0.7},
-    "attacks": [{"attack": "PGD, 10 steps", "radius": "8/255", "images": 10, "accuracy": 0.1}],
+    "attacks": [
+        {
+            "attack": "PGD, 10 steps",
+            "radius": "8/255",
+            "images": 10,
+            "accuracy": 0.1,
+            "accuracy_low": 0.0,
+            "accuracy_high": 0.4,
+        }
+    ],
 }
 
 # Looks at the report from outside, as its own policy admits no script but its own.

@@ -1,4 +1,3 @@
-import json
 import re
 import shutil
 from collections import Counter
@@ -8,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.sources.cifar10 import CIFAR10
 from thumbnet.errors import InputError
 from thumbnet.evaluation.metrics import evaluate
+from thumbnet.record import write_record
 from thumbnet.report.build import build_report
 from thumbnet.runs.run import Run
 from thumbnet.training.progress import SilentDisplay
@@ -56,11 +57,12 @@ def test_only_runs_of_cifar10_are_placed_among_its_recipes(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     run = Run(Path(shutil.copytree(make_run("named").path, tmp_path / "named")))
-    run.write_metrics({**run.metrics(), "data_name": "cifar10", "flop_per_image": 10**6})
+    changed = {"data_name": "cifar10", "flop_per_image": 10**6}
+    run.write_metrics(run.metrics().model_copy(update=changed))
     assert "among the shipped recipes" not in report([run], None).words
     environment = run.environment()
-    environment["data"]["digests"]["test_images"] = CIFAR10.digests["test_images"]
-    run.environment_path.write_text(json.dumps(environment), encoding="utf-8")
+    environment.data.digests["test_images"] = CIFAR10.digests["test_images"]
+    write_record(run.environment_path, environment)
     assert "among the shipped recipes" in report([run], None).words
 
 
@@ -186,8 +188,8 @@ def test_refuses_what_it_cannot_report_on(
         build_report([run, other], path, small)
     with pytest.raises(InputError, match="tested on other images"):
         build_report([run], path, sample)
-    run.write_metrics({"accuracy": 0.5})
-    with pytest.raises(InputError, match="it holds no architecture"):
+    write_json(run.metrics_path, {"accuracy": 0.5})
+    with pytest.raises(InputError, match="damaged: it holds no"):
         build_report([run], path, small)
     run.metrics_path.unlink()
     with pytest.raises(InputError, match="did not finish"):
@@ -196,9 +198,9 @@ def test_refuses_what_it_cannot_report_on(
 
 
 def test_what_was_not_measured_is_named_with_its_command(page: Page) -> None:
-    for command in ("robustness", "explain", "audit", "evaluate"):
+    for command in ("robustness", "explain", "audit"):
         assert f"thumbnet {command} " in page.words
-    assert "The confidence is uncalibrated: no temperature is recorded" in page.words
+    assert "The confidence is uncalibrated: no validation images" in page.words
     assert "Not placed among the known recipes" in page.words
 
 
@@ -215,7 +217,8 @@ def test_shows_all_that_was_measured(finished_run: Run, sample: Dataset, tmp_pat
 
     assert "Not measured" not in page.words
     assert "have not been sought" not in page.words
-    assert f"{100 * found['corruptions']['mean_accuracy']:.1f}% of their corrupted" in page.words
+    assert found.corruptions is not None
+    assert f"{100 * found.corruptions.mean_accuracy:.1f}% of their corrupted" in page.words
     assert "No Grad-CAM: the model has no convolution." in page.words
     assert f"Temperature scaling with T = {run.temperature():.3f}" in page.words
     assert all(image["alt"] for image in page.all("img"))
@@ -230,9 +233,10 @@ def test_the_users_folders_are_not_published(
     path = "/home/jane doe/secret project/pets"
     shown = path if given_as == "absolute" else "../../secret/pets"
     environment = run.environment()
-    environment["data"]["path"] = path
-    run.environment_path.write_text(json.dumps(environment), encoding="utf-8")
-    run.write_metrics({**run.metrics(), "data_source": f"folder {shown}; 2 left out"})
+    data = environment.data.model_copy(update={"path": path})
+    write_record(run.environment_path, environment.model_copy(update={"data": data}))
+    changed = {"data_source": f"folder {shown}; 2 left out"}
+    run.write_metrics(run.metrics().model_copy(update=changed))
     assert run.data_source() == "folder pets; 2 left out"
     text = report([run], None).text
     assert "secret" not in text

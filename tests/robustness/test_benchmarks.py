@@ -33,11 +33,9 @@ def test_a_folder_gives_five_severities(corrupted: Path, small: Dataset, finishe
         np.testing.assert_array_equal(part.images.images, small.test.images)
     assert "no digest" in parts[0].checked
 
-    found = measure_benchmark(finished_run, parts, SilentDisplay().message)["benchmarks"][
-        "CIFAR-10-C"
-    ]
+    found = measure_benchmark(finished_run, parts, SilentDisplay().message).benchmarks["CIFAR-10-C"]
     expected = finished_run.predictions().correct[: len(small.test)].mean()
-    assert found["mean_accuracy"] == pytest.approx(expected, abs=1e-6)
+    assert found.mean_accuracy == pytest.approx(expected, abs=1e-6)
     finished_run.robustness_path.unlink()
 
 

@@ -142,7 +142,8 @@ def test_a_stranger_s_digest_does_not_make_a_model_safe(finished_run: Run, tmp_p
     run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
     change, _ = CRAFTED["a Lambda"]
     write(run.model_path, change(members_of(run.model_path)))
-    run.write_metrics(run.metrics() | {"model_sha256": file_digest(run.model_path)})
+    changed = {"model_sha256": file_digest(run.model_path)}
+    run.write_metrics(run.metrics().model_copy(update=changed))
     with pytest.raises(InputError, match="Lambda, which is none of the layers known here"):
         open_engine(run)
 

@@ -3,19 +3,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anything import ANYTHING
 from thumbnet.errors import InputError
-from thumbnet.runs.records import EnvironmentRecord, MetricsRecord, read_bounded_text, read_record
+from thumbnet.record import read_bounded_text, read_record, write_record
+from thumbnet.runs.records import FORMAT_VERSION, Environment, Metrics
 from thumbnet.runs.run import Run
 
 
 def test_a_run_gives_back_what_it_wrote(finished_run: Run) -> None:
     written = json.loads(finished_run.metrics_path.read_text(encoding="utf-8"))
-    assert finished_run.metrics() == written
-    assert json.dumps(finished_run.metrics()) == json.dumps(written)
+    assert json.dumps(finished_run.metrics().model_dump()) == json.dumps(written)
+
+
+@pytest.fixture
+def values(finished_run: Run) -> dict[str, Any]:
+    return finished_run.metrics().model_dump()
+
+
+def read_metrics(path: Path, values: Any) -> Metrics:
+    path = path / "metrics.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return read_record(path, Metrics)
 
 
 @pytest.mark.parametrize(
@@ -26,15 +37,46 @@ def test_a_run_gives_back_what_it_wrote(finished_run: Run) -> None:
         ({"accuracy": True}, "accuracy: "),
         ({"parameters": -1}, "parameters: "),
         ({"log_loss": float("nan")}, "log_loss: Input should be a finite number"),
-        ({"stop_reason": "\x1b[2J"}, "stop_reason: .* cannot be printed"),
+        ({"stop_reason": "\x1b[2J"}, "stop_reason: holds characters that cannot be printed"),
         ({"run": "x" * 20_000}, "run: "),
+        ({"unknown": float("inf")}, "unknown.float: Input should be a finite number"),
+        ({"\x1b[2J": 1}, r"'\\x1b\[2J': holds characters that cannot be printed"),
     ],
 )
-def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({"accuracy": 0.5} | change), encoding="utf-8")
-    with pytest.raises(InputError, match=message):
-        read_record(path, MetricsRecord)
+def test_a_wrong_value_is_named(
+    tmp_path: Path, values: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        read_metrics(tmp_path, values | change)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 500
+
+
+def test_a_key_that_is_not_there_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
+    del values["macro_f1"]
+    with pytest.raises(InputError, match=r"metrics.json is damaged: it holds no macro_f1"):
+        read_metrics(tmp_path, values)
+
+
+def test_a_key_of_a_newer_version_is_kept(tmp_path: Path, values: dict[str, Any]) -> None:
+    newer = {"energy": {"joules": [1.5, None]}}
+    metrics = read_metrics(tmp_path, values | newer)
+    write_record(tmp_path / "again.json", metrics)
+    assert json.loads((tmp_path / "again.json").read_text(encoding="utf-8")) == values | newer
+
+
+def test_a_misspelt_figure_is_no_figure(finished_run: Run) -> None:
+    with pytest.raises(AttributeError, match="acuracy"):
+        _ = finished_run.metrics().acuracy  # type: ignore[attr-defined]
+
+
+def test_a_run_of_a_newer_format_is_refused(finished_run: Run, tmp_path: Path) -> None:
+    environment = finished_run.environment()
+    assert environment.format_version == FORMAT_VERSION
+    newer = environment.model_copy(update={"format_version": FORMAT_VERSION + 1})
+    write_record(tmp_path / "environment.json", newer)
+    with pytest.raises(InputError, match="only a newer version of Thumbnet can read"):
+        Run(tmp_path).environment()
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '"x"', "\ufeff{}"])
@@ -42,30 +84,64 @@ def test_what_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"metrics.json is damaged"):
-        read_record(path, MetricsRecord)
+        read_record(path, Metrics)
 
 
-@given(ANYTHING, st.sampled_from(["environment", "metrics"]))
-def test_any_json_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, value: Any, kind: str
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_is_kept_or_refused(
+    tmp_path: Path, finished_run: Run, data: st.DataObject
 ) -> None:
-    path = tmp_path_factory.mktemp("record") / f"{kind}.json"
-    path.write_text(json.dumps(value), encoding="utf-8")
-    schema = EnvironmentRecord if kind == "environment" else MetricsRecord
-    read, refusal = value, str(path)
+    kind = data.draw(st.sampled_from([Environment, Metrics]))
+    whole = finished_run.environment() if kind is Environment else finished_run.metrics()
+    values = whole.model_dump()
+    values[data.draw(st.sampled_from([*values, "other"]))] = data.draw(ANYTHING)
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    kept, refusal = values, str(path)
     try:
-        read = read_record(path, schema)
+        kept = read_record(path, type(whole)).model_dump()
     except InputError as error:
         refusal = str(error)
     assert str(path) in refusal
-    assert json.dumps(read) == json.dumps(value)
+    assert kept == values
 
 
-def test_a_key_that_is_not_there_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    path.write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match=r"metrics.json is damaged: it holds no macro_f1"):
-        read_record(path, MetricsRecord)["macro_f1"]
+@given(ANYTHING)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_read_or_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(InputError, match=r"metrics.json is damaged"):
+        read_metrics(tmp_path, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch,loss\n1,nan\n", "loss: Input should be a finite number"),
+        ("epoch,loss\n1e308,1\n", "epoch: "),
+        ("epoch,loss\n1,high\n", "loss: Input should be a valid number"),
+        ("loss\n1\n", "it holds no epoch"),
+        ("epoch\n1\n", "it holds no loss"),
+        ("epoch,loss\n1,1,1\n", "history.csv is damaged"),
+        ('epoch,loss\n1,"\n', "loss: "),
+    ],
+)
+def test_a_damaged_history_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    run = Run(tmp_path)
+    run.history_path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        run.history()
+
+
+def test_a_history_gives_back_what_was_measured(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    rows = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.0, "top_3": 0.25}]
+    run.write_history(rows)
+    history = run.history()
+    assert [row.values() for row in history] == rows
+    assert history[0].accuracy is None
+    assert history.columns() == ["epoch", "loss", "top_3"]
+    assert history.series("top_3") == ([2], [0.25])
 
 
 def test_a_text_is_bounded(tmp_path: Path) -> None:

@@ -167,4 +167,4 @@ def test_a_run_is_trained_with_mixed_labels_and_class_weights(
     )
     run = train(recipe, small, tmp_path / "run", SilentDisplay())
     assert run.recipe() == recipe
-    assert run.history()[-1]["loss"] < run.history()[0]["loss"]
+    assert run.history()[-1].loss < run.history()[0].loss

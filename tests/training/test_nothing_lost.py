@@ -60,7 +60,7 @@ def room_again() -> Iterator[None]:
 
 def history_without_times(run: Run) -> list[dict[str, float]]:
     timed = ("seconds", "images_per_second")
-    return [{k: v for k, v in row.items() if k not in timed} for row in run.history()]
+    return [{k: v for k, v in row.values().items() if k not in timed} for row in run.history()]
 
 
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_a_run_that_goes_on(
         train(tiny_recipe, small, tmp_path / "run", FillDisk(6))
     run = Run.open(tmp_path / "run")
     assert [path.name for path in run.checkpoints_path.iterdir()] == ["step-000000005.npz"]
-    assert resume(run, small, SilentDisplay()).metrics()["steps"] == 10
+    assert resume(run, small, SilentDisplay()).metrics().steps == 10
 
 
 def test_a_lack_of_memory_leaves_a_run_that_goes_on(
@@ -98,7 +98,7 @@ def test_a_lack_of_memory_leaves_a_run_that_goes_on(
 ) -> None:
     with pytest.raises(JobError, match=r"out of memory: .*--resume .*smaller batch_size"):
         train(tiny_recipe, small, tmp_path / "run", LackMemory(6))
-    assert resume(tmp_path / "run", small, SilentDisplay()).metrics()["steps"] == 10
+    assert resume(tmp_path / "run", small, SilentDisplay()).metrics().steps == 10
 
 
 def test_a_directory_that_cannot_be_written_is_named(tiny_recipe: Recipe, small: Dataset) -> None:
@@ -119,9 +119,9 @@ def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
         train(recipe, small, tmp_path / "run", SilentDisplay())
     settings = {"optimizer.learning_rate": 0.01}
     run = resume(tmp_path / "run", small, SilentDisplay(), settings)
-    assert run.metrics()["steps"] == 10
+    assert run.metrics().steps == 10
     assert run.recipe().optimizer.learning_rate == 0.01
-    assert run.environment()["changed_on_resuming"] == [settings]
+    assert run.environment().changed_on_resuming == [settings]
 
 
 def test_only_what_does_not_change_the_past_can_be_set_when_resuming(finished_run: Run) -> None:

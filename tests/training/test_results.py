@@ -1,11 +1,11 @@
 """What a finished training leaves behind can be computed anew, and says what it cannot know."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError
 from thumbnet.models.flops import count_flop, count_training_flop, measure_model
@@ -35,14 +35,15 @@ def test_recomputing_gives_the_same_files(copied: Run) -> None:
 
 def test_recomputing_mends_a_figure_that_was_tampered_with(copied: Run) -> None:
     right = copied.metrics()
-    copied.write_metrics(right | {"accuracy": 0.99})
+    copied.write_metrics(right.model_copy(update={"accuracy": 0.99}))
     assert recompute(copied) == right
     assert copied.metrics() == right
 
 
 def test_a_temperature_that_cannot_be_is_refused(copied: Run) -> None:
-    calibration = copied.metrics()["calibration"] | {"temperature": -1}
-    copied.write_metrics(copied.metrics() | {"calibration": calibration})
+    values = copied.metrics().model_dump()
+    values["calibration"]["temperature"] = -1
+    write_json(copied.metrics_path, values)
     with pytest.raises(InputError, match=r"calibration.temperature: Input should be greater than"):
         copied.temperature()
 
@@ -52,10 +53,10 @@ def test_without_a_validation_split_nothing_is_calibrated(
 ) -> None:
     recipe = tiny_recipe.override({"validation": 0, "epochs": 1})
     run = train(recipe, small, tmp_path / "run", SilentDisplay())
-    calibration = run.metrics()["calibration"]
+    calibration = run.metrics().calibration
     assert run.temperature() == 1
-    assert calibration["after"] is None
-    assert "no validation images" in calibration["reason"]
+    assert calibration.after is None
+    assert "no validation images" in (calibration.reason or "")
     assert "no validation images" in run.model_card_path.read_text(encoding="utf-8")
 
 
@@ -64,10 +65,10 @@ def test_the_model_card_says_what_the_run_is(copied: Run) -> None:
     _, front, body = write_model_card(copied).read_text(encoding="utf-8").split("---\n", 2)
     values, metrics = yaml.safe_load(front), copied.metrics()
     (entry,) = values["model-index"]
-    assert entry["results"][0]["metrics"][0]["value"] == metrics["accuracy"]
+    assert entry["results"][0]["metrics"][0]["value"] == metrics.accuracy
     assert values["library_name"] == "keras"
-    assert f"{100 * metrics['accuracy']:.2f}%" in body
-    for digest in copied.environment()["data"]["digests"].values():
+    assert f"{100 * metrics.accuracy:.2f}%" in body
+    for digest in copied.environment().data.digests.values():
         assert digest in body
     assert Recipe.read(copied.recipe_path).to_toml() in body
     assert "has not been measured" in body
@@ -75,14 +76,13 @@ def test_the_model_card_says_what_the_run_is(copied: Run) -> None:
 
 def test_seeds_are_summarised(finished_run: Run, copied: Run) -> None:
     metrics = copied.metrics()
-    changed = {"accuracy": metrics["accuracy"] + 0.2, "validation_accuracy": None}
-    copied.write_metrics(metrics | changed)
-    figures = summarise_seeds([finished_run, copied])["figures"]
-    assert figures["accuracy"]["mean"] == pytest.approx(metrics["accuracy"] + 0.1)
-    assert figures["accuracy"]["deviation"] == pytest.approx(0.2 / 2**0.5)
-    assert figures["validation_accuracy"]["mean"] is None
-    assert summarise_seeds([copied])["figures"]["accuracy"]["deviation"] is None
-    json.dumps(figures, allow_nan=False)
+    changed = {"accuracy": metrics.accuracy + 0.2, "validation_accuracy": None}
+    copied.write_metrics(metrics.model_copy(update=changed))
+    figures = summarise_seeds([finished_run, copied]).figures
+    assert figures["accuracy"].mean == pytest.approx(metrics.accuracy + 0.1)
+    assert figures["accuracy"].std == pytest.approx(0.2 / 2**0.5)
+    assert figures["validation_accuracy"].mean is None
+    assert summarise_seeds([copied]).figures["accuracy"].std is None
 
 
 def test_flop_are_counted_by_hand() -> None:
@@ -100,7 +100,7 @@ def test_flop_are_counted_by_hand() -> None:
     )
     assert count_flop(model) == 2 * (8 * 8 * 3 * 3 * 3 * 4) + 2 * (4 * 4 * 4 * 10)
     # The convolution holds most: its input and its output.
-    assert measure_model(model)["memory_bytes"] == 4 * (model.count_params() + 8 * 8 * (3 + 4))
+    assert measure_model(model).memory_bytes == 4 * (model.count_params() + 8 * 8 * (3 + 4))
 
 
 def test_training_flop_are_counted_by_hand() -> None:

@@ -121,7 +121,7 @@ def test_planned_flop_equal_the_flop_of_the_training(
     base: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     run = train(base, small, tmp_path / "run", SilentDisplay())
-    assert run.metrics()["train_flops"] == planned_flop(base, small)
+    assert run.metrics().train_flops == planned_flop(base, small)
 
 
 def _begin(base: Recipe, space: Path, dataset: Dataset, **options: Any) -> Tuning:
@@ -142,7 +142,7 @@ def test_a_search_finds_the_best_of_its_trials_without_the_test_images(
     assert sum(findings.counts().values()) == 6
     (best,) = findings.best
     finished = [run for run in runs if len(run.history()) == run.recipe().epochs]
-    accuracies = [run.history()[-1]["validation_accuracy"] for run in finished]
+    accuracies = [run.history().series("validation_accuracy")[1][-1] for run in finished]
     assert best.accuracy == pytest.approx(max(accuracies), abs=1e-6)
     chosen = Run(tuning.path / best.directory).recipe()
     recipe = Recipe.read(tuning.best_path)
@@ -151,9 +151,9 @@ def test_a_search_finds_the_best_of_its_trials_without_the_test_images(
     steps = {run.path.name: _last_checkpoint(run) for run in finished}
     for run in finished:
         metrics = resume(run, small, SilentDisplay()).metrics()
-        assert metrics["steps"] == steps[run.path.name] == run.history()[-1]["step"]
-        assert metrics["validation_accuracy"] == pytest.approx(
-            run.history()[-1]["validation_accuracy"], abs=1e-6
+        assert metrics.steps == steps[run.path.name] == run.history()[-1].step
+        assert metrics.validation_accuracy == pytest.approx(
+            run.history()[-1].validation_accuracy, abs=1e-6
         )
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from thumbnet.cli.options import (
 from thumbnet.errors import printable, shown
 
 if TYPE_CHECKING:
+    from thumbnet.runs.records import Metrics
     from thumbnet.runs.run import Run
 
 
@@ -49,29 +50,29 @@ def evaluate(
     from thumbnet.cli.tables import class_rows, print_csv, print_evaluation
     from thumbnet.evaluation.metrics import evaluate as evaluate_predictions
     from thumbnet.runs.run import Run
-    from thumbnet.training.results import summarise
 
     opened = Run.open(run)
-    metrics: dict[str, Any] = opened.metrics()
+    metrics = opened.metrics()
     if anew:
         metrics = _recompute(opened, metrics)
     evaluation = evaluate_predictions(opened.predictions())
     if as_json:
-        typer.echo(json.dumps(metrics | summarise(evaluation), indent=2))
+        typer.echo(json.dumps(metrics.model_dump() | evaluation.model_dump(), indent=2))
     elif as_csv:
-        print_csv(class_rows(evaluation))
+        print_csv([row.model_dump() for row in class_rows(evaluation)])
     else:
         print_evaluation(opened, evaluation)
 
 
-def _recompute(run: "Run", before: dict[str, Any]) -> dict[str, Any]:
+def _recompute(run: "Run", before: "Metrics") -> "Metrics":
     from thumbnet.runs.model_card import write_model_card
     from thumbnet.training.results import recompute
 
     metrics = recompute(run)
     write_model_card(run)
-    changed = [name for name in metrics if metrics[name] != before.get(name, object())]
-    same = f"the same as before in all {len(metrics)} entries"
+    new, old = metrics.model_dump(), before.model_dump()
+    changed = [name for name in new if new[name] != old.get(name, object())]
+    same = f"the same as before in all {len(new)} entries"
     verdict = f"changed: {', '.join(changed)}" if changed else same
     print(f"{shown(run.metrics_path)}, computed anew: {verdict}", file=sys.stderr)
     return metrics

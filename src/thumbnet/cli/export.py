@@ -1,7 +1,6 @@
 """`export`: a run's model for other runtimes."""
 
 import json
-from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -41,13 +40,13 @@ def export(
 
         page = export_web(opened, dataset, display.message, quantize == "int8")
         if as_json:
-            typer.echo(json.dumps(asdict(page), indent=2))
+            typer.echo(json.dumps(page.model_dump(), indent=2))
         else:
             print_web_export(opened, page)
         return
     record = export_run(opened, to, dataset, display.message, quantize == "int8")
     if as_json:
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(record.model_dump(), indent=2))
         return
     from thumbnet.cli.export_tables import print_export
 

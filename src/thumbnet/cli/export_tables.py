@@ -5,37 +5,36 @@ from typing import TYPE_CHECKING, Any
 
 from thumbnet.cli.console import new_table, show
 from thumbnet.engines import export_path
+from thumbnet.runs.records import Export
 from thumbnet.runs.run import Run
 
 if TYPE_CHECKING:
     from thumbnet.export.web.export import WebExport
 
 
-def print_export(run: Run, name: str, record: Mapping[str, Any]) -> None:
+def print_export(run: Run, name: str, record: Export) -> None:
     """What was exported, and how it compares with Keras."""
     keras = run.metrics()
     table = new_table("", "keras", name)
-    table.add_row("size", f"{keras['model_bytes']:,} bytes", f"{record['bytes']:,} bytes")
-    if record["accuracy"] is not None:
-        table.add_row("accuracy", f"{record['keras_accuracy']:.2%}", f"{record['accuracy']:.2%}")
-        low, high = (100 * bound for bound in record["accuracy_loss_interval"])
+    table.add_row("size", f"{keras.model_bytes:,} bytes", f"{record.bytes:,} bytes")
+    if record.accuracy is not None and record.accuracy_loss_interval is not None:
+        table.add_row("accuracy", f"{record.keras_accuracy:.2%}", f"{record.accuracy:.2%}")
+        low, high = (100 * bound for bound in record.accuracy_loss_interval)
         table.add_row("accuracy lost, 95% interval", "", f"{low:+.2f} to {high:+.2f} points")
-    table.add_row("same answer", "", f"{record['agreement']:.2%}")
-    table.add_row("largest difference of a probability", "", f"{record['max_difference']:.2g}")
+    table.add_row("same answer", "", f"{record.agreement:.2%}")
+    table.add_row("largest difference of a probability", "", f"{record.max_difference:.2g}")
     table.add_row(
         "speed",
-        f"{record['keras_images_per_second']:,.0f} images/s",
-        f"{record['images_per_second']:,.0f} images/s",
+        f"{record.keras_images_per_second:,.0f} images/s",
+        f"{record.images_per_second:,.0f} images/s",
     )
-    table.add_row(
-        "one image", f"{record['keras_latency_ms']:.1f} ms", f"{record['latency_ms']:.1f} ms"
-    )
+    table.add_row("one image", f"{record.keras_latency_ms:.1f} ms", f"{record.latency_ms:.1f} ms")
     show(table)
     bounds = ", ".join(
-        f"{key.replace('_', ' ')} {bound:g}" for key, bound in record["tolerance"].items()
+        f"{key.replace('_', ' ')} {bound:g}" for key, bound in record.tolerance.items()
     )
     show(
-        f"compared on {record['images']:,} {record['images_from']}, within the tolerance of "
+        f"compared on {record.images:,} {record.images_from}, within the tolerance of "
         f"{bounds}; the speed of both was measured now\n"
         f"Export: {export_path(run.exports_path, name)}"
     )

@@ -130,14 +130,14 @@ def recall_dataset(run: "Run") -> "Dataset | None":
     """The images that a run was made of, where they are still at hand; nothing is downloaded."""
     from thumbnet.data.load import load
 
-    recorded = run.environment()["data"]
-    here = {"cifar10-sample": "sample"}.get(recorded["name"], "cache")
-    path = recorded["path"]
+    recorded = run.environment().data
+    here = {"cifar10-sample": "sample"}.get(recorded.name, "cache")
+    path = recorded.path
     try:
         dataset = load(path, source=None if path else here, **_recorded_reading(run).model_dump())
     except ThumbnetError:
         return None
-    return dataset if dataset.digests == recorded["digests"] else None
+    return dataset if dataset.digests == recorded.digests else None
 
 
 def dataset_of(
@@ -169,15 +169,14 @@ def dataset_to_resume(
 
 
 def _recorded_path(run: "Run") -> str | None:
-    path: str | None = run.environment()["data"]["path"]
-    return path
+    return run.environment().data.path
 
 
 def _recorded_reading(run: "Run") -> "Reading":
     """How the images of a run were read."""
     from thumbnet.data.reading import Reading
 
-    return Reading.check(run.environment()["data"].get("reading", {}))
+    return Reading.check(run.environment().data.reading)
 
 
 def parse_duration(text: str) -> float:

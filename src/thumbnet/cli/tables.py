@@ -15,7 +15,8 @@ from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.evaluation.intervals import Interval
-from thumbnet.evaluation.metrics import Evaluation
+from thumbnet.evaluation.records import Calibration, ClassScores, Evaluation
+from thumbnet.runs.records import Audit, Metrics, Robustness, SeedSummary
 from thumbnet.runs.run import Run
 
 
@@ -23,36 +24,35 @@ def print_summary(run: Run) -> None:
     """The figures of one finished run, in a few lines."""
     metrics = run.metrics()
     print_comparison([run])
-    show(f"{run.name} {metrics['stop_reason']}; it is in {run.path}")
+    show(f"{run.name} {metrics.stop_reason}; it is in {run.path}")
 
 
 def print_evaluation(run: Run, evaluation: Evaluation) -> None:
     """All figures of one evaluation: the classes, the averages, the confusion matrix."""
     show(
-        f"{run.name}: {evaluation.accuracy:.2%} of {evaluation.images:,} test images are right "
-        f"(95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
+        f"{run.name}: {evaluation.accuracy:.2%} of {evaluation.test_images:,} test images are "
+        f"right (95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
         f"top-{evaluation.top_k} accuracy {evaluation.top_k_accuracy:.2%}, "
         f"log loss {evaluation.log_loss:.4f}, Brier score {evaluation.brier_score:.4f}, "
         f"expected calibration error {evaluation.expected_calibration_error:.4f} (15 bins)\n"
-        f"{_describe_calibration(run.metrics().get('calibration'))}"
+        f"{_describe_calibration(run.metrics().calibration)}"
     )
     classes = new_table("class", "precision", "recall", "F1", "95% interval of F1", "images")
     for row in class_rows(evaluation):
         figures = [
-            "none" if row[name] is None else f"{row[name]:.4f}"
-            for name in ("precision", "recall", "f1")
+            "none" if value is None else f"{value:.4f}"
+            for value in (row.precision, row.recall, row.f1)
         ]
-        interval = "–" if row["f1_low"] is None else f"{row['f1_low']:.3f} to {row['f1_high']:.3f}"
-        classes.add_row(literal(row["name"]), *figures, interval, f"{row['support']:,}")
+        interval = "–" if row.f1_low is None else f"{row.f1_low:.3f} to {row.f1_high:.3f}"
+        classes.add_row(literal(row.name), *figures, interval, f"{row.support:,}")
     show(classes)
     if len(evaluation.classes) <= 20:  # wider than that, no terminal shows it
         show(_confusion_table(evaluation))
 
 
-def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+def class_rows(evaluation: Evaluation) -> list[ClassScores]:
     """A row for each class, then the macro and the weighted average."""
-    rows = (*evaluation.classes, evaluation.macro_average, evaluation.weighted_average)
-    return [row.to_dict() for row in rows]
+    return [*evaluation.classes, evaluation.macro_average, evaluation.weighted_average]
 
 
 def print_comparison(runs: Sequence[Run]) -> None:
@@ -77,7 +77,7 @@ def comparison_values(runs: Sequence[Run]) -> dict[str, Any]:
     """The comparison as plain values for JSON; `ids` are of test images."""
     ids = runs[0].predictions().ids
     return {
-        "runs": [{"path": str(run.path), **run.metrics()} for run in runs],
+        "runs": [{"path": str(run.path), **run.metrics().model_dump()} for run in runs],
         "pairs": [
             asdict(pair)
             | {
@@ -138,26 +138,26 @@ def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writerows(rows)
 
 
-_COMPARED: dict[str, Callable[[dict[str, Any]], str]] = {
-    "test accuracy": lambda m: f"{m['accuracy']:.2%}",
-    "95% interval": lambda m: f"{m['accuracy_low']:.1%} to {m['accuracy_high']:.1%}",
-    "macro precision": lambda m: f"{m['macro_precision']:.4f}",
-    "macro recall": lambda m: f"{m['macro_recall']:.4f}",
-    "macro F1": lambda m: f"{m['macro_f1']:.4f}",
-    "log loss": lambda m: f"{m['log_loss']:.4f}",
-    "calibration error": lambda m: f"{m['expected_calibration_error']:.4f}",
-    "… calibrated": lambda m: _calibrated_error(m),
-    "parameters": lambda m: f"{m['parameters']:,}",
-    "model file": lambda m: f"{m['model_bytes'] / 1e6:.1f} MB",
-    "training": lambda m: f"{m['train_seconds']:.0f} s",
-    "prediction": lambda m: f"{m['images_per_second']:,.0f} images/s",
-    "one image": lambda m: f"{m['latency_ms']:.1f} ms",
+_COMPARED: dict[str, Callable[[Metrics], str]] = {
+    "test accuracy": lambda m: f"{m.accuracy:.2%}",
+    "95% interval": lambda m: f"{m.accuracy_low:.1%} to {m.accuracy_high:.1%}",
+    "macro precision": lambda m: f"{m.macro_precision:.4f}",
+    "macro recall": lambda m: f"{m.macro_recall:.4f}",
+    "macro F1": lambda m: f"{m.macro_f1:.4f}",
+    "log loss": lambda m: f"{m.log_loss:.4f}",
+    "calibration error": lambda m: f"{m.expected_calibration_error:.4f}",
+    "… calibrated": lambda m: _calibrated_error(m.calibration),
+    "parameters": lambda m: f"{m.parameters:,}",
+    "model file": lambda m: f"{m.model_bytes / 1e6:.1f} MB",
+    "training": lambda m: f"{m.train_seconds:.0f} s",
+    "prediction": lambda m: f"{m.images_per_second:,.0f} images/s",
+    "one image": lambda m: f"{m.latency_ms:.1f} ms",
 }
 
 
-def _calibrated_error(metrics: dict[str, Any]) -> str:
-    after = metrics["calibration"]["after"]
-    return "none" if after is None else f"{after['expected_calibration_error']:.4f}"
+def _calibrated_error(calibration: Calibration) -> str:
+    after = calibration.after
+    return "none" if after is None else f"{after.expected_calibration_error:.4f}"
 
 
 def _describe_pair(pair: PairComparison) -> str:
@@ -179,65 +179,62 @@ def _gain(gain: float, interval: Interval) -> str:
     return f"{100 * gain:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
 
 
-def _describe_calibration(calibration: dict[str, Any] | None) -> str:
-    if calibration is None:
-        return "calibration: not recorded; thumbnet evaluate --recompute adds it"
-    if calibration["after"] is None:
-        return f"confidence is uncalibrated: {calibration['reason']}"
-    before, after = calibration["before"], calibration["after"]
+def _describe_calibration(calibration: Calibration) -> str:
+    before, after = calibration.before, calibration.after
+    if after is None:
+        return f"confidence is uncalibrated: {calibration.reason}"
     return (
-        f"temperature {calibration['temperature']:.3f}, fitted on "
-        f"{calibration['validation_images']:,} validation images: expected calibration error "
-        f"{before['expected_calibration_error']:.4f} before, "
-        f"{after['expected_calibration_error']:.4f} after; log loss {before['log_loss']:.4f} "
-        f"before, {after['log_loss']:.4f} after"
+        f"temperature {calibration.temperature:.3f}, fitted on "
+        f"{calibration.validation_images:,} validation images: expected calibration error "
+        f"{before.expected_calibration_error:.4f} before, "
+        f"{after.expected_calibration_error:.4f} after; log loss {before.log_loss:.4f} "
+        f"before, {after.log_loss:.4f} after"
     )
 
 
-def print_robustness(run: Run, found: Mapping[str, Any]) -> None:
+def print_robustness(run: Run, found: Robustness) -> None:
     """Accuracy on corrupted, moved and attacked images, and on published test sets."""
-    if corruptions := found.get("corruptions"):
+    if corruptions := found.corruptions:
         show(
-            f"{run.name}: {found['clean_accuracy']:.1%} of {found['images']:,} clean test images "
-            f"are right, {corruptions['mean_accuracy']:.1%} of corrupted ones "
-            f"({corruptions['style']}; mean corruption error "
-            f"{corruptions['mean_corruption_error']:.1%})"
+            f"{run.name}: {found.clean_accuracy:.1%} of {found.images:,} clean test images "
+            f"are right, {corruptions.mean_accuracy:.1%} of corrupted ones "
+            f"({corruptions.style}; mean corruption error "
+            f"{corruptions.mean_corruption_error:.1%})"
         )
         table = new_table("corruption", *(f"severity {number}" for number in range(1, 6)), "mean")
-        for name, row in corruptions["accuracy"].items():
+        for name, row in corruptions.accuracy.items():
             mean = sum(row) / len(row)
-            table.add_row(name.replace("_", " "), *(f"{share:.1%}" for share in [*row, mean]))
-        for name, share in found["changes"].items():
-            table.add_row(name, *[""] * 5, f"{share:.1%}")
-        for row in found["attacks"]:
-            table.add_row(
-                f"{row['attack']}, radius {row['radius']}", *[""] * 5, f"{row['accuracy']:.1%}"
-            )
+            table.add_row(name.replace("_", " "), *(f"{value:.1%}" for value in [*row, mean]))
+        for name, accuracy in found.changes.items():
+            table.add_row(name, *[""] * 5, f"{accuracy:.1%}")
+        for attack in found.attacks:
+            title = f"{attack.attack}, radius {attack.radius}"
+            table.add_row(title, *[""] * 5, f"{attack.accuracy:.1%}")
         show(table)
-    for name, benchmark in found.get("benchmarks", {}).items():
-        checked = benchmark["rows"][0]["checked"]
+    for name, benchmark in found.benchmarks.items():
         show(
-            f"{run.name}: {benchmark['mean_accuracy']:.1%} right on {name}, files checked {checked}"
+            f"{run.name}: {benchmark.mean_accuracy:.1%} right on {name}, "
+            f"files checked {benchmark.rows[0].checked}"
         )
 
 
-def describe_audit(run: Run, found: Mapping[str, Any]) -> str:
+def describe_audit(run: Run, found: Audit) -> str:
     """What was found of near-duplicates, in two sentences."""
-    without = found["accuracy_without"]
+    without = found.accuracy_without
     rest = "no test image is left" if without is None else f"accuracy on the others {without:.2%}"
     return (
-        f"{run.name}: {found['near_duplicates']:,} of {found['test_images']:,} test images have a "
-        f"near-duplicate among the training images ({found['identical']:,} identical, "
-        f"{found['other_label']:,} with another label there)\n"
-        f"accuracy {found['accuracy']:.2%}, {rest}; pairs are in {run.path / 'near_duplicates.csv'}"
+        f"{run.name}: {found.near_duplicates:,} of {found.test_images:,} test images have a "
+        f"near-duplicate among the training images ({found.identical:,} identical, "
+        f"{found.other_label:,} with another label there)\n"
+        f"accuracy {found.accuracy:.2%}, {rest}; pairs are in {run.path / 'near_duplicates.csv'}"
     )
 
 
-def print_seeds(summary: Mapping[str, Any]) -> None:
-    """Mean and deviation of each figure over seeds, and the figure of each seed."""
-    table = new_table("", "mean", "deviation", *(f"seed {seed}" for seed in summary["seeds"]))
-    for name, figure in summary["figures"].items():
-        values = [figure["mean"], figure["deviation"], *figure["values"]]
+def print_seeds(summary: SeedSummary) -> None:
+    """Mean and standard deviation of each metric over seeds, and the value of each seed."""
+    table = new_table("", "mean", "std", *(f"seed {seed}" for seed in summary.seeds))
+    for name, figure in summary.figures.items():
+        values = [figure.mean, figure.std, *figure.values]
         texts = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name.replace("_", " "), *texts)
     show(table)
@@ -245,6 +242,6 @@ def print_seeds(summary: Mapping[str, Any]) -> None:
 
 def _confusion_table(evaluation: Evaluation) -> Table:
     table = new_table("true \\ predicted", *(literal(scores.name) for scores in evaluation.classes))
-    for scores, row in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True):
+    for scores, row in zip(evaluation.classes, evaluation.confusion, strict=True):
         table.add_row(literal(scores.name), *(str(count) if count else "·" for count in row))
     return table

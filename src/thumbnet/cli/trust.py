@@ -59,7 +59,7 @@ def robustness(
         found = measure_robustness(opened, test, display.message, images, seed)
     write_model_card(opened)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(found.model_dump(), indent=2))
     else:
         print_robustness(opened, found)
 
@@ -108,7 +108,7 @@ def audit(
     opened = Run.open(run)
     found = audit_run(opened, _images_of(opened, data, source))
     write_model_card(opened)
-    text = json.dumps(found, indent=2) if as_json else describe_audit(opened, found)
+    text = json.dumps(found.model_dump(), indent=2) if as_json else describe_audit(opened, found)
     typer.echo(printable(text))
 
 
@@ -127,6 +127,6 @@ def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":
             f"the images that {run.path} was made of are not at hand; `thumbnet data fetch` brings "
             "them into the cache"
         )
-    if dataset.digests != run.environment().get("data", {}).get("digests"):
+    if dataset.digests != run.environment().data.digests:
         raise InputError(f"{run.path} was made of other images than those of {dataset.source}")
     return dataset

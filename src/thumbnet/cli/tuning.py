@@ -139,7 +139,7 @@ def tune(
             space or neighbour(recipe),
             dataset,
             name=out.resolve().name,
-            objectives=tuple(objective.split(",")),
+            objectives=("accuracy",) if objective == "accuracy" else ("accuracy", "cost"),
             budget_seconds=parse_duration(budget) if budget else 0.0,
             trials=trials or 0,
             screen=screen,
@@ -161,7 +161,7 @@ def tune(
             "or a different --max-cost"
         )
     if as_json:
-        typer.echo(json.dumps(findings.record(), indent=2))
+        typer.echo(json.dumps(findings.record().model_dump(), indent=2))
         return
     _print_findings(tuning, findings)
 
@@ -170,11 +170,11 @@ def _dataset_again(
     plan: "Plan", data: str | None, source: str | None, display: "Display"
 ) -> "Dataset":
     if data is None and source is None:
-        data = plan.data["path"]
-        if data is None and plan.data["name"] == "cifar10-sample":
+        data = plan.data.path
+        if data is None and plan.data.name == "cifar10-sample":
             source = "sample"
-    dataset = load_dataset(data, source, display, **plan.data["reading"])
-    if dataset.digests != plan.data["digests"]:
+    dataset = load_dataset(data, source, display, **plan.data.reading)
+    if dataset.digests != plan.data.digests:
         raise InputError(
             "the search was started with different images; name those with --data or --source"
         )

@@ -7,7 +7,7 @@ runtime. None but `keras` and `savedmodel` imports TensorFlow.
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -141,7 +141,7 @@ def require_runtime(name: str) -> None:
 
 
 def _open_export(run: Run, name: str) -> Engine:
-    exports: dict[str, Any] = run.exports()
+    exports = run.exports()
     if name not in exports:
         there = ", ".join(("keras", *exports))
         raise InputError(
@@ -149,14 +149,14 @@ def _open_export(run: Run, name: str) -> Engine:
             "others"
         )
     path, recorded = export_path(run.exports_path, name), exports[name]
-    if recorded["source_sha256"] != run.metrics().get("model_sha256"):
+    if recorded.source_sha256 != run.metrics().model_sha256:
         raise InputError(f"{path} was exported from another model; export {run.path} again")
-    if digests_of(path) != recorded["files"]:
+    if digests_of(path) != recorded.files:
         raise InputError(
             f"{path} is not what was exported: its SHA-256 differs from that in "
             f"{run.exports_record_path.name}; export {run.path} again"
         )
     package = FORMATS[name.removesuffix(QUANTIZED)].package
     require_runtime(name)
-    require_sound(name, package, path, run.class_names(), recorded["files"])
+    require_sound(name, package, path, run.class_names(), recorded.files)
     return open_model(name, path, run.class_names())

@@ -68,7 +68,7 @@ def open_keras_engine(run: Run) -> KerasEngine:
     Raises:
         InputError: the run has not finished, or its model file is not the one it wrote.
     """
-    expected = run.metrics().get("model_sha256")
+    expected = run.metrics().model_sha256
     if not run.model_path.is_file():
         raise InputError(f"{run.model_path} is missing; train the run again")
     found = file_digest(run.model_path)

@@ -5,19 +5,15 @@ import time
 
 from thumbnet.data.stored import Images, UInt8Array
 from thumbnet.engines.contract import Engine, prediction_batch
+from thumbnet.runs.records import Speed
 
 
-def measure_speed(engine: Engine, images: Images) -> dict[str, float]:
-    """Time answers; the flat keys of `metrics.json` and `exports.json`.
-
-    Returns:
-        `images_per_second` of the largest batch that is predicted at once, and `latency_ms` of one
-        image.
-    """
+def measure_speed(engine: Engine, images: Images) -> Speed:
+    """Time an engine's answers: one image, and the largest batch that is predicted at once."""
     batch, one = images[: prediction_batch(images.shape[1:])], images[:1]
     batch_seconds = statistics.median(seconds_of_answers(engine, batch, 5))
     one_seconds = statistics.median(seconds_of_answers(engine, one, 25))
-    return {"images_per_second": len(batch) / batch_seconds, "latency_ms": 1000 * one_seconds}
+    return Speed(images_per_second=len(batch) / batch_seconds, latency_ms=1000 * one_seconds)
 
 
 def seconds_of_answers(engine: Engine, images: UInt8Array, times: int) -> list[float]:

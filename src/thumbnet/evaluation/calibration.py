@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.evaluation.predictions import Float32Array, Predictions
+from thumbnet.evaluation.records import Calibration, Rejection, Scores
 
 CALIBRATION_BINS = 15  # equal widths, as in Guo et al. 2017
-REJECTED_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+REJECTED_FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.5)
 # From how many validation images on a temperature is fitted. On fewer, the fit makes a calibrated
 # model worse, and one that is off by a quarter no better: benchmarks/temperature_size.py.
 NEEDED_FOR_TEMPERATURE = 100
@@ -77,16 +78,16 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
     return replace(predictions, probabilities=scaled)
 
 
-def probability_scores(predictions: Predictions) -> dict[str, float]:
+def probability_scores(predictions: Predictions) -> Scores:
     """The three figures that judge probabilities rather than answers."""
     one_hot = np.eye(len(predictions.class_names))[predictions.labels]
-    return {
-        "log_loss": exact_log_loss(predictions),
-        "expected_calibration_error": expected_calibration_error(
+    return Scores(
+        log_loss=exact_log_loss(predictions),
+        expected_calibration_error=expected_calibration_error(
             predictions.confidence, predictions.correct
         ),
-        "brier_score": float(((_exact(predictions) - one_hot) ** 2).sum(axis=1).mean()),
-    }
+        brier_score=float(((_exact(predictions) - one_hot) ** 2).sum(axis=1).mean()),
+    )
 
 
 def exact_log_loss(predictions: Predictions) -> float:
@@ -124,51 +125,48 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
 
 
 def rejection_table(
-    predictions: Predictions, shares: Sequence[float] = REJECTED_SHARES
-) -> list[dict[str, float | None]]:
+    predictions: Predictions, fractions: Sequence[float] = REJECTED_FRACTIONS
+) -> list[Rejection]:
     """The accuracy on the rest when the least certain images are left unanswered.
 
     Returns:
-        A row for each share: `rejected`; `threshold`, the lowest confidence that is answered, to
-        give as `--reject-below`; `accuracy` of the answered. The last two are None where nothing
-        is left to answer.
+        A row for each of `fractions`.
     """
     curve = risk_coverage(predictions)
     ranked = -np.sort(-predictions.confidence)
-    rows: list[dict[str, float | None]] = []
-    for share in shares:
-        answered = len(predictions) - round(share * len(predictions))
+    rows = []
+    for fraction in fractions:
+        answered = len(predictions) - round(fraction * len(predictions))
         rows.append(
-            {
-                "rejected": share,
-                "threshold": float(ranked[answered - 1]) if answered else None,
-                "accuracy": float(1 - curve.risk[answered - 1]) if answered else None,
-            }
+            Rejection(
+                rejected=fraction,
+                threshold=float(ranked[answered - 1]) if answered else None,
+                accuracy=float(1 - curve.risk[answered - 1]) if answered else None,
+            )
         )
     return rows
 
 
-def describe_calibration(test: Predictions, validation: Predictions | None) -> dict[str, Any]:
+def describe_calibration(test: Predictions, validation: Predictions | None) -> Calibration:
     """Fit a temperature on the validation split, and say what it does to the test figures.
 
-    Returns:
-        Plain values for JSON. With fewer than `NEEDED_FOR_TEMPERATURE` validation images,
-        `temperature` is 1, `reason` says why, and `after` is None, as nothing was calibrated.
+    With fewer than `NEEDED_FOR_TEMPERATURE` validation images, `temperature` is 1, `reason` says
+    why, and `after` is None, as nothing was calibrated.
     """
     images = len(validation) if validation is not None else 0
     fitted = images >= NEEDED_FOR_TEMPERATURE
     temperature = fit_temperature(validation) if validation is not None and fitted else 1.0
     calibrated = at_temperature(test, temperature)
-    return {
-        "temperature": temperature,
-        "validation_images": images,
-        "reason": None if fitted else _why_uncalibrated(images),
-        "bins": CALIBRATION_BINS,
-        "before": probability_scores(test),
-        "after": probability_scores(calibrated) if fitted else None,
-        "risk_coverage_area": risk_coverage(calibrated).area,
-        "rejection": rejection_table(calibrated),
-    }
+    return Calibration(
+        temperature=temperature,
+        validation_images=images,
+        reason=None if fitted else _why_uncalibrated(images),
+        bins=CALIBRATION_BINS,
+        before=probability_scores(test),
+        after=probability_scores(calibrated) if fitted else None,
+        risk_coverage_area=risk_coverage(calibrated).area,
+        rejection=rejection_table(calibrated),
+    )
 
 
 def _why_uncalibrated(images: int) -> str:

@@ -49,8 +49,8 @@ class Predictions:
             )
         if len(self.names) not in (0, count):
             raise InputError(f"predictions hold {count} labels and {len(self.names)} image names")
-        if not all(text.isprintable() for text in (self.part, *self.names)):
-            raise InputError("predictions hold an image name that cannot be printed")
+        if not all(text.isprintable() for text in (self.part, *self.class_names, *self.names)):
+            raise InputError("predictions hold a name that cannot be printed")
         if count and (self.labels.min() < 0 or self.labels.max() >= classes):
             raise InputError(f"predictions hold a label outside 0 to {classes - 1}")
         sums = self.probabilities.sum(axis=1, dtype=np.float64)

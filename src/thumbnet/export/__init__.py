@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import (
     FORMATS,
@@ -29,6 +28,8 @@ from thumbnet.export.images import ExportImages, choose_images
 from thumbnet.export.prepare import prepare_for_export
 from thumbnet.installing import install_command
 from thumbnet.models.flops import FLOAT_BYTES
+from thumbnet.record import write_record
+from thumbnet.runs.records import Export, Exports
 from thumbnet.runs.run import Run
 from thumbnet.runtime import backend
 
@@ -39,7 +40,7 @@ _WRITING = ".writing-"
 
 def export_run(
     run: Run, to: str, dataset: Dataset | None, report: Report, quantize: bool = False
-) -> dict[str, Any]:
+) -> Export:
     """Export a run's model, open what was written in its own runtime, and compare the answers.
 
     Args:
@@ -115,15 +116,16 @@ def _require_possible(name: str, quantize: bool) -> None:
 
 def _export(
     run: Run, name: str, engine: KerasEngine, images: ExportImages, work: Path, report: Report
-) -> dict[str, Any]:
+) -> Export:
     """Write into `work`, look at what was written, and only then put it in its place."""
     quantized = name.endswith(QUANTIZED)
+    source = run.metrics().model_sha256
     metadata = {
         "run": run.name,
         "class_names": list(run.class_names()),
         "image_shape": list(engine.image_shape),
         "temperature": run.temperature(),
-        "source_sha256": run.metrics()["model_sha256"],
+        "source_sha256": source,
     }
     written = export_path(work, name)
     prepared = prepare_for_export(engine.model, run.temperature())
@@ -142,23 +144,31 @@ def _export(
             f"{run.path} was not exported to {name}, which is beyond tolerance of Keras on "
             f"{len(images.compared):,} images: {'; '.join(failures)}"
         )
-    record = {
-        "format": name.removesuffix(QUANTIZED),
-        "quantized": "int8" if quantized else None,
-        "files": files,
-        "bytes": size,
-        "source_sha256": metadata["source_sha256"],
-        **comparison.to_dict(),
-        **measure_speed(exported, images.compared.images),
+    here = measure_speed(engine, images.compared.images)
+    interval = comparison.accuracy_loss_interval
+    record = Export(
+        format=name.removesuffix(QUANTIZED),
+        quantized="int8" if quantized else None,
+        files=files,
+        bytes=size,
+        source_sha256=source,
+        images=comparison.images,
+        images_from=comparison.images_from,
+        max_difference=comparison.max_difference,
+        agreement=comparison.agreement,
+        accuracy=comparison.accuracy,
+        keras_accuracy=comparison.keras_accuracy,
+        accuracy_loss_interval=[interval.low, interval.high] if interval else None,
+        shrinkage=comparison.shrinkage,
+        tolerance=comparison.tolerance,
+        **dict(measure_speed(exported, images.compared.images)),
         # Here and now as well: what metrics.json has of Keras was measured after training.
-        **{
-            f"keras_{figure}": value
-            for figure, value in measure_speed(engine, images.compared.images).items()
-        },
-    }
+        keras_images_per_second=here.images_per_second,
+        keras_latency_ms=here.latency_ms,
+    )
     _put_in_place(written, export_path(run.exports_path, name))
     remember_sound(name, FORMATS[name.removesuffix(QUANTIZED)].package, files)
-    write_json(run.exports_record_path, run.exports() | {name: record})
+    write_record(run.exports_record_path, Exports(run.exports() | {name: record}))
     return record
 
 

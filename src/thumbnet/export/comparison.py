@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -85,21 +84,6 @@ class Comparison:
                 f"{bounds['shrinkage']:g} times"
             )
         return found
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `exports.json`."""
-        return {
-            "images": self.images,
-            "images_from": self.images_from,
-            "max_difference": self.max_difference,
-            "agreement": self.agreement,
-            "accuracy": self.accuracy,
-            "keras_accuracy": self.keras_accuracy,
-            "accuracy_loss_interval": self.accuracy_loss_interval
-            and [self.accuracy_loss_interval.low, self.accuracy_loss_interval.high],
-            "shrinkage": self.shrinkage,
-            "tolerance": self.tolerance,
-        }
 
 
 def compare_engines(

@@ -47,7 +47,7 @@ def choose_images(
     """
     if dataset is None:
         return _of_the_sample(image_shape)
-    if dataset.digests != run.environment()["data"]["digests"]:
+    if dataset.digests != run.environment().data.digests:
         raise InputError(
             f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
             "--source out, or name the images of the run"

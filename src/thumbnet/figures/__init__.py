@@ -7,7 +7,6 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.evaluation.metrics import Evaluation
 from thumbnet.evaluation.mistakes import (
     confused_examples,
     least_certain_right,
@@ -15,6 +14,7 @@ from thumbnet.evaluation.mistakes import (
     most_confident_mistakes,
 )
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.evaluation.records import Evaluation
 from thumbnet.figures.charts import (
     class_f1_chart,
     confusion_chart,
@@ -99,7 +99,7 @@ def _figures(
         ),
     ]
     for metric in ("loss", "accuracy"):
-        if any(metric in row for row in history):
+        if metric in history.columns():
             draw = partial(learning_curve, {run.name: history}, metric)
             figures.append((f"learning_{metric}", metric.capitalize(), draw))
     if dataset is None:

@@ -14,9 +14,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from thumbnet.data.dataset import Int64Array
 from thumbnet.evaluation.calibration import CALIBRATION_BINS
-from thumbnet.evaluation.metrics import Evaluation
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.evaluation.records import Evaluation
 from thumbnet.figures.style import HEAT, INK, MARKERS, MUTED, PAPER, SERIES, Chart, label, style
+from thumbnet.runs.history import History
 
 # A confusion matrix of more classes has no room for counts, numbers, or all names.
 COUNTED_CLASSES, NUMBERED_CLASSES, NAMED_CLASSES = 10, 20, 100
@@ -56,9 +57,7 @@ def reliability_of(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Re
 
 
 @style()
-def learning_curve(
-    histories: Mapping[str, Sequence[Mapping[str, float]]], metric: str = "loss"
-) -> Chart:
+def learning_curve(histories: Mapping[str, History], metric: str = "loss") -> Chart:
     """A metric over the epochs, in training (dashed) and validation (solid).
 
     Args:
@@ -72,9 +71,8 @@ def learning_curve(
         shape = look(slot) | {"markersize": 3.5}
         handles.append(Line2D([], [], **shape))
         for column, dashes in ((metric, (0, (2.5, 1.5))), (f"validation_{metric}", "-")):
-            rows = [row for row in history if column in row]
-            epochs, values = [r["epoch"] for r in rows], [r[column] for r in rows]
-            axes.plot(epochs, values, linestyle=dashes, markevery=max(1, len(rows) // 8), **shape)
+            epochs, values = history.series(column)
+            axes.plot(epochs, values, linestyle=dashes, markevery=max(1, len(epochs) // 8), **shape)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric.replace("_", " "))
@@ -95,9 +93,10 @@ def confusion_chart(evaluation: Evaluation) -> Chart:
     that confusions show beside a strong diagonal. Of more than 100 classes, some are named.
 
     Args:
-        evaluation: whose `confusion` to draw.
+        evaluation: whose confusion matrix to draw.
     """
-    counts, names = evaluation.confusion, [label(scores.name) for scores in evaluation.classes]
+    counts = evaluation.confusion_matrix
+    names = [label(scores.name) for scores in evaluation.classes]
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = len(names)
     with_counts, with_percent = classes <= COUNTED_CLASSES, classes <= NUMBERED_CLASSES
@@ -164,7 +163,7 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Chart:
     Args:
         evaluations: for each run its evaluation, all of the same classes.
     """
-    scores = np.array([[c.f1 for c in e.classes] for e in evaluations.values()])
+    scores = np.array([[c.f1 or 0.0 for c in e.classes] for e in evaluations.values()])
     order = np.argsort(scores[0], kind="stable")
     left_out = 0
     if len(order) > NAMED_CLASSES:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.atomic import replacing, write_json
+from thumbnet.atomic import replacing
 from thumbnet.data.dataset import Images, Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import read_image
 from thumbnet.engines import KerasEngine, in_batches, open_keras_engine
@@ -24,6 +24,8 @@ from thumbnet.interpretation.attribution import (
 )
 from thumbnet.interpretation.differentiable import DifferentiableModel
 from thumbnet.npz import read_npz
+from thumbnet.record import write_record
+from thumbnet.runs.records import ExplainedImage, Explanations
 from thumbnet.runs.run import Run
 
 EACH = 4  # images of each kind in the gallery
@@ -86,7 +88,7 @@ def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any]:
+def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
     """Explain some of a run's predictions, its first layer, and the separation of the classes.
 
     The gallery shows the most confident mistakes, the least confident correct predictions, and a
@@ -113,16 +115,16 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
     names = predictions.class_names
     kinds = [kind for kind, some in chosen.items() for _ in some]
     rows = [
-        {
-            "image": int(image),
-            "kind": kind,
-            "label": names[test.labels[image]],
-            "predicted": names[int(own.argmax())],
-            "confidence": float(own.max()),
-        }
+        ExplainedImage(
+            image=int(image),
+            kind=kind,
+            label=names[test.labels[image]],
+            predicted=names[int(own.argmax())],
+            confidence=float(own.max()),
+        )
         for image, kind, own in zip(ids, kinds, found.probabilities, strict=True)
     ]
-    captions = [f"#{row['image']} {row['label']}" for row in rows]
+    captions = [f"#{row.image} {row.label}" for row in rows]
     save_figure(_grid(found, captions, names), folder / "gallery.png")
     pictures = first_layer_pictures(engine.model)
     arrays: dict[str, npt.NDArray[Any]] = {"integrated_gradients": found.integrated_gradients}
@@ -139,16 +141,16 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> dict[str, Any
     save_figure(projection_chart(points, shown.labels, names), folder / "projection.svg")
     with replacing(folder / "explanations.npz") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    values = {
-        "gallery": rows,
-        "grad_cam": None if found.grad_cam is None else "of the last feature maps",
-        "grad_cam_reason": "the model has no convolution" if found.grad_cam is None else None,
-        "first_layer_reason": "its weights do not form images" if pictures is None else None,
-        "projected_images": len(shown),
-        "projected_variance": explained,
-    }
-    write_json(folder / "explanations.json", values)
-    return values
+    explanations = Explanations(
+        gallery=rows,
+        grad_cam=None if found.grad_cam is None else "of the last feature maps",
+        grad_cam_reason="the model has no convolution" if found.grad_cam is None else None,
+        first_layer_reason="its weights do not form images" if pictures is None else None,
+        projected_images=len(shown),
+        projected_variance=explained,
+    )
+    write_record(folder / "explanations.json", explanations)
+    return explanations
 
 
 def project_features(engine: KerasEngine, images: Images) -> tuple[npt.NDArray[np.float64], float]:

@@ -3,20 +3,22 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from thumbnet.runs.records import ModelSize
+
 if TYPE_CHECKING:
     import keras
 
 FLOAT_BYTES = 4
 
 
-def measure_model(model: "keras.Model") -> dict[str, Any]:
-    """Parameters, FLOP and memory of a model, as keys of `metrics.json`."""
+def measure_model(model: "keras.Model") -> ModelSize:
+    """Parameters, FLOP and memory of a model."""
     layers = list(_layers(model))
-    return {
-        "parameters": model.count_params(),
-        "flop_per_image": count_flop(model),
-        "memory_bytes": FLOAT_BYTES * (model.count_params() + max(map(_values, layers))),
-    }
+    return ModelSize(
+        parameters=model.count_params(),
+        flop_per_image=count_flop(model),
+        memory_bytes=FLOAT_BYTES * (model.count_params() + max(map(_values, layers))),
+    )
 
 
 def count_flop(model: "keras.Model") -> int:

@@ -96,7 +96,8 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
     histories = {result.name: result.history for result in results}
     evaluations = {result.name: result.evaluation for result in results}
     scores = [
-        f"{result.name}: " + ", ".join(f"{c.name} {c.f1:.2f}" for c in result.evaluation.classes)
+        f"{result.name}: "
+        + ", ".join(f"{c.name} {c.f1 or 0:.2f}" for c in result.evaluation.classes)
         for result in results
     ]
     return {
@@ -110,7 +111,7 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
                 ),
             )
             for metric in ("loss", "accuracy", "top_5_accuracy")
-            if any(metric in row for history in histories.values() for row in history)
+            if any(metric in history.columns() for history in histories.values())
         ],
         "confusion": [_confusion_chart(number, result) for number, result in enumerate(results)],
         "class_f1": inline_svg(
@@ -150,16 +151,16 @@ def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
 
 def _is_of_cifar10(result: Result) -> bool:
     """Whether the test images are those of CIFAR-10; a folder of that name may hold others."""
-    digests = result.data.get("digests") or {}
-    return bool(digests.get("test_images") == CIFAR10.digests["test_images"])
+    digests = result.environment.data.digests
+    return digests.get("test_images") == CIFAR10.digests["test_images"]
 
 
 def _frontier_chart(results: Sequence[Result]) -> Markup | None:
-    """None where a run has no count of its arithmetic, or was not tested on all of CIFAR-10."""
+    """None where a run was not tested on all of CIFAR-10."""
     placed = {
-        result.name: (result.metrics["flop_per_image"], result.evaluation.accuracy)
+        result.name: (result.metrics.flop_per_image, result.evaluation.accuracy)
         for result in results
-        if result.metrics.get("flop_per_image") and _is_of_cifar10(result)
+        if _is_of_cifar10(result)
     }
     if len(placed) < len(results):
         return None
@@ -182,11 +183,10 @@ def _frontier_chart(results: Sequence[Result]) -> Markup | None:
 
 
 def _robustness_chart(number: int, result: Result) -> Markup | None:
-    corruptions = (result.robustness or {}).get("corruptions")
-    if not corruptions:
+    if result.robustness is None or result.robustness.corruptions is None:
         return None
     return inline_svg(
-        corruption_chart(corruptions["accuracy"]),
+        corruption_chart(result.robustness.corruptions.accuracy),
         f"robustness-{number}",
         f"Accuracy by corruption and severity. {words.robustness_sentence(result)}",
     )
@@ -195,7 +195,7 @@ def _robustness_chart(number: int, result: Result) -> Markup | None:
 def _projection_chart(number: int, result: Result) -> Markup | None:
     if result.explanations is None:
         return None
-    arrays, share = load_arrays(result.run), result.explanations["projected_variance"]
+    arrays, share = load_arrays(result.run), result.explanations.projected_variance
     return inline_svg(
         projection_chart(arrays["points"], arrays["point_labels"], result.predictions.class_names),
         f"projection-{number}",

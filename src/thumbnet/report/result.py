@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,26 +14,14 @@ from thumbnet.evaluation.calibration import (
     probability_scores,
     rejection_table,
 )
-from thumbnet.evaluation.metrics import Evaluation, evaluate
+from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.evaluation.records import Evaluation, Rejection
 from thumbnet.figures.style import SERIES
 from thumbnet.recipe import Recipe
+from thumbnet.runs.history import History
+from thumbnet.runs.records import Audit, Environment, Explanations, Metrics, Robustness
 from thumbnet.runs.run import Run
-
-_NEEDED = (
-    "architecture",
-    "data_name",
-    "data_source",
-    "epochs_run",
-    "images_per_second",
-    "latency_ms",
-    "model_bytes",
-    "parameters",
-    "stop_reason",
-    "train_images",
-    "train_seconds",
-    "validation_images",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +42,15 @@ class Result:
     slot: int
     run: Run
     recipe: Recipe
-    environment: dict[str, Any]
-    metrics: dict[str, Any]
-    history: list[dict[str, float]]
+    environment: Environment
+    metrics: Metrics
+    history: History
     predictions: Predictions
     evaluation: Evaluation
     calibrated: Predictions
-    robustness: dict[str, Any] | None
-    audit: dict[str, Any] | None
-    explanations: dict[str, Any] | None
+    robustness: Robustness | None
+    audit: Audit | None
+    explanations: Explanations | None
 
     @property
     def temperature(self) -> float:
@@ -72,20 +59,19 @@ class Result:
     @property
     def uncalibrated(self) -> str | None:
         """Why the probabilities are as the model gives them; None where they are calibrated."""
-        calibration = self.metrics.get("calibration")
-        if calibration is None:
-            return "no temperature is recorded; thumbnet evaluate --recompute fits one"
-        reason: str | None = calibration.get("reason")
-        return reason
+        return self.metrics.calibration.reason
 
     @property
     def scores(self) -> list[tuple[str, float, float]]:
         """What judges probabilities: its name, its value before calibration and after."""
         before, after = probability_scores(self.predictions), probability_scores(self.calibrated)
-        return [(name.replace("_", " "), before[name], after[name]) for name in before]
+        return [
+            (name.replace("_", " "), value, getattr(after, name))
+            for name, value in before.model_dump().items()
+        ]
 
     @property
-    def rejection(self) -> list[dict[str, float | None]]:
+    def rejection(self) -> list[Rejection]:
         return rejection_table(self.calibrated)
 
     @property
@@ -96,12 +82,7 @@ class Result:
     @property
     def data_name(self) -> str:
         """What the user's own data is called, without the folders above it; empty for CIFAR-10."""
-        return Path(self.data.get("path") or "").name
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What is recorded of the data: name, source and digests."""
-        return dict(self.environment.get("data") or {})
+        return Path(self.environment.data.path or "").name
 
 
 def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:
@@ -133,9 +114,6 @@ def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:
 
 def _read(run: Run, name: str, slot: int) -> Result:
     metrics = run.metrics()
-    missing = [key for key in _NEEDED if key not in metrics]
-    if missing:
-        raise InputError(f"{run.metrics_path} is damaged: it holds no {', '.join(missing)}")
     predictions = run.predictions()
     if len(predictions) == 0:
         raise InputError(f"{run.predictions_path} holds no predictions; train the run again")
@@ -157,7 +135,7 @@ def _read(run: Run, name: str, slot: int) -> Result:
 
 
 def _check_images(result: Result, dataset: Dataset) -> None:
-    recorded = (result.data.get("digests") or {}).get("test_images")
+    recorded = result.environment.data.digests.get("test_images")
     too_high = result.predictions.ids.max() >= len(dataset.test)
     if too_high or recorded != content_digest(dataset.test.images):
         raise InputError(

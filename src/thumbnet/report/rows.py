@@ -36,7 +36,7 @@ def comparison_rows(results: Sequence[Result]) -> list[Row]:
         return [getattr(result.evaluation.macro_average, name) for result in results]
 
     def metric(name: str) -> list[float | None]:
-        return [result.metrics.get(name) for result in results]
+        return [getattr(result.metrics, name) for result in results]
 
     intervals = tuple(Cell(words.interval(result), best=False) for result in results)
     macro_intervals = tuple(Cell(words.macro_interval(result), best=False) for result in results)

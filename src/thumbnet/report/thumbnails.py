@@ -20,8 +20,8 @@ from thumbnet.evaluation.mistakes import (
 )
 from thumbnet.figures.grids import sample_positions
 from thumbnet.interpretation.explain import load_arrays
+from thumbnet.record import read_bounded_text
 from thumbnet.report.result import Result
-from thumbnet.runs.records import read_bounded_text
 
 LONGEST_SIDE = 64  # pixels; keeps the file small when images are not
 
@@ -110,20 +110,20 @@ def reasons(result: Result, test: LabelledImages) -> Why | None:
         return None
     arrays = load_arrays(result.run)
     found = []
-    for number, row in enumerate(result.explanations["gallery"]):
-        about = f"test image {row['image']}"
-        shown = [(data_uri(test.images[row["image"]]), about.capitalize())]
+    for number, row in enumerate(result.explanations.gallery):
+        about = f"test image {row.image}"
+        shown = [(data_uri(test.images[row.image]), about.capitalize())]
         if "grad_cam" in arrays:
             shown.append((data_uri(arrays["grad_cam"][number]), f"Grad-CAM of {about}"))
         attribution = data_uri(arrays["integrated_gradients"][number])
         shown.append((attribution, f"Integrated gradients of {about}"))
         found.append(
             Reason(
-                row["image"],
-                row["kind"],
-                row["label"],
-                row["predicted"],
-                row["confidence"],
+                row.image,
+                row.kind,
+                row.label,
+                row.predicted,
+                row.confidence,
                 tuple(shown),
             )
         )

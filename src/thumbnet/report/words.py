@@ -30,8 +30,8 @@ def interval(result: Result) -> str:
 
 def macro_interval(result: Result) -> str:
     """The 95% interval of macro F1."""
-    macro = result.evaluation.macro_average
-    return f"{macro.f1_low:.3f}–{macro.f1_high:.3f}"
+    evaluation = result.evaluation
+    return f"{evaluation.macro_f1_low:.3f}–{evaluation.macro_f1_high:.3f}"
 
 
 def gain(value: float, interval: Interval) -> str:
@@ -44,7 +44,7 @@ def temperature_sentence(result: Result) -> str:
     """What calibration does to the confidence and to its error, in words."""
     if result.uncalibrated:
         return f"The confidence is uncalibrated: {result.uncalibrated}."
-    images = result.metrics["calibration"]["validation_images"]
+    images = result.metrics.calibration.validation_images
     word = "lowers" if result.temperature > 1 else "raises"
     mean = percent(float(result.calibrated.confidence.mean(dtype=np.float64)))
     before, after = (
@@ -63,17 +63,16 @@ def temperature_sentence(result: Result) -> str:
 
 def robustness_sentence(result: Result) -> str:
     """How much of the accuracy is left on corrupted images; empty where it was not measured."""
-    corruptions = (result.robustness or {}).get("corruptions")
-    if not corruptions or result.robustness is None:
+    found = result.robustness
+    if found is None or found.corruptions is None or found.clean_accuracy is None:
         return ""
-    worst = min(corruptions["accuracy"], key=lambda name: corruptions["accuracy"][name][-1])
+    corruptions = found.corruptions
+    worst, accuracies = min(corruptions.accuracy.items(), key=lambda item: item[1][-1])
     return (
-        f"{result.name} is right on {percent(result.robustness['clean_accuracy'])} of "
-        f"{result.robustness['images']:,} clean images and on "
-        f"{percent(corruptions['mean_accuracy'])} of their corrupted copies, a mean corruption "
-        f"error of {percent(corruptions['mean_corruption_error'])}; worst under "
-        f"{worst.replace('_', ' ')}, with {percent(corruptions['accuracy'][worst][-1])} at "
-        "severity 5."
+        f"{result.name} is right on {percent(found.clean_accuracy)} of {found.images:,} clean "
+        f"images and on {percent(corruptions.mean_accuracy)} of their corrupted copies, a mean "
+        f"corruption error of {percent(corruptions.mean_corruption_error)}; worst under "
+        f"{worst.replace('_', ' ')}, with {percent(accuracies[-1])} at severity 5."
     )
 
 
@@ -109,7 +108,7 @@ def headline(ranked: Sequence[Result]) -> str:
     best, *others = ranked
     first = (
         f"{best.name} is right on {percent(best.evaluation.accuracy)} of "
-        f"{best.evaluation.images:,} test images (95% interval {interval(best)})"
+        f"{best.evaluation.test_images:,} test images (95% interval {interval(best)})"
     )
     rest = [f"{r.name} on {percent(r.evaluation.accuracy)} ({interval(r)})" for r in others]
     return ", ".join([first, *rest]) + "."
@@ -130,9 +129,9 @@ def lead(pair: PairComparison, first: Result, second: Result) -> str:
 
 def top_confusions(result: Result, count: int) -> list[tuple[str, str, int, int]]:
     """The most frequent mistakes: true class, predicted class, mistakes, images of the class."""
-    mistakes = result.evaluation.confusion.copy()
+    mistakes = result.evaluation.confusion_matrix
+    names, support = result.predictions.class_names, mistakes.sum(axis=1)
     np.fill_diagonal(mistakes, 0)
-    names, support = result.predictions.class_names, result.evaluation.confusion.sum(axis=1)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
     cells = (np.unravel_index(i, mistakes.shape) for i in order)
     return [
@@ -144,12 +143,13 @@ def top_confusions(result: Result, count: int) -> list[tuple[str, str, int, int]
 
 def class_sentence(result: Result) -> str:
     """Which classes the run knows best and least."""
-    known = [scores for scores in result.evaluation.classes if scores.support]
-    ranked = sorted(known, key=lambda scores: -scores.f1)
-    best, worst = ranked[0], ranked[-1]
+    known = [(one.f1, one.name) for one in result.evaluation.classes if one.f1 is not None]
+    # The first of equals, in the order of the classes.
+    best, best_name = max(known, key=lambda one: one[0])
+    worst, worst_name = min(reversed(known), key=lambda one: one[0])
     return (
-        f"Best at {best.name} (F1 {best.f1:.3f}), worst at {worst.name} ({worst.f1:.3f}); the mean "
-        f"over classes is {result.evaluation.macro_average.f1:.3f}."
+        f"Best at {best_name} (F1 {best:.3f}), worst at {worst_name} ({worst:.3f}); the mean over "
+        f"classes is {result.evaluation.macro_f1:.3f}."
     )
 
 
@@ -180,7 +180,7 @@ def learning_description(results: Sequence[Result], metric: str) -> str:
     sentences = []
     for result in results:
         for column, part in ((metric, "training"), (f"validation_{metric}", "validation")):
-            values = [row[column] for row in result.history if column in row]
+            _, values = result.history.series(column)
             if values:
                 first, last = f"{values[0]:.3g}", f"{values[-1]:.3g}"
                 sentences.append(

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset, Images, UInt8Array
 from thumbnet.engines import in_batches, prediction_batch
 from thumbnet.evaluation.predictions import Float32Array, Predictions
 from thumbnet.figures import image_grid, save_figure
+from thumbnet.record import write_record
+from thumbnet.runs.records import Audit
 from thumbnet.runs.run import Run, write_table
 
 # Of twelve pairs just above it on CIFAR-10, eleven are one picture to the eye (docs/trust.md).
@@ -21,7 +22,7 @@ _SIMILARITIES = 2**24  # kept at once, of 4 bytes each
 _SHOWN = 24
 
 
-def audit(run: Run, dataset: Dataset) -> dict[str, Any]:
+def audit(run: Run, dataset: Dataset) -> Audit:
     """Find the near-duplicates of a run's data, and how the run does without them.
 
     Returns:
@@ -34,21 +35,21 @@ def audit(run: Run, dataset: Dataset) -> dict[str, Any]:
     predictions = run.predictions()
     rows = near_duplicates(dataset)
     apart = ~np.isin(predictions.ids, [row["test_image"] for row in rows])
-    values = {
-        "measure": f"correlation of standardised pixels of at least {SIMILAR}, mirrored or not",
-        "test_images": len(predictions),
-        "near_duplicates": len(rows),
-        "identical": sum(row["identical"] for row in rows),
-        "other_label": sum(row["test_label"] != row["train_label"] for row in rows),
-        "accuracy": _share(predictions, np.ones(len(predictions), bool)),
-        "accuracy_without": _share(predictions, apart),
-        "accuracy_on_duplicates": _share(predictions, ~apart),
-    }
+    found = Audit(
+        measure=f"correlation of standardised pixels of at least {SIMILAR}, mirrored or not",
+        test_images=len(predictions),
+        near_duplicates=len(rows),
+        identical=sum(row["identical"] for row in rows),
+        other_label=sum(row["test_label"] != row["train_label"] for row in rows),
+        accuracy=_accuracy(predictions, np.ones(len(predictions), bool)),
+        accuracy_without=_accuracy(predictions, apart),
+        accuracy_on_duplicates=_accuracy(predictions, ~apart),
+    )
     write_table(run.path / "near_duplicates.csv", rows)
-    write_json(run.audit_path, values)
+    write_record(run.audit_path, found)
     if rows:
         save_figure(duplicates_grid(rows, dataset), run.figures_path / "near_duplicates.png")
-    return values
+    return found
 
 
 def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
@@ -128,7 +129,7 @@ def duplicates_grid(rows: list[dict[str, Any]], dataset: Dataset) -> Any:
     return image_grid(np.stack(images), captions)
 
 
-def _share(predictions: Predictions, chosen: npt.NDArray[np.bool_]) -> float | None:
+def _accuracy(predictions: Predictions, chosen: npt.NDArray[np.bool_]) -> float | None:
     """Accuracy on the chosen images; None where there is none."""
     return float(predictions.correct[chosen].mean()) if chosen.any() else None
 

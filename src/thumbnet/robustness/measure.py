@@ -3,20 +3,27 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
-from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.engines import Engine, KerasEngine, in_batches, open_keras_engine
 from thumbnet.evaluation.intervals import wilson
 from thumbnet.figures import save_figure
 from thumbnet.figures.trust import corruption_chart
 from thumbnet.interpretation.differentiable import DifferentiableModel
+from thumbnet.record import write_record
 from thumbnet.robustness.attacks import PGD_STEPS, fgsm_accuracy, pgd_accuracy
 from thumbnet.robustness.benchmarks import BenchmarkPart
 from thumbnet.robustness.corruptions import BENCHMARK, EXTRA, LEFT_OUT, SEVERITIES, corrupt
+from thumbnet.runs.records import (
+    Attack,
+    Benchmark,
+    BenchmarkRow,
+    Corruptions,
+    MeasuredAccuracy,
+    Robustness,
+)
 from thumbnet.runs.run import Run, write_table
 
 IMAGES = 1_000
@@ -35,7 +42,7 @@ Change = Callable[[UInt8Array, int], UInt8Array]
 
 def measure_robustness(
     run: Run, test: LabelledImages, report: Report, images: int = IMAGES, seed: int = 0
-) -> dict[str, Any]:
+) -> Robustness:
     """Measure on corrupted, moved and attacked test images, and write what was found.
 
     Args:
@@ -65,53 +72,57 @@ def measure_robustness(
     }
     report(f"{run.name}: shifts, flips, and attacks on {len(attacked):,} images")
     clean = _accuracy(engine, chosen)
-    found = {
-        "images": len(chosen),
-        "seed": seed,
-        "clean_accuracy": clean,
-        "corruptions": {
-            "style": "CIFAR-10-C-style",
-            "source": SOURCE,
-            "left_out": LEFT_OUT,
-            "accuracy": accuracies,
-            **_averages({name: accuracies[name] for name in BENCHMARK}),
-        },
-        "changes": _changes(engine, chosen),
-        "attacks": _attacks(engine, attacked, seed),
-    }
-    return _write(run, found)
+    mean = fmean(fmean(accuracies[name]) for name in BENCHMARK)
+    return _write(
+        run,
+        Robustness(
+            images=len(chosen),
+            seed=seed,
+            clean_accuracy=clean,
+            corruptions=Corruptions(
+                style="CIFAR-10-C-style",
+                source=SOURCE,
+                left_out=LEFT_OUT,
+                accuracy=accuracies,
+                mean_accuracy=mean,
+                # Not divided by another model's error, as it is for ImageNet-C.
+                mean_corruption_error=1 - mean,
+            ),
+            changes=_changes(engine, chosen),
+            attacks=_attacks(engine, attacked, seed),
+            benchmarks=before.benchmarks if (before := run.robustness()) else {},
+        ),
+    )
 
 
-def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) -> dict[str, Any]:
+def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) -> Robustness:
     """Measure on published files, all images of them, and write what was found.
 
     Raises:
         InputError: the run cannot be used, or a file is not what was published.
     """
     engine = open_keras_engine(run)
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[BenchmarkRow]] = {}
     for part in parts:
         report(f"{run.name}: {part.benchmark} {part.name} {part.severity or ''}".rstrip())
         right = round(_accuracy(engine, part.images) * len(part.images))
         rows.setdefault(part.benchmark, []).append(
-            {
-                "name": part.name,
-                "severity": part.severity,
-                "checked": part.checked,
-                **_share(right, len(part.images)),
-            }
+            BenchmarkRow(
+                name=part.name,
+                severity=part.severity,
+                checked=part.checked,
+                **dict(_measured(right, len(part.images))),
+            )
         )
-    means = {name: fmean(row["accuracy"] for row in each) for name, each in rows.items()}
-    benchmarks = {
-        name: {
-            "mean_accuracy": means[name],
-            "mean_corruption_error": 1 - means[name] if name == "CIFAR-10-C" else None,
-            "rows": each,
-        }
-        for name, each in rows.items()
-    }
-    before = (run.robustness() or {}).get("benchmarks", {})
-    return _write(run, {"benchmarks": before | benchmarks})
+    before = run.robustness() or Robustness()
+    benchmarks = before.benchmarks | {name: _benchmark(name, each) for name, each in rows.items()}
+    return _write(run, before.model_copy(update={"benchmarks": benchmarks}))
+
+
+def _benchmark(name: str, rows: list[BenchmarkRow]) -> Benchmark:
+    mean = fmean(row.accuracy for row in rows if row.accuracy is not None)
+    error = 1 - mean if name == "CIFAR-10-C" else None
+    return Benchmark(mean_accuracy=mean, mean_corruption_error=error, rows=rows)
 
 
 def _draw(total: int, count: int, seed: int) -> Int64Array:
@@ -126,12 +137,6 @@ def _accuracy(engine: Engine, part: LabelledImages, change: Change | None = None
         changed = images if change is None else change(images, some.start)
         right += int((engine.predict(changed).argmax(axis=1) == part.labels[some]).sum())
     return right / len(part)
-
-
-def _averages(accuracies: dict[str, list[float]]) -> dict[str, float]:
-    """Over corruptions and severities alike; the error is not divided by another model's."""
-    mean = fmean(fmean(row) for row in accuracies.values())
-    return {"mean_accuracy": mean, "mean_corruption_error": 1 - mean}
 
 
 def _changes(engine: Engine, part: LabelledImages) -> dict[str, float]:
@@ -159,7 +164,7 @@ def _shifted(down: int, right: int, images: UInt8Array, first: int) -> UInt8Arra
     return padded[:, top : top + height, left : left + width]
 
 
-def _attacks(engine: KerasEngine, part: LabelledImages, seed: int) -> list[dict[str, Any]]:
+def _attacks(engine: KerasEngine, part: LabelledImages, seed: int) -> list[Attack]:
     model = DifferentiableModel(engine.model)
     rows = []
     for radius in RADII:
@@ -167,30 +172,30 @@ def _attacks(engine: KerasEngine, part: LabelledImages, seed: int) -> list[dict[
             ("FGSM", fgsm_accuracy(model, part, radius)),
             (f"PGD, {PGD_STEPS} steps", pgd_accuracy(model, part, radius, seed)),
         ):
-            row = {"attack": name, "radius": f"{radius}/255"}
-            rows.append(row | _share(round(accuracy * len(part)), len(part)))
+            measured = _measured(round(accuracy * len(part)), len(part))
+            rows.append(Attack(attack=name, radius=f"{radius}/255", **dict(measured)))
     return rows
 
 
-def _share(right: int, images: int) -> dict[str, Any]:
+def _measured(right: int, images: int) -> MeasuredAccuracy:
     interval = wilson(right, images)
-    return {
-        "images": images,
-        "accuracy": right / images if images else None,
-        "accuracy_low": interval.low if interval else None,
-        "accuracy_high": interval.high if interval else None,
-    }
+    return MeasuredAccuracy(
+        images=images,
+        accuracy=right / images if images else None,
+        accuracy_low=interval.low if interval else None,
+        accuracy_high=interval.high if interval else None,
+    )
 
 
-def _write(run: Run, found: dict[str, Any]) -> dict[str, Any]:
-    values = (run.robustness() or {}) | found
-    write_json(run.robustness_path, values)
-    if corruptions := values.get("corruptions"):
+def _write(run: Run, found: Robustness) -> Robustness:
+    write_record(run.robustness_path, found)
+    if found.corruptions is not None:
         rows = [
             {"corruption": name, "severity": severity, "accuracy": accuracy}
-            for name, row in corruptions["accuracy"].items()
+            for name, row in found.corruptions.accuracy.items()
             for severity, accuracy in enumerate(row, start=1)
         ]
         write_table(run.path / "robustness.csv", rows)
-        save_figure(corruption_chart(corruptions["accuracy"]), run.figures_path / "robustness.svg")
-    return values
+        chart = corruption_chart(found.corruptions.accuracy)
+        save_figure(chart, run.figures_path / "robustness.svg")
+    return found

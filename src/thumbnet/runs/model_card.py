@@ -10,7 +10,6 @@ from typing import Any
 import jinja2
 
 from thumbnet.atomic import write_text
-from thumbnet.errors import InputError
 from thumbnet.runs.run import Run
 
 _TEMPLATE = Path(__file__).parent / "model_card.md.j2"
@@ -32,22 +31,14 @@ def write_model_card(run: Run) -> Path:
     # JSON is YAML, and quotes whatever a name may hold.
     environment.filters |= {"json": json.dumps, "cell": _cell}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    recorded = run.environment()
-    try:
-        text = template.render(
-            metrics=run.metrics(),
-            data_source=run.data_source(),
-            recipe=run.recipe(),
-            environment=recorded,
-            digests=(recorded.get("data") or {}).get("digests") or {},
-            robustness=run.robustness() or {},
-            audit=run.audit(),
-        )
-    except jinja2.UndefinedError as error:
-        raise InputError(
-            f"{run.metrics_path} lacks a figure that the model card needs ({error.message}); add "
-            f"it with `thumbnet evaluate {run.path} --recompute`"
-        ) from error
+    text = template.render(
+        metrics=run.metrics(),
+        data_source=run.data_source(),
+        recipe=run.recipe(),
+        environment=run.environment(),
+        robustness=run.robustness(),
+        audit=run.audit(),
+    )
     write_text(run.model_card_path, text)
     return run.model_card_path
 

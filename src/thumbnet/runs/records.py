@@ -1,111 +1,133 @@
-"""What the JSON files of a run directory hold, checked when they are read.
+"""The records of a run directory: one class for each JSON file writes it and reads it.
 
-A run directory can come from a stranger: a value of another type, or text that would play with
-the terminal, is refused before anything is done with it.
+Every key without a default has been there since version 0.1.0, whose runs must open for ever: a key
+that comes later gets a default. A key that is renamed keeps its old name as an alias.
 """
 
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict
+from pydantic import AliasChoices, Field, JsonValue, RootModel, field_validator
 
-from thumbnet.errors import InputError
+from thumbnet.evaluation.records import Calibration, Evaluation
+from thumbnet.machine import Host
+from thumbnet.record import Amount, Count, Fraction, Location, Record, Text
 
-# Far more than any file here needs, and nothing that a reader of them could choke on.
-MAXIMUM_TEXT_BYTES = 64 * 2**20
-_checked = with_config(extra="allow", allow_inf_nan=False, strict=True)
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("holds characters that cannot be printed")
-    return text
+FORMAT_VERSION = 2
+"""Of a run directory: 1 is that of version 0.1.0, which did not write it down. It is raised when a
+program that knows the number before would misread the files."""
 
 
-def _is_text(value: Any) -> Any:
-    # Not `str`: a path may hold bytes that are no UTF-8, which Pydantic's type refuses.
-    if not isinstance(value, str):
-        raise ValueError("is no text")
-    return value
+class DataIdentity(Record):
+    """Which images were used, and how they were read.
 
-
-Text = Annotated[str, Field(max_length=10_000), AfterValidator(_printable)]
-Location = Annotated[Any, AfterValidator(_is_text)]
-# Far above what can be counted or measured, and within what charts can show.
-_MOST = 10**24
-Count = Annotated[int, Field(ge=0, le=_MOST)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Amount = Annotated[float, Field(ge=0, le=_MOST)]
-
-
-@_checked
-class DataRecord(TypedDict):
-    """The images that a run was made of."""
+    Attributes:
+        name: of the data set.
+        path: of the user's own files; None for CIFAR-10 from the cache or the sample.
+        reading: how the files were read, see `thumbnet.data.reading.Reading`.
+        digests: SHA-256 of each part.
+    """
 
     name: Text
-    source: Text
     path: Location | None
-    reading: NotRequired[dict[Text, Any]]
+    reading: dict[Text, JsonValue] = Field(default={})
     digests: dict[Text, Text]
+
+
+class DataRecord(DataIdentity):
+    """The images that a run was made of.
+
+    Attributes:
+        source: where they came from, in words.
+        class_names: in the order of the model's outputs.
+    """
+
+    source: Text
     class_names: Annotated[list[Text], Field(min_length=1)]
 
 
-@_checked
-class EnvironmentRecord(TypedDict, total=False):
-    """`environment.json`: where and with what a run was made."""
+class Environment(Host):
+    """`environment.json`: where, with what and of what a run was made.
 
-    python: Text
-    platform: Text
-    processor: Text
-    cores: Count | None
-    threads: Count
-    backend: Text
-    onednn: Text
-    versions: dict[Text, Text]
-    git_revision: Text | None
+    Attributes:
+        format_version: of the run directory.
+        seed: of everything that is random.
+        processes: how many trained together.
+        data: the images.
+        changed_on_resuming: settings of the recipe that were replaced, at each resuming.
+    """
+
+    format_version: Annotated[int, Field(ge=1)] = 1
     seed: Count
     processes: Count
     data: DataRecord
-    changed_on_resuming: list[dict[Text, Any]]
+    changed_on_resuming: list[dict[Text, JsonValue]] = Field(default=[])
+
+    @field_validator("format_version")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"the run has format {version}, which only a newer version of Thumbnet can read "
+                f"(this one reads up to {FORMAT_VERSION}); upgrade Thumbnet"
+            )
+        return version
 
 
-@_checked
-class ScoresRecord(TypedDict):
-    """What judges probabilities."""
+class Speed(Record):
+    """How fast an engine answers.
 
-    log_loss: Amount
-    expected_calibration_error: Share
-    brier_score: Amount
+    Attributes:
+        images_per_second: in batches of up to 500 images.
+        latency_ms: milliseconds for one image alone.
+    """
 
-
-@_checked
-class RejectionRecord(TypedDict):
-    """What is left unanswered, and how often the rest is right."""
-
-    rejected: Share
-    threshold: Share | None
-    accuracy: Share | None
+    images_per_second: Amount
+    latency_ms: Amount
 
 
-@_checked
-class CalibrationRecord(TypedDict):
-    """How the temperature was fitted, and what it does."""
+class ModelSize(Record):
+    """What is counted of a model rather than timed.
 
-    temperature: Annotated[float, Field(gt=0)]
-    validation_images: Count
-    reason: Text | None
-    bins: Count
-    before: ScoresRecord
-    after: ScoresRecord | None
-    risk_coverage_area: Share
-    rejection: list[RejectionRecord]
+    Attributes:
+        parameters: numbers in the model.
+        flop_per_image: floating point operations of the forward pass of one image.
+        memory_bytes: of the parameters and of the largest layer's input and output.
+    """
+
+    parameters: Count
+    flop_per_image: Count
+    memory_bytes: Count
 
 
-@_checked
-class MetricsRecord(TypedDict, total=False):
-    """`metrics.json`: every figure of the evaluation and the training."""
+class TrainingCost(Record):
+    """What the training took.
+
+    Attributes:
+        train_flops: floating point operations.
+        sgemm_gflops: 10⁹ operations a second of this machine in a large matrix product.
+        sgemm_tflop: 10¹² operations that it could have done in the training time.
+    """
+
+    train_flops: Count
+    sgemm_gflops: Amount
+    sgemm_tflop: Amount
+
+
+class TrainingFigures(TrainingCost, ModelSize, Speed):
+    """What only the training could measure: kept as it is when the rest is computed anew.
+
+    Attributes:
+        run: the name of the run directory.
+        recipe, architecture, seed: of the recipe.
+        data_name, data_source: of the data set.
+        train_images, validation_images: how many.
+        skipped_images: pictures that could not be read and were left out.
+        train_seconds: training time, over all sittings.
+        epochs_run, steps: how many.
+        stop_reason: what ended the training, in words.
+        model_sha256: of `model.keras`.
+        tta_views, accuracy_tta: views and test accuracy with test-time augmentation; None without.
+    """
 
     run: Text
     recipe: Text
@@ -115,201 +137,176 @@ class MetricsRecord(TypedDict, total=False):
     data_source: Text
     train_images: Count
     validation_images: Count
-    test_images: Count
     skipped_images: Count
-    accuracy: Share
-    accuracy_low: Share
-    accuracy_high: Share
-    top_k: Count
-    top_k_accuracy: Share
-    log_loss: Amount
-    expected_calibration_error: Share
-    brier_score: Amount
-    calibration: CalibrationRecord
-    label_suspects: Count
-    flop_per_image: Count
-    memory_bytes: Count
-    macro_precision: Share
-    macro_recall: Share
-    macro_f1: Share
-    weighted_precision: Share
-    weighted_recall: Share
-    weighted_f1: Share
-    validation_accuracy: Share | None
     train_seconds: Amount
-    train_flops: Count
-    sgemm_gflops: Amount
-    sgemm_tflop: Amount
-    accuracy_tta: Share
-    tta_views: Count
     epochs_run: Count
     steps: Count
     stop_reason: Text
-    parameters: Count
-    model_bytes: Count
     model_sha256: Text
-    images_per_second: Amount
-    latency_ms: Amount
+    tta_views: Annotated[
+        Count | None, Field(validation_alias=AliasChoices("tta_views", "test_time_views"))
+    ] = None
+    accuracy_tta: Fraction | None = None
 
 
-@_checked
-class ExportRecord(TypedDict):
-    """One export, and how it compares with Keras."""
+class PredictionFigures(Evaluation):
+    """What follows from the saved predictions and the saved model, at any time.
 
-    format: Literal["onnx", "openvino", "litert", "savedmodel"]
+    Attributes:
+        validation_accuracy: of the weights that were kept; None without validation images.
+        model_bytes: size of `model.keras`.
+        calibration: the temperature, and what it changes.
+        label_suspects: test images whose label is probably wrong.
+    """
+
+    validation_accuracy: Fraction | None
+    model_bytes: Count
+    calibration: Calibration
+    label_suspects: Count
+
+
+class Metrics(TrainingFigures, PredictionFigures):
+    """`metrics.json`: every figure of the training and of the evaluation."""
+
+
+class Export(Speed):
+    """One export, and how it compares with Keras; `thumbnet.export.comparison` has the bounds."""
+
+    format: Text
     quantized: Literal["int8"] | None
     files: Annotated[dict[Text, Text], Field(min_length=1)]
     bytes: Count
     source_sha256: Text
     images: Count
     images_from: Text
-    max_difference: Share
-    agreement: Share
-    accuracy: Share | None
-    keras_accuracy: Share | None
-    accuracy_loss_interval: NotRequired[
-        Annotated[list[float], Field(min_length=2, max_length=2)] | None
-    ]
-    shrinkage: NotRequired[Amount]
+    max_difference: Fraction
+    agreement: Fraction
+    accuracy: Fraction | None
+    keras_accuracy: Fraction | None
+    accuracy_loss_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    shrinkage: Amount | None = None
     tolerance: dict[Text, Amount]
-    images_per_second: Amount
-    latency_ms: Amount
-    keras_images_per_second: NotRequired[Amount]
-    keras_latency_ms: NotRequired[Amount]
+    keras_images_per_second: Amount | None = None
+    keras_latency_ms: Amount | None = None
 
 
-EXPORT_NAME = r"^(onnx|openvino|litert|savedmodel)(-int8)?$"
-ExportsRecord = dict[Annotated[str, Field(pattern=EXPORT_NAME)], ExportRecord]
-"""`exports.json`: the exports by name; one that was quantised ends in "-int8"."""
+EXPORT_NAME = r"^[a-z][a-z0-9_]*(-int8)?$"
 
 
-@_checked
-class CorruptionsRecord(TypedDict):
-    """Accuracy under each corruption, at each severity."""
+class Exports(RootModel[dict[Annotated[str, Field(pattern=EXPORT_NAME)], Export]]):
+    """`exports.json`: the exports by name; one that was quantised ends in "-int8"."""
 
+
+class Corruptions(Record):
+    """Accuracy under each corruption, at each of five severities."""
+
+    style: Text
+    source: Text
     left_out: dict[Text, Text]
-    accuracy: dict[Text, Annotated[list[Share], Field(min_length=5, max_length=5)]]
-    mean_accuracy: Share
+    accuracy: dict[Text, Annotated[list[Fraction], Field(min_length=5, max_length=5)]]
+    mean_accuracy: Fraction
+    mean_corruption_error: Fraction
 
 
-@_checked
-class AttackRecord(TypedDict):
+class MeasuredAccuracy(Record):
+    """Accuracy on some images, with its 95% interval; None where there is no image."""
+
+    images: Count
+    accuracy: Fraction | None
+    accuracy_low: Fraction | None
+    accuracy_high: Fraction | None
+
+
+class Attack(MeasuredAccuracy):
     """Accuracy under one attack."""
 
     attack: Text
     radius: Text
-    images: Count
-    accuracy: Share
 
 
-@_checked
-class BenchmarkRecord(TypedDict):
-    """Accuracy on published files."""
+class BenchmarkRow(MeasuredAccuracy):
+    """Accuracy on one published file, or on one severity of it."""
 
-    mean_accuracy: Share
-    rows: Annotated[list[dict[Text, Any]], Field(min_length=1)]
-
-
-@_checked
-class RobustnessRecord(TypedDict, total=False):
-    """`robustness.json`: what `thumbnet robustness` measured."""
-
-    images: Count
-    seed: Count
-    clean_accuracy: Share
-    corruptions: CorruptionsRecord
-    changes: dict[Text, Share]
-    attacks: list[AttackRecord]
-    benchmarks: dict[Text, BenchmarkRecord]
+    name: Text
+    severity: Count | None
+    checked: Text
 
 
-@_checked
-class AuditRecord(TypedDict):
-    """`audit.json`: what `thumbnet audit` found."""
+class Benchmark(Record):
+    """Accuracy on published files; a corruption error only of CIFAR-10-C."""
 
+    mean_accuracy: Fraction
+    mean_corruption_error: Fraction | None
+    rows: Annotated[list[BenchmarkRow], Field(min_length=1)]
+
+
+class Robustness(Record):
+    """`robustness.json`: what `thumbnet robustness` measured so far.
+
+    Attributes:
+        images, seed: how many test images were corrupted, and what drew them.
+        clean_accuracy: on those images as they are.
+        corruptions: None where only published files were tested.
+        changes: accuracy on images mirrored or shifted.
+        attacks: accuracy under attack.
+        benchmarks: on published files, by name.
+    """
+
+    images: Count = 0
+    seed: Count = 0
+    clean_accuracy: Fraction | None = None
+    corruptions: Corruptions | None = None
+    changes: dict[Text, Fraction] = Field(default={})
+    attacks: list[Attack] = Field(default=[])
+    benchmarks: dict[Text, Benchmark] = Field(default={})
+
+
+class Audit(Record):
+    """`audit.json`: what `thumbnet audit` found; accuracies are None where no image is left."""
+
+    measure: Text
     test_images: Count
     near_duplicates: Count
     identical: Count
-    accuracy: Share | None
-    accuracy_without: Share | None
+    other_label: Count
+    accuracy: Fraction | None
+    accuracy_without: Fraction | None
+    accuracy_on_duplicates: Fraction | None
 
 
-@_checked
-class GalleryRecord(TypedDict):
-    """One explained test image."""
+class ExplainedImage(Record):
+    """One explained test image: its index, and why it was chosen."""
 
     image: Count
     kind: Text
     label: Text
     predicted: Text
-    confidence: Share
+    confidence: Fraction
 
 
-@_checked
-class ExplanationsRecord(TypedDict):
+class Explanations(Record):
     """`explanations.json`: what the pictures of `thumbnet explain` show."""
 
-    gallery: list[GalleryRecord]
+    gallery: list[ExplainedImage]
+    grad_cam: Text | None
     grad_cam_reason: Text | None
     first_layer_reason: Text | None
     projected_images: Count
-    projected_variance: Share
+    projected_variance: Fraction
 
 
-class Record(dict[str, Any]):
-    """A JSON object of a file; a key that is not there is an error that names the file."""
+class SeedFigure(Record):
+    """One metric over several seeds; None where a run lacks it, or there is a single run."""
 
-    def __init__(self, path: Path, values: dict[str, Any]) -> None:
-        super().__init__(values)
-        self._path = path
-
-    def __missing__(self, key: str) -> Any:
-        raise InputError(f"{self._path} is damaged: it holds no {key}")
+    mean: float | None
+    std: Annotated[float | None, Field(validation_alias=AliasChoices("std", "deviation"))]
+    values: list[float | None]
 
 
-def read_record(path: Path, schema: Any) -> Record:
-    """Read a JSON object and check it.
+class SeedSummary(Record):
+    """`seeds.json`: the same recipe with several seeds."""
 
-    Args:
-        path: the file.
-        schema: one of the classes above.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        InputError: it holds no JSON object, or a value of another type or range.
-    """
-    try:
-        values = json.loads(read_bounded_text(path))
-        TypeAdapter(schema).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{path} is damaged: {key}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged: it is no JSON: {error}") from error
-    return Record(path, values)
-
-
-def read_bounded_text(path: Path) -> str:
-    """The UTF-8 text of a file that is not absurdly large.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        InputError: it cannot be read, is too large, or is no text.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAXIMUM_TEXT_BYTES + 1)
-        if len(content) > MAXIMUM_TEXT_BYTES:
-            raise InputError(
-                f"{path} is larger than the {MAXIMUM_TEXT_BYTES:,} bytes that are read"
-            )
-        return content.decode()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is damaged: it is no UTF-8 text") from error
+    recipe: Text
+    seeds: list[Count]
+    runs: list[Text]
+    figures: dict[Text, SeedFigure]

@@ -27,25 +27,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thumbnet.atomic import remove_leftovers, write_json, write_text
+from thumbnet.atomic import remove_leftovers, write_text
 from thumbnet.errors import InputError, JobError, StorageError, shown
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.locking import HELD_SUFFIX, acquire_lock
 from thumbnet.recipe import Recipe
+from thumbnet.record import Read, read_record, write_record
+from thumbnet.runs.history import History
 from thumbnet.runs.records import (
-    AuditRecord,
-    EnvironmentRecord,
-    ExplanationsRecord,
-    ExportsRecord,
-    MetricsRecord,
-    Record,
-    RobustnessRecord,
-    read_bounded_text,
-    read_record,
+    Audit,
+    Environment,
+    Explanations,
+    Export,
+    Exports,
+    Metrics,
+    Robustness,
 )
 
 # Training computes in float32; what is larger comes from elsewhere, and no chart can show it.
-_LARGEST, _MOST_EPOCHS = 3.4e38, 1e9
 LOCK_NAME = ".lock"
 
 
@@ -124,7 +123,7 @@ class Run:
         finally:
             lock.release()
 
-    def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+    def begin(self, recipe: Recipe, environment: Environment) -> None:
         """Write down what is about to be trained.
 
         Raises:
@@ -133,15 +132,17 @@ class Run:
         """
         self.require_free(self.path)
         remove_leftovers(self.path)
-        write_json(self.environment_path, environment)
+        write_record(self.environment_path, environment)
         # The recipe makes the directory a run that can be resumed, so it comes last.
         write_text(self.recipe_path, recipe.to_toml())
 
     def change_recipe(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
         """Go on with another recipe, and record which of its settings were replaced."""
         environment = self.environment()
-        changed = [*environment.get("changed_on_resuming", []), dict(settings)]
-        write_json(self.environment_path, environment | {"changed_on_resuming": changed})
+        changed = [*environment.changed_on_resuming, dict(settings)]
+        write_record(
+            self.environment_path, environment.model_copy(update={"changed_on_resuming": changed})
+        )
         write_text(self.recipe_path, recipe.to_toml())
 
     @property
@@ -222,14 +223,14 @@ class Run:
         """The recipe as it was resolved: file, defaults and overrides together."""
         return Recipe.read(self.recipe_path)
 
-    def environment(self) -> Record:
+    def environment(self) -> Environment:
         """Where and with what the run was made.
 
         Raises:
             InputError: the file is missing or damaged.
         """
         try:
-            return read_record(self.environment_path, EnvironmentRecord)
+            return read_record(self.environment_path, Environment)
         except FileNotFoundError as error:
             raise InputError(
                 f"{self.path} is no run directory: it holds no {error.filename}"
@@ -237,16 +238,16 @@ class Run:
 
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the model's outputs."""
-        return tuple(self.environment()["data"]["class_names"])
+        return tuple(self.environment().data.class_names)
 
-    def metrics(self) -> Record:
+    def metrics(self) -> Metrics:
         """What `metrics.json` holds.
 
         Raises:
             InputError: the run has not finished, or the file is damaged.
         """
         try:
-            return read_record(self.metrics_path, MetricsRecord)
+            return read_record(self.metrics_path, Metrics)
         except FileNotFoundError as error:
             raise InputError(
                 f"{self.metrics_path} is missing: the run did not finish; go on with "
@@ -263,21 +264,22 @@ class Run:
             return None
         return Predictions.load(self.validation_predictions_path)
 
-    def robustness(self) -> dict[str, Any] | None:
+    def robustness(self) -> Robustness | None:
         """What `thumbnet robustness` found; None where it was not run."""
-        return _read_if_there(self.robustness_path, RobustnessRecord)
+        return _read_if_there(self.robustness_path, Robustness)
 
-    def audit(self) -> dict[str, Any] | None:
+    def audit(self) -> Audit | None:
         """What `thumbnet audit` found; None where it was not run."""
-        return _read_if_there(self.audit_path, AuditRecord)
+        return _read_if_there(self.audit_path, Audit)
 
-    def explanations(self) -> dict[str, Any] | None:
+    def explanations(self) -> Explanations | None:
         """What `thumbnet explain` found; None where it was not run."""
-        return _read_if_there(self.explanations_path / "explanations.json", ExplanationsRecord)
+        return _read_if_there(self.explanations_path / "explanations.json", Explanations)
 
-    def exports(self) -> dict[str, Any]:
+    def exports(self) -> dict[str, Export]:
         """What `thumbnet export` wrote, by name; empty where it was not run."""
-        return _read_if_there(self.exports_record_path, ExportsRecord) or {}
+        found = _read_if_there(self.exports_record_path, Exports)
+        return found.root if found else {}
 
     def temperature(self) -> float:
         """What to divide logits by to get calibrated probabilities; 1 where none was fitted.
@@ -285,31 +287,25 @@ class Run:
         Raises:
             InputError: the run has not finished, or the file is damaged.
         """
-        temperature = self.metrics().get("calibration", {}).get("temperature", 1.0)
-        return float(temperature)
+        return self.metrics().calibration.temperature
 
-    def history(self) -> list[dict[str, float]]:
-        """One row an epoch; a value that was not measured is missing from its row."""
+    def history(self) -> History:
+        """What each epoch measured; empty before the first has ended.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         try:
-            rows = csv.DictReader(io.StringIO(read_bounded_text(self.history_path)))
-            history = [{name: float(value) for name, value in row.items() if value} for row in rows]
+            return History.read(self.history_path)
         except FileNotFoundError:
-            return []
-        except (ValueError, TypeError, AttributeError, csv.Error) as error:
-            raise InputError(f"{self.history_path} is damaged: {error}") from error
-        for row in history:
-            for name, value in row.items():
-                if not abs(value) <= _LARGEST or (name == "epoch" and value > _MOST_EPOCHS):
-                    raise InputError(f"{self.history_path} is damaged: {name} is {value:g}")
-        return history
+            return History([])
 
     def data_source(self) -> str:
         """Where the images came from, in words to be published.
 
         The folders above the user's own data are left out.
         """
-        source: str = self.metrics()["data_source"]
-        path = (self.environment().get("data") or {}).get("path")
+        source, path = self.metrics().data_source, self.environment().data.path
         if not path:
             return source
         name = Path(path).name
@@ -317,11 +313,11 @@ class Run:
         # The path as it was given, relative or by another way.
         return re.sub(rf"\S*/(?={re.escape(name)})", "", without) if name else without
 
-    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        write_json(self.metrics_path, metrics)
+    def write_metrics(self, metrics: Metrics) -> None:
+        write_record(self.metrics_path, metrics)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
-        write_table(self.history_path, history)
+        write_table(self.history_path, [row.values() for row in History.of(history)])
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -334,5 +330,5 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def _read_if_there(path: Path, schema: Any) -> dict[str, Any] | None:
-    return read_record(path, schema) if path.is_file() else None
+def _read_if_there(path: Path, kind: type[Read]) -> Read | None:
+    return read_record(path, kind) if path.is_file() else None

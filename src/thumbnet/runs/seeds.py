@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from thumbnet.atomic import write_json
+from thumbnet.record import write_record
+from thumbnet.runs.records import SeedFigure, SeedSummary
 from thumbnet.runs.run import Run
 
 SUMMARISED = (
@@ -18,35 +18,35 @@ SUMMARISED = (
 )
 
 
-def summarise_seeds(runs: Sequence[Run]) -> dict[str, Any]:
-    """Mean and deviation of the figures of finished runs.
+def summarise_seeds(runs: Sequence[Run]) -> SeedSummary:
+    """Mean and standard deviation of the metrics of finished runs.
 
     Returns:
-        Plain values for JSON: for each figure its values in the order of `runs`, their mean and
-        their sample deviation; None for a figure that a run does not have, and for the deviation
-        of a single run.
+        For each metric its values in the order of `runs`, their mean and their sample standard
+        deviation; None for a metric that a run does not have, and for the deviation of a single
+        run.
     """
     metrics = [run.metrics() for run in runs]
-    figures: dict[str, Any] = {}
-    for name in SUMMARISED:
-        values = [one.get(name) for one in metrics]
-        known = [value for value in values if value is not None]
-        complete = len(known) == len(values)
-        figures[name] = {
-            "mean": statistics.fmean(known) if complete else None,
-            "deviation": statistics.stdev(known) if complete and len(known) > 1 else None,
-            "values": values,
-        }
-    return {
-        "recipe": metrics[0]["recipe"],
-        "seeds": [one["seed"] for one in metrics],
-        "runs": [run.name for run in runs],
-        "figures": figures,
-    }
+    return SeedSummary(
+        recipe=metrics[0].recipe,
+        seeds=[one.seed for one in metrics],
+        runs=[run.name for run in runs],
+        figures={name: _summarise([getattr(one, name) for one in metrics]) for name in SUMMARISED},
+    )
 
 
-def write_seeds(runs: Sequence[Run], out: Path) -> dict[str, Any]:
+def write_seeds(runs: Sequence[Run], out: Path) -> SeedSummary:
     """Write `seeds.json` into the directory that holds the runs, and return what it says."""
     summary = summarise_seeds(runs)
-    write_json(out / "seeds.json", summary)
+    write_record(out / "seeds.json", summary)
     return summary
+
+
+def _summarise(values: list[float | None]) -> SeedFigure:
+    known = [value for value in values if value is not None]
+    complete = len(known) == len(values)
+    return SeedFigure(
+        mean=statistics.fmean(known) if complete else None,
+        std=statistics.stdev(known) if complete and len(known) > 1 else None,
+        values=values,
+    )

@@ -10,12 +10,13 @@ import numpy as np
 from thumbnet.atomic import remove_leftovers
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, JobInterruptedError
-from thumbnet.machine import sgemm_gflops
+from thumbnet.machine import describe_host, sgemm_gflops
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Recipe
 from thumbnet.runs.model_card import write_model_card
+from thumbnet.runs.records import FORMAT_VERSION, DataRecord, Environment, TrainingCost
 from thumbnet.runs.run import Run
-from thumbnet.runtime import describe_environment, is_out_of_memory
+from thumbnet.runtime import is_out_of_memory
 from thumbnet.training.checkpoints import set_weights
 from thumbnet.training.cost import flop_of_image, training_flop
 from thumbnet.training.loop import Job, image_losses_to_begin_with, restore_state, run_epochs
@@ -67,19 +68,20 @@ def train(
     with run.lock():
         run.begin(
             recipe,
-            describe_environment()
-            | {
-                "seed": recipe.seed,
-                "processes": processes.count,
-                "data": {
-                    "name": dataset.name,
-                    "source": dataset.source,
-                    "path": str(dataset.path.resolve()) if dataset.path else None,
-                    "reading": dataset.reading.model_dump(),
-                    "digests": dataset.digests,
-                    "class_names": list(dataset.class_names),
-                },
-            },
+            Environment(
+                **dict(describe_host()),
+                format_version=FORMAT_VERSION,
+                seed=recipe.seed,
+                processes=processes.count,
+                data=DataRecord(
+                    name=dataset.name,
+                    source=dataset.source,
+                    path=str(dataset.path.resolve()) if dataset.path else None,
+                    reading=dataset.reading.model_dump(),
+                    digests=dataset.digests,
+                    class_names=list(dataset.class_names),
+                ),
+            ),
         )
         return _train(run, recipe, dataset, prepared, display, processes)
 
@@ -112,7 +114,7 @@ def resume(
             f"{', '.join(fixed)} cannot be changed when a run is resumed, only "
             f"{', '.join(RESUMABLE_SETTINGS)}; begin anew with --overwrite"
         )
-    if run.environment()["data"]["digests"] != dataset.digests:
+    if run.environment().data.digests != dataset.digests:
         raise InputError(
             f"{run.path} was begun with other images than those of: {dataset.source}; resume it "
             "with the same data, or begin anew with --overwrite"
@@ -170,13 +172,13 @@ def _train(
         if processes.rank:
             return run
         display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-        cost = {
-            "train_flops": training_flop(
+        cost = TrainingCost(
+            train_flops=training_flop(
                 prepared.batches, state.step, flop_of_image(model, prepared.batches)
             ),
-            "sgemm_gflops": ceiling,
-            "sgemm_tflop": state.seconds * ceiling / 1000,
-        }
+            sgemm_gflops=ceiling,
+            sgemm_tflop=state.seconds * ceiling / 1000,
+        )
         write_results(job, dataset, prepared.held_out, cost)
     return run
 

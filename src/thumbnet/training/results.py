@@ -1,6 +1,6 @@
 """What a finished training leaves in its run directory, beside the history."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from thumbnet.engines import Engine, KerasEngine, file_digest, in_batches, open_
 from thumbnet.engines.speed import measure_speed
 from thumbnet.engines.test_time_augmentation import predict_views
 from thumbnet.evaluation.calibration import describe_calibration
-from thumbnet.evaluation.metrics import Evaluation, evaluate
+from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.mistakes import (
     confused_pairs,
     image_rows,
@@ -20,10 +20,13 @@ from thumbnet.evaluation.mistakes import (
     most_confident_mistakes,
 )
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.evaluation.records import Evaluation
 from thumbnet.figures import write_figures
 from thumbnet.models import finished_model
 from thumbnet.models.flops import measure_model
+from thumbnet.record import Record, merge_records
 from thumbnet.runs.model_card import write_model_card
+from thumbnet.runs.records import Metrics, PredictionFigures, TrainingCost, TrainingFigures
 from thumbnet.runs.run import Run, write_table
 
 if TYPE_CHECKING:
@@ -32,9 +35,7 @@ if TYPE_CHECKING:
 LISTED_UNCERTAIN = 100
 
 
-def write_results(
-    job: "Job", dataset: Dataset, held_out: Int64Array, cost: Mapping[str, float]
-) -> None:
+def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: TrainingCost) -> None:
     """Save the model, let it predict, evaluate that, and write all of it down.
 
     The predictions come from the model file as it will be opened later, not from the model in
@@ -61,34 +62,35 @@ def write_results(
         part = "train" if dataset.validation is None else "validation"
         validation = _predict(engine, job.validation, held_out, names, part)
         validation.save(run.validation_predictions_path)
-    measured = {
-        "run": run.name,
-        "recipe": recipe.name,
-        "architecture": recipe.model.architecture,
-        "seed": recipe.seed,
-        "data_name": dataset.name,
-        "data_source": dataset.source,
-        "train_images": len(job.batches.data),
-        "validation_images": len(held_out),
-        "skipped_images": len(dataset.skipped),
-        "train_seconds": state.seconds,
-        "epochs_run": len(state.history),
-        "steps": state.step,
-        **cost,
-        "stop_reason": state.stopped,
-        "model_sha256": file_digest(run.model_path),
-        **measure_speed(engine, dataset.test.images),
-    }
-    if recipe.tta_views > 1:
-        measured["tta_views"] = recipe.tta_views
-        measured["accuracy_tta"] = _accuracy_of_views(engine, dataset.test, recipe.tta_views)
+    views = recipe.tta_views if recipe.tta_views > 1 else None
+    measured = TrainingFigures(
+        run=run.name,
+        recipe=recipe.name,
+        architecture=recipe.model.architecture,
+        seed=recipe.seed,
+        data_name=dataset.name,
+        data_source=dataset.source,
+        train_images=len(job.batches.data),
+        validation_images=len(held_out),
+        skipped_images=len(dataset.skipped),
+        train_seconds=state.seconds,
+        epochs_run=len(state.history),
+        steps=state.step,
+        stop_reason=state.stopped,
+        model_sha256=file_digest(run.model_path),
+        tta_views=views,
+        accuracy_tta=_accuracy_of_views(engine, dataset.test, views) if views else None,
+        **dict(cost),
+        **dict(measure_model(model)),
+        **dict(measure_speed(engine, dataset.test.images)),
+    )
     evaluation = evaluate(predictions)
-    _write_evaluation(run, measured | measure_model(model), predictions, validation, evaluation)
+    _write_evaluation(run, [measured], predictions, validation, evaluation)
     write_model_card(run)
     write_figures(run, predictions, evaluation, dataset, job.display.message)
 
 
-def recompute(run: Run) -> dict[str, Any]:
+def recompute(run: Run) -> Metrics:
     """Compute every figure of a finished run anew from what its directory holds, and write it.
 
     What only the training itself could measure (its time, the speed of prediction) stays as it
@@ -106,7 +108,7 @@ def recompute(run: Run) -> dict[str, Any]:
     predictions = run.predictions()
     return _write_evaluation(
         run,
-        run.metrics() | measure_model(engine.model),
+        [run.metrics(), measure_model(engine.model)],
         predictions,
         run.validation_predictions(),
         evaluate(predictions),
@@ -115,23 +117,31 @@ def recompute(run: Run) -> dict[str, Any]:
 
 def _write_evaluation(
     run: Run,
-    measured: dict[str, Any],
+    measured: Sequence[Record],
     predictions: Predictions,
     validation: Predictions | None,
     evaluation: Evaluation,
-) -> dict[str, Any]:
-    """Write the tables of an evaluation, and `metrics.json`."""
-    metrics = measured | summarise(evaluation)
-    metrics |= {
-        "test_images": len(predictions),
+) -> Metrics:
+    """Write the tables of an evaluation, and `metrics.json`.
+
+    Args:
+        run: with a model.
+        measured: records with what does not follow from the predictions.
+        predictions: of the test images.
+        validation: of the validation images; None where there are none.
+        evaluation: of `predictions`.
+    """
+    figures = PredictionFigures(
+        **dict(evaluation),
         # Of the weights that were kept, which are not those of the last epoch where training
         # stopped early.
-        "validation_accuracy": None if validation is None else evaluate(validation).accuracy,
-        "model_bytes": run.model_path.stat().st_size,
-        "calibration": describe_calibration(predictions, validation),
-        "label_suspects": len(likely_label_errors(predictions)),
-    }
-    write_table(run.path / "classes.csv", evaluation.to_dict()["classes"])
+        validation_accuracy=None if validation is None else evaluate(validation).accuracy,
+        model_bytes=run.model_path.stat().st_size,
+        calibration=describe_calibration(predictions, validation),
+        label_suspects=len(likely_label_errors(predictions)),
+    )
+    metrics = merge_records(Metrics, *measured, figures)
+    write_table(run.path / "classes.csv", [row.model_dump() for row in evaluation.classes])
     write_table(run.path / "confusion.csv", _confusion_rows(evaluation, predictions.class_names))
     _write_mistakes(run, predictions, validation)
     run.write_metrics(metrics)
@@ -153,18 +163,6 @@ def _write_mistakes(run: Run, predictions: Predictions, validation: Predictions 
         for row in image_rows(answers, likely_label_errors(answers))
     ]
     write_table(run.path / "label_suspects.csv", suspects)
-
-
-def summarise(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as the flat keys of `metrics.json`."""
-    values = evaluation.to_dict()
-    macro, weighted = values.pop("macro_average"), values.pop("weighted_average")
-    values.pop("images")
-    values["macro_f1_low"], values["macro_f1_high"] = macro["f1_low"], macro["f1_high"]
-    for name in ("precision", "recall", "f1"):
-        values[f"macro_{name}"] = macro[name]
-        values[f"weighted_{name}"] = weighted[name]
-    return values
 
 
 def _predict(
@@ -190,5 +188,5 @@ def _accuracy_of_views(engine: Engine, part: LabelledImages, views: int) -> floa
 def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
         {"true": true} | dict(zip(names, row, strict=True))
-        for true, row in zip(names, evaluation.confusion.tolist(), strict=True)
+        for true, row in zip(names, evaluation.confusion, strict=True)
     ]

@@ -1,7 +1,8 @@
 """Writes the results of a search: findings, best recipe, figures and report."""
 
-from thumbnet.atomic import write_json, write_text
+from thumbnet.atomic import write_text
 from thumbnet.figures.style import save_figure
+from thumbnet.record import write_record
 from thumbnet.tuning.figures import (
     cost_chart,
     importance_chart,
@@ -23,7 +24,7 @@ def write_findings(tuning: Tuning) -> Findings:
         JobError: the storage cannot be reached, or a file cannot be written.
     """
     findings = find(tuning)
-    write_json(tuning.path / "findings.json", findings.record())
+    write_record(tuning.path / "findings.json", findings.record())
     if findings.recipe is None:
         return findings
     write_text(tuning.best_path, findings.recipe.to_toml())

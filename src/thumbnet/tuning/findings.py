@@ -3,9 +3,12 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from thumbnet.recipe import Recipe
+from thumbnet.record import Amount, Count, Fraction, Record, Text
 from thumbnet.runs.run import Run
 from thumbnet.tuning.outcomes import Outcome, outcomes_of
 from thumbnet.tuning.study import Tuning, seconds_spent
@@ -41,23 +44,46 @@ class Findings:
         """Number of trials in each state."""
         return dict(Counter(outcome.state for outcome in self.outcomes))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> "FindingsRecord":
         """The content of `findings.json`."""
-        return {
-            "trials": self.counts(),
-            "seconds": self.seconds,
-            "best": [
-                {
-                    "trial": outcome.number,
-                    "directory": outcome.directory,
-                    "validation_accuracy": outcome.accuracy,
-                    "train_flops": outcome.flop,
-                    "parameters": outcome.parameters,
-                }
+        return FindingsRecord(
+            trials=self.counts(),
+            seconds=self.seconds,
+            best=[
+                BestTrial(
+                    trial=outcome.number,
+                    directory=outcome.directory,
+                    validation_accuracy=outcome.accuracy,
+                    train_flops=outcome.flop,
+                    parameters=dict(outcome.parameters),
+                )
                 for outcome in self.best
             ],
-            "importances": self.importances,
-        }
+            importances=self.importances,
+        )
+
+
+class BestTrial(Record):
+    """A finished trial that no other beats: its run, what it reached, and its recipe's values."""
+
+    trial: Count
+    directory: Text
+    validation_accuracy: Fraction | None
+    train_flops: Amount | None
+    parameters: dict[Text, JsonValue]
+
+
+class FindingsRecord(Record):
+    """`findings.json`: what a search showed so far, see `Findings`.
+
+    Attributes:
+        trials: how many trials ended in which way.
+    """
+
+    trials: dict[Text, Count]
+    seconds: Amount
+    best: list[BestTrial]
+    importances: dict[Text, float]
 
 
 def find(tuning: Tuning) -> Findings:

@@ -62,7 +62,7 @@ def _outcome(tuning: Tuning, space: Space, trial: "FrozenTrial") -> Outcome:
         run = Run(tuning.path / directory)
         if directory and run.recipe_path.is_file():
             epochs = run.recipe().epochs
-            curve = tuple(row["validation_accuracy"] for row in run.history())
+            curve = tuple(run.history().series("validation_accuracy")[1])
         else:  # training has not started yet
             directory = ""
     parameters = {key: space[key].value(stored) for key, stored in trial.params.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thumbnet.errors import InputError
 from thumbnet.recipe import Recipe
-from thumbnet.runs.records import read_bounded_text
+from thumbnet.record import read_bounded_text
 
 if TYPE_CHECKING:
     import optuna

@@ -1,20 +1,21 @@
 """A study: its plan, its directory and Optuna's storage."""
 
-import json
 import math
 import shutil
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from thumbnet.atomic import write_json
+from pydantic import Field
+
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, ThumbnetError
 from thumbnet.installing import install_command
 from thumbnet.recipe import Recipe
-from thumbnet.runs.records import read_bounded_text
+from thumbnet.record import Amount, Count, Fraction, Record, Text, read_record, write_record
+from thumbnet.runs.records import DataIdentity
 from thumbnet.runs.run import Run
 from thumbnet.training.cost import planned_flop
 from thumbnet.tuning.space import (
@@ -40,14 +41,14 @@ KEPT_PERCENT = 75.0
 # User attributes: of a trial whose worker has died; and the seconds that the search had spent when
 # the last epoch of a trial ended.
 ABANDONED, SPENT = "last_sign", "seconds_spent"
-_DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+Objective = Literal["accuracy", "cost"]
+_DIRECTIONS: dict[Objective, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "cost": "minimize",
 }
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Record):
     """The definition of a study; `tuning.json` in its directory.
 
     Attributes:
@@ -65,17 +66,17 @@ class Plan:
         seed: seed of the sampler.
     """
 
-    name: str
+    name: Text
     recipe: str
     space: str
-    data: dict[str, Any]
-    objectives: tuple[str, ...]
-    budget_seconds: float
-    trials: int
-    screen: float
-    cost_limit: float
+    data: DataIdentity
+    objectives: Annotated[tuple[Objective, ...], Field(strict=False, min_length=1)]
+    budget_seconds: Amount
+    trials: Count
+    screen: Fraction
+    cost_limit: Amount
     storage: str
-    seed: int
+    seed: Count
 
     @classmethod
     def make(
@@ -85,7 +86,7 @@ class Plan:
         dataset: Dataset,
         *,
         name: str,
-        objectives: tuple[str, ...] = ("accuracy",),
+        objectives: tuple[Objective, ...] = ("accuracy",),
         budget_seconds: float = 0.0,
         trials: int = 0,
         screen: float = 0.0,
@@ -128,12 +129,12 @@ class Plan:
             name=f"{name}-{uuid.uuid4().hex[:8]}",
             recipe=recipe.to_toml(),
             space=space_text(recipe, space),
-            data={
-                "name": dataset.name,
-                "path": str(dataset.path.resolve()) if dataset.path else None,
-                "reading": dataset.reading.model_dump(),
-                "digests": dataset.digests,
-            },
+            data=DataIdentity(
+                name=dataset.name,
+                path=str(dataset.path.resolve()) if dataset.path else None,
+                reading=dataset.reading.model_dump(),
+                digests=dataset.digests,
+            ),
             objectives=objectives,
             budget_seconds=budget_seconds,
             trials=trials,
@@ -176,7 +177,7 @@ class Tuning:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path} is not empty; choose another directory, or --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "tuning.json", asdict(plan))
+        write_record(path / "tuning.json", plan)
         tuning = cls(path)
         try:
             study = tuning.study()
@@ -195,13 +196,12 @@ class Tuning:
             InputError: this is not the directory of a search, or its plan is damaged.
         """
         file = self.path / "tuning.json"
-        if not file.is_file():
-            raise InputError(f"{self.path} is not the directory of a search: it has no {file.name}")
         try:
-            values = json.loads(read_bounded_text(file))
-            return Plan(**values | {"objectives": tuple(values["objectives"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{file} is damaged: {error}; start a new search") from error
+            return read_record(file, Plan)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path} is not the directory of a search: it has no {file.name}"
+            ) from error
 
     @property
     def best_path(self) -> Path:

@@ -2,12 +2,11 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from thumbnet.atomic import replacing_path, write_json
+from thumbnet.atomic import replacing_path
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import open_keras_engine
 from thumbnet.errors import InputError, JobError
@@ -15,6 +14,7 @@ from thumbnet.export.images import choose_images
 from thumbnet.export.prepare import prepare_for_export
 from thumbnet.export.web import write_web
 from thumbnet.export.web.check import find_browser, predict_in_browser
+from thumbnet.record import Amount, Count, Fraction, Record, Text, write_record
 from thumbnet.runs.run import Run
 from thumbnet.runtime import backend
 
@@ -25,9 +25,8 @@ MINIMUM_AGREEMENT = {"float16": 0.98, "int8": 0.95}
 """Fraction of images with the same most probable class, by what the weights are kept in."""
 
 
-@dataclass(frozen=True)
-class WebExport:
-    """An exported page beside Keras, on the same images.
+class WebExport(Record):
+    """`web.json`: an exported page beside Keras, on the same images.
 
     Attributes:
         path: the page.
@@ -39,13 +38,13 @@ class WebExport:
         images_per_second: of the browser on this machine.
     """
 
-    path: str
-    bytes: int
-    images: int
-    images_from: str
-    max_difference: float
-    agreement: float
-    images_per_second: float
+    path: Text
+    bytes: Count
+    images: Count
+    images_from: Text
+    max_difference: Fraction
+    agreement: Fraction
+    images_per_second: Amount
 
 
 def export_web(
@@ -107,16 +106,16 @@ def export_web(
                 place.write_bytes(page.read_bytes())
         except OSError as error:
             raise JobError(f"cannot write {target}: {error.strerror}") from error
-        write_json(run.exports_path / "web.json", asdict(record))
+        write_record(run.exports_path / "web.json", record)
     return record
 
 
 def _about(run: Run) -> str:
     metrics = run.metrics()
-    accuracy = f"{metrics['accuracy']:.1%} accurate on {metrics['test_images']:,} test images"
+    accuracy = f"{metrics.accuracy:.1%} accurate on {metrics.test_images:,} test images"
     return (
-        f"{run.name}, a model of {metrics['parameters']:,} parameters trained on "
-        f"{metrics['data_name']}: {accuracy}. It always chooses one of its classes, also for a "
+        f"{run.name}, a model of {metrics.parameters:,} parameters trained on "
+        f"{metrics.data_name}: {accuracy}. It always chooses one of its classes, also for a "
         "picture that shows none of them. Made with Thumbnet."
     )
 

@@ -1,0 +1,154 @@
+"""What an evaluation finds: classes that are keys of `metrics.json` too.
+
+They are apart from the functions that compute them, which import scikit-learn: a service that reads
+a run's `metrics.json` does without.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from thumbnet.data.stored import Int64Array
+from thumbnet.record import Amount, Count, Fraction, Record, Text
+
+
+class ClassScores(Record):
+    """Precision, recall and F1 of one class, or an average over classes.
+
+    The 95% intervals are those of `thumbnet.evaluation.intervals`. None stands for the scores of a
+    class without images, and where no interval is computed (for the weighted average, and for the
+    averages of recall).
+    """
+
+    name: Text
+    precision: Fraction | None
+    recall: Fraction | None
+    f1: Fraction | None
+    support: Count
+    recall_low: Fraction | None = None
+    recall_high: Fraction | None = None
+    f1_low: Fraction | None = None
+    f1_high: Fraction | None = None
+
+
+class Evaluation(Record):
+    """What `evaluate` found; these are keys of `metrics.json` too.
+
+    Attributes:
+        test_images: number of images evaluated.
+        accuracy: fraction of images whose most probable class is the true one (top-1).
+        accuracy_low, accuracy_high: 95% Wilson interval of `accuracy`.
+        top_k_accuracy: fraction whose true class is among the `top_k` most probable ones.
+        top_k: 5, or one less than the number of classes where there are five or fewer.
+        log_loss: mean negative log-likelihood in nats.
+        expected_calibration_error: with 15 bins of equal width.
+        brier_score: mean squared distance of the probabilities from the one-hot label, 0 to 2.
+        macro_precision, macro_recall, macro_f1: means over the classes that have images.
+        macro_f1_low, macro_f1_high: 95% interval of `macro_f1`.
+        weighted_precision, weighted_recall, weighted_f1: means weighted by the images of a class.
+        classes: one entry for each class, in label order.
+        confusion: numbers of images; rows are true classes, columns predicted ones.
+    """
+
+    test_images: Count
+    accuracy: Fraction
+    accuracy_low: Fraction
+    accuracy_high: Fraction
+    top_k: Count
+    top_k_accuracy: Fraction
+    log_loss: Amount
+    expected_calibration_error: Fraction
+    brier_score: Amount
+    macro_precision: Fraction
+    macro_recall: Fraction
+    macro_f1: Fraction
+    macro_f1_low: Fraction
+    macro_f1_high: Fraction
+    weighted_precision: Fraction
+    weighted_recall: Fraction
+    weighted_f1: Fraction
+    classes: list[ClassScores]
+    confusion: list[list[Count]]
+
+    @property
+    def confusion_matrix(self) -> Int64Array:
+        """`confusion` as an int64 array of shape (classes, classes)."""
+        return np.array(self.confusion, np.int64)
+
+    @property
+    def macro_average(self) -> ClassScores:
+        """The means over the classes that have images; their support is `test_images`."""
+        return ClassScores(
+            name="macro average",
+            precision=self.macro_precision,
+            recall=self.macro_recall,
+            f1=self.macro_f1,
+            support=self.test_images,
+            f1_low=self.macro_f1_low,
+            f1_high=self.macro_f1_high,
+        )
+
+    @property
+    def weighted_average(self) -> ClassScores:
+        """The means weighted by the images of each class; their support is `test_images`."""
+        return ClassScores(
+            name="weighted average",
+            precision=self.weighted_precision,
+            recall=self.weighted_recall,
+            f1=self.weighted_f1,
+            support=self.test_images,
+        )
+
+
+class Scores(Record):
+    """The three figures that judge probabilities rather than answers.
+
+    Attributes:
+        log_loss: mean negative log-likelihood in nats.
+        expected_calibration_error: with 15 bins of equal width.
+        brier_score: mean squared distance of the probabilities from the one-hot label, 0 to 2.
+    """
+
+    log_loss: Amount
+    expected_calibration_error: Fraction
+    brier_score: Amount
+
+
+class Rejection(Record):
+    """What is left when the least certain images are not answered.
+
+    Attributes:
+        rejected: the fraction of images that is not answered.
+        threshold: the lowest confidence that is answered, to give as `--reject-below`; None where
+            nothing is answered.
+        accuracy: of the answered; None where nothing is.
+    """
+
+    rejected: Fraction
+    threshold: Fraction | None
+    accuracy: Fraction | None
+
+
+class Calibration(Record):
+    """How the temperature was fitted, and what it changes on the test images.
+
+    Attributes:
+        temperature: what logits are divided by; 1 where none was fitted.
+        validation_images: how many it was fitted on.
+        reason: why none was fitted; None where one was.
+        bins: of the expected calibration error.
+        before, after: the scores without the temperature and with it; `after` is None where none
+            was fitted.
+        risk_coverage_area: mean error rate over all coverages, see `RiskCoverage`.
+        rejection: accuracy when some images are not answered.
+    """
+
+    temperature: Annotated[float, Field(gt=0)]
+    validation_images: Count
+    reason: Text | None
+    bins: Count
+    before: Scores
+    after: Scores | None
+    risk_coverage_area: Fraction
+    rejection: list[Rejection]

@@ -1,0 +1,110 @@
+"""`history.csv`: what each epoch measured."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, overload
+
+from pydantic import BaseModel, Field, ValidationError
+
+from thumbnet.errors import InputError
+from thumbnet.record import CHECKED, Measured, Text, describe_problem, read_bounded_text
+
+Epoch = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class HistoryRow(BaseModel):
+    """One epoch; None for what was not measured.
+
+    A model of the user's own may have further metrics, each in a column of its own; `get` reads
+    any column.
+    """
+
+    model_config = CHECKED
+    __pydantic_extra__: dict[Text, Measured]
+
+    epoch: Epoch
+    step: Annotated[int, Field(ge=0)] | None = None
+    learning_rate: Measured | None = None
+    loss: Measured
+    accuracy: Measured | None = None
+    top_5_accuracy: Measured | None = None
+    validation_loss: Measured | None = None
+    validation_accuracy: Measured | None = None
+    validation_top_5_accuracy: Measured | None = None
+    images_per_second: Measured | None = None
+    seconds: Measured | None = None
+
+    def get(self, column: str) -> float | None:
+        """The value in a column; None where it was not measured."""
+        found: float | None = self.values().get(column)
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """What was measured, by column."""
+        return self.model_dump(exclude_none=True)
+
+
+class History(Sequence[HistoryRow]):
+    """The epochs of a run, in order."""
+
+    def __init__(self, rows: Sequence[HistoryRow]) -> None:
+        self._rows = tuple(rows)
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, float | str]]) -> "History":
+        """The history of rows of plain values.
+
+        Raises:
+            ValidationError: a value is not a finite number.
+        """
+        # Not strict: a CSV file holds text.
+        return cls([HistoryRow.model_validate(row, strict=False) for row in rows])
+
+    @classmethod
+    def read(cls, path: Path) -> "History":
+        """Read a CSV file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            InputError: it is damaged.
+        """
+        try:
+            rows = csv.DictReader(io.StringIO(read_bounded_text(path)))
+            return cls.of(
+                [{str(name): value for name, value in row.items() if value} for row in rows]
+            )
+        except ValidationError as error:
+            raise InputError(f"{path} is damaged: {describe_problem(error)}") from error
+        except csv.Error as error:
+            raise InputError(f"{path} is damaged: {error}") from error
+
+    @overload
+    def __getitem__(self, index: int) -> HistoryRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[HistoryRow]: ...
+    def __getitem__(self, index: int | slice) -> HistoryRow | Sequence[HistoryRow]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[HistoryRow]:
+        return iter(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self._rows == other._rows
+
+    def __hash__(self) -> int:
+        return hash(self._rows)
+
+    def columns(self) -> list[str]:
+        """The names of what any epoch measured, in order of appearance."""
+        return list(dict.fromkeys(name for row in self for name in row.values()))
+
+    def series(self, column: str) -> tuple[list[int], list[float]]:
+        """The epochs in which a column was measured, and its values in them."""
+        found = [(row.epoch, row.get(column)) for row in self]
+        known = [(epoch, value) for epoch, value in found if value is not None]
+        return [epoch for epoch, _ in known], [value for _, value in known]
