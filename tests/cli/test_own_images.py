@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from thumbnet.cli import main
-from thumbnet.data import listing
+from thumbnet.data import assembly
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.load import load
 from thumbnet.data.stored import StoredImages
@@ -160,7 +160,7 @@ def test_pictures_that_stay_in_their_file_train_as_others_do(
 ) -> None:
     recipe = tiny_recipe.override({"balance": balance, "batch_size": 12})
     in_memory = train(recipe, load(pets), tmp_path / "memory", SilentDisplay())
-    monkeypatch.setattr(listing, "IN_MEMORY", 0)
+    monkeypatch.setattr(assembly, "IN_MEMORY", 0)
     stored = load(pets)
     assert isinstance(stored.test.images, StoredImages)
     from_file = train(recipe, stored, tmp_path / "file", SilentDisplay())
@@ -223,10 +223,28 @@ def test_data_check_and_info(
     assert thumbnet("data", "check", pets) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        f"{pets}/train/cat/empty.jpg is empty: "
+        "Training refuses:",
+        f"  {pets}/train/cat/empty.jpg is empty: "
         "mend or remove it, or train with --on-bad-image skip",
         "61 images: 1 × bad picture",
     ]
+    for number in range(5):
+        shutil.copy(pets / "train" / "cat" / "0.jpg", pets / "train" / "cat" / f"c{number}.png")
+    shutil.copy(pets / "train" / "cat" / "0.jpg", pets / "test" / "cat" / "again.jpg")
+    (pets / "train" / "cat" / "empty.jpg").unlink()
+    assert thumbnet("data", "check", pets) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "The test figures would be wrong:"
+    assert lines[4] == "  … and 3 more: duplicate (--json lists all)"
+    assert lines[5] == "Advice:"
+    assert lines[9] == "  … and 2 more: wrong suffix (--json lists all)"
+    assert lines[10] == "66 images: 6 × duplicate, 5 × wrong suffix"
+    (pets / "test" / "cat" / "again.jpg").unlink()
+    assert thumbnet("data", "check", pets) == 0  # advice alone
+    assert "5 × wrong suffix" in capsys.readouterr().out
+    (pets / "train" / "cat" / "empty.jpg").write_bytes(b"")
+    for path in (pets / "train" / "cat").glob("c*.png"):
+        path.unlink()
     assert thumbnet("data", "check", pets, "--json") == 1
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert problem["kind"] == "bad picture"

@@ -45,11 +45,11 @@ def test_grey_arrays_as_medmnist_names_them(tmp_path: Path) -> None:
 
 
 def test_without_a_test_part_some_are_held_out(tmp_path: Path) -> None:
-    images = np.zeros((20, 8, 8, 3), np.uint8)
-    np.savez(tmp_path / "a.npz", images=images, labels=np.array(["b", "a"] * 10))
+    images = np.zeros((200, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array(["b", "a"] * 100))
     dataset = load(tmp_path / "a.npz")
     assert dataset.class_names == ("a", "b")
-    assert np.bincount(dataset.test.labels).tolist() == [2, 2]
+    assert np.bincount(dataset.test.labels).tolist() == pytest.approx([20, 20], abs=8)
 
 
 @pytest.mark.parametrize(

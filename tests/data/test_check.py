@@ -1,6 +1,7 @@
 """Real trouble in real folders, and what is said of it."""
 
 import os
+import re
 import struct
 from pathlib import Path
 from zlib import compress, crc32
@@ -64,7 +65,7 @@ def test_pictures_that_cannot_be_read(pets: Path) -> None:
     Image.new("RGB", (5, 5)).save(cats / "0005.jp2")
     (cats / "notes.txt").write_text("a cat", encoding="utf-8")
     found = [path for kind, path in problems(pets) if kind == "bad picture"]
-    names = ["0000.png", "0001.png", "0002.png", "0003.png", "0004.png", "0005.jp2", "notes.txt"]
+    names = ["0000.png", "0001.png", "0002.png", "0003.png", "0004.png", "0005.jp2"]
     assert found == [f"cat/{name}" for name in names]
     messages = {p.path.rsplit("/", 1)[1]: p.message for p in check_data(pets).problems}
     assert messages["0001.png"] == "is empty"
@@ -72,7 +73,10 @@ def test_pictures_that_cannot_be_read(pets: Path) -> None:
     assert "pixels, above the limit of 50 million" in messages["0003.png"]
     assert messages["0005.jp2"].startswith("has the format JPEG 2000, which is not read")
     assert messages["0004.png"] == "does not exist"
-    assert all(p.stops_training and p.remedy for p in check_data(pets).problems)
+    *bad, other = check_data(pets).problems
+    assert all(problem.stops_training and problem.remedy for problem in bad)
+    assert (other.kind, other.path) == ("other file", str(cats / "notes.txt"))
+    assert other.is_advice
 
 
 def test_an_unreadable_file_or_folder(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,13 +140,25 @@ def test_what_lies_in_the_wrong_place(pets: Path, tmp_path: Path, sample: Datase
 
 def test_classes_that_do_not_fit(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path / "a", sample.train, {"cat": 1, "dog": 8})
-    assert problems(tmp_path / "a") == [("single image", "cat"), ("unbalanced", "cat")]
+    assert problems(tmp_path / "a") == [
+        ("missing class", "cat"),
+        ("small class", "cat"),
+        ("unbalanced", "cat"),
+    ]
+    (stops,) = [problem for problem in check_data(tmp_path / "a").problems if not problem.is_advice]
+    assert stops.message == (
+        "is a class of one training image, and another is needed for validation"
+    )
     write_classes(tmp_path / "b" / "train", sample.train, {"cat": 4})
     write_classes(tmp_path / "b" / "test", sample.train, {"dog": 4})
-    assert problems(tmp_path / "b") == [("missing class", "cat"), ("missing class", "dog")]
+    assert problems(tmp_path / "b") == [
+        ("missing class", "cat"),
+        ("missing class", "dog"),
+        ("one class", "cat"),
+    ]
     write_classes(tmp_path / "c", sample.train, {"cat": 5, "dog": 40})
     problem = only_problem(tmp_path / "c")
-    assert problem.message == "is a class of 4 training images, where dog has 32"
+    assert re.fullmatch(r"is a class of 4 training images, where dog has 3\d", problem.message)
     assert 'balance = "class_weights"' in problem.remedy
 
 
@@ -158,7 +174,9 @@ def test_duplicates_across_parts_and_classes(sample: Dataset, tmp_path: Path) ->
     assert {p.path for p in duplicates} == {str(tmp_path / "test" / "cat" / "again.webp")}
     assert "shows the same as" in duplicates[0].message
     assert "0001.png in the train part" in duplicates[0].message
+    assert all(p.spoils_figures for p in duplicates)
     (two_labels,) = [p for p in found if p.kind == "two labels"]
+    assert two_labels.is_advice  # in the validation part
     assert {"is called cat", "is called dog"} & {two_labels.message[:13]}
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from thumbnet.data.dataset import Dataset, LabelledImages, content_digest
-from thumbnet.data.split import stratified_split
 from thumbnet.errors import InputError
 
 
@@ -44,16 +43,22 @@ def test_both_parts_have_one_shape_and_some_images() -> None:
     part = LabelledImages(images(1), labels(0))
     other = LabelledImages(np.zeros((1, 8, 8, 3), np.uint8), labels(0))
     with pytest.raises(InputError, match="shapes must be equal"):
-        Dataset("x", ("a",), part, other, "here")
+        Dataset("x", ("a", "b"), part, other, "here")
     with pytest.raises(InputError, match="test part of here holds no image"):
-        Dataset("x", ("a",), part, part.take(np.array([], np.int64)), "here")
+        Dataset("x", ("a", "b"), part, part.take(np.array([], np.int64)), "here")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[2J"])
 def test_a_class_name_can_be_printed(sample: Dataset, name: str) -> None:
     part = sample.train.take(np.flatnonzero(sample.train.labels == 0)[:3])
     with pytest.raises(InputError, match="is no name that can be printed"):
-        Dataset("x", (name,), part, part, "here")
+        Dataset("x", (name, "b"), part, part, "here")
+
+
+def test_one_class_is_not_enough() -> None:
+    part = LabelledImages(images(2), labels(0, 0))
+    with pytest.raises(InputError, match="here has 1 class; a classifier needs two or more"):
+        Dataset("x", ("a",), part, part, "here")
 
 
 def test_digests_are_of_the_content(sample: Dataset) -> None:
@@ -62,23 +67,3 @@ def test_digests_are_of_the_content(sample: Dataset) -> None:
     one_byte_each = sample.train.labels.astype(np.uint8).tobytes()
     assert sample.digests["train_labels"] == hashlib.sha256(one_byte_each).hexdigest()
     assert content_digest(sample.train.images[::2]) != expected
-
-
-def test_the_split_is_stratified_seeded_and_complete(sample: Dataset) -> None:
-    train, held_out = stratified_split(sample.train.labels, 0.1, seed=5)
-    assert np.array_equal(np.sort([*train, *held_out]), np.arange(len(sample.train)))
-    counts = np.bincount(sample.train.labels[held_out])
-    assert counts.tolist() == [len(sample.train) // 100] * 10
-    again = stratified_split(sample.train.labels, 0.1, seed=5)
-    assert np.array_equal(held_out, again[1])
-    assert not np.array_equal(held_out, stratified_split(sample.train.labels, 0.1, seed=6)[1])
-
-
-def test_no_split_holds_nothing_out(sample: Dataset) -> None:
-    train, held_out = stratified_split(sample.train.labels, 0, seed=0)
-    assert (len(train), len(held_out)) == (len(sample.train), 0)
-
-
-def test_a_split_that_cannot_be_is_explained() -> None:
-    with pytest.raises(InputError, match=r"validation share of 0.1 of 12 images cannot hold"):
-        stratified_split(labels(*range(10), 0, 1), 0.1, seed=0)

@@ -8,7 +8,7 @@ import pytest
 from picture_files import write_classes
 from PIL import Image
 
-from thumbnet.data import listing
+from thumbnet.data import assembly
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.images import read_image
 from thumbnet.data.load import load
@@ -33,10 +33,11 @@ def test_a_folder_a_class(pets: Path) -> None:
     assert dataset.name == "pets"
     assert dataset.class_names == ("cat", "dog")
     assert dataset.image_shape == (32, 32, 3)
-    assert np.bincount(dataset.train.labels).tolist() == [16, 8]
-    assert np.bincount(dataset.test.labels).tolist() == [4, 2]
+    together = np.concatenate([dataset.train.labels, dataset.test.labels])
+    assert np.bincount(together).tolist() == [20, 10]
+    assert set(dataset.test.labels) == {0, 1}
     assert dataset.validation is None
-    assert dataset.source.endswith("no test part: 20% of each class held out for it")
+    assert dataset.source.endswith("no test part: about 20% of it held out for the test")
     assert pixels_of(dataset.train).isdisjoint(pixels_of(dataset.test))
     for part in (dataset.train, dataset.test):
         for image, label in zip(part.images, part.labels, strict=True):
@@ -51,13 +52,50 @@ def test_training_images_come_mixed(pets: Path) -> None:
     assert 0 < np.count_nonzero(np.diff(labels)) != 1
 
 
-def test_images_that_are_added_move_no_other_into_the_test(pets: Path, sample: Dataset) -> None:
+def test_images_that_are_added_move_no_other(pets: Path, sample: Dataset) -> None:
     before = load(pets)
-    write_classes(pets, sample.train, {"cat": 5}, first=20)
-    after = load(pets)
-    assert len(after.train) + len(after.test) == 35
-    moved = pixels_of(before.train) & pixels_of(after.test)
-    assert len(moved) <= 1  # the test part grew by one
+    for first in range(20, 60, 10):
+        write_classes(pets, sample.train, {"cat": 10, "dog": 5}, first)
+        after = load(pets)
+        assert set(before.train.names) < set(after.train.names)
+        assert set(before.test.names) <= set(after.test.names)
+    assert len(after.test) / (len(after.train) + len(after.test)) == pytest.approx(0.2, abs=0.1)
+
+
+def test_of_a_small_class_one_image_is_tested_on_and_one_is_trained_on(tmp_path: Path) -> None:
+    """Whatever the hashes of their names, which decide for larger classes."""
+    for number in range(200):
+        (tmp_path / f"{number:03}").mkdir()
+        for copy in range(2 + number % 3):
+            image = Image.new("L", (8, 8), number)
+            image.putpixel((copy, 0), 255)
+            image.save(tmp_path / f"{number:03}" / f"{copy}.png")
+    dataset = load(tmp_path)
+    trained = np.bincount(dataset.train.labels, minlength=200)
+    tested = np.bincount(dataset.test.labels, minlength=200)
+    assert tested.min() == 1
+    for size in (2, 3, 4):
+        assert trained[size - 2 :: 3].min() == min(2, size - 1)
+
+
+def test_a_test_part_is_made_of_train_and_val_in_proportion(
+    sample: Dataset, tmp_path: Path
+) -> None:
+    write_classes(tmp_path / "train", sample.train, {"cat": 60, "dog": 60})
+    write_classes(tmp_path / "val", sample.train, {"cat": 40, "dog": 40}, first=60)
+    dataset = load(tmp_path)
+    assert dataset.validation is not None
+    assert dataset.source.endswith(
+        "no test part: about 20% of the training and validation parts held out for the test"
+    )
+    from_validation = sum(name.startswith("val/") for name in dataset.test.names)
+    assert len(dataset.test) == pytest.approx(40, abs=12)
+    assert from_validation == pytest.approx(16, abs=8)
+    assert all(name.startswith("val/") for name in dataset.validation.names)
+    with pytest.raises(InputError, match=r"has no test part, which --require-test asks for; add"):
+        load(tmp_path, require_test=True)
+    write_classes(tmp_path / "test", sample.test, {"cat": 5, "dog": 5})
+    assert len(load(tmp_path, require_test=True).test) == 10
 
 
 def test_parts_are_kept_apart(sample: Dataset, tmp_path: Path) -> None:
@@ -75,14 +113,19 @@ def test_parts_are_kept_apart(sample: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_class_of_the_test_must_be_trained(sample: Dataset, tmp_path: Path) -> None:
-    write_classes(tmp_path / "train", sample.train, {"cat": 3})
+    write_classes(tmp_path / "train", sample.train, {"cat": 3, "dog": 3})
     write_classes(tmp_path / "test", sample.train, {"cat": 3, "dog": 3}, first=5)
-    with pytest.raises(InputError, match=r"class dog is in the test part .* not in the train part"):
+    (tmp_path / "test" / "owl").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "test" / "owl" / "1.png")
+    with pytest.raises(InputError, match=r"class owl is in the test part .* not in the train part"):
         load(tmp_path)
 
 
 def test_sizes(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path, sample.train, {"cat": 5})
+    write_classes(tmp_path, sample.train, {"dog": 3})
+    for path in tmp_path.glob("dog/*"):
+        Image.new("RGB", (40, 60)).save(path)
     for number in range(5):
         Image.new("RGB", (40, 60), "blue").save(tmp_path / "cat" / f"blue{number}.jpg")
     assert load(tmp_path).image_shape == (32, 32, 3)
@@ -139,6 +182,9 @@ def test_the_sizes_that_were_found_are_said(tmp_path: Path) -> None:
 
 
 def test_a_picture_late_in_a_large_folder_decides_the_shape_too(tmp_path: Path) -> None:
+    (tmp_path / "dark").mkdir()
+    for number in range(3):
+        Image.new("L", (9, 9), 0).save(tmp_path / "dark" / f"{number}.png")
     (tmp_path / "plain").mkdir()
     for number in range(200):
         Image.new("L", (9, 9), number).save(tmp_path / "plain" / f"{number:03}.png")
@@ -176,7 +222,7 @@ def test_what_was_decoded_is_kept_until_a_file_changes(pets: Path, tmp_path: Pat
 
 def test_many_pixels_stay_in_their_file(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load(pets)
-    monkeypatch.setattr(listing, "IN_MEMORY", 1000)
+    monkeypatch.setattr(assembly, "IN_MEMORY", 1000)
     stored = load(pets)
     assert isinstance(stored.train.images, StoredImages)
     assert stored.digests == whole.digests

@@ -113,7 +113,8 @@ def test_one_data_set_has_some_held_out_and_columns_can_be_chosen(part: Labelled
     given = rows(part, None, age=["old", "new"] * 20)
     found = Dataset.from_huggingface(given, label="age", image_size=16)
     assert found.class_names == ("new", "old")
-    assert (len(found.train), len(found.test)) == (32, 8)
+    assert len(found.train) + len(found.test) == 40
+    assert set(found.test.labels) == {0, 1}
     assert found.image_shape == (16, 16, 3)
 
 

@@ -80,7 +80,7 @@ def test_rows_that_say_too_little_are_named(files: list[str], tmp_path: Path) ->
 
 
 def test_files_that_are_not_there_are_named(files: list[str], tmp_path: Path) -> None:
-    table = write(tmp_path, "path,label", *(f"{f},a" for f in files), "nosuch.png,a")
+    table = write(tmp_path, "path,label", *(f"{f},a" for f in files), "nosuch.png,b")
     with pytest.raises(InputError, match=r"nosuch.png does not exist: mend or remove"):
         load(table)
 

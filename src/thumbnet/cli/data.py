@@ -8,12 +8,14 @@ import typer
 
 from thumbnet.cli.options import (
     DataOption,
+    GroupOption,
     ImageSizeOption,
     JsonOption,
     LabelOption,
     MaxMegapixelsOption,
     OnBadImageOption,
     PathColumnOption,
+    RequireTestOption,
     SourceOption,
     load_dataset,
 )
@@ -31,6 +33,8 @@ def info(
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     max_megapixels: MaxMegapixelsOption = None,
+    group: GroupOption = None,
+    require_test: RequireTestOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
@@ -47,6 +51,8 @@ def info(
         path_column=path_column,
         on_bad_image=on_bad_image,
         max_megapixels=max_megapixels,
+        group=group,
+        require_test=require_test,
     )
     described = describe(dataset)
     if as_json:
@@ -69,6 +75,8 @@ def show(
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     max_megapixels: MaxMegapixelsOption = None,
+    group: GroupOption = None,
+    require_test: RequireTestOption = None,
 ) -> None:
     """Write a labelled grid of training images, a row for each class."""
     from thumbnet.data.choice import choose_per_class
@@ -84,6 +92,8 @@ def show(
         path_column=path_column,
         on_bad_image=on_bad_image,
         max_megapixels=max_megapixels,
+        group=group,
+        require_test=require_test,
     )
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
@@ -96,19 +106,25 @@ def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="What --data takes.")],
     label: LabelOption = None,
     path_column: PathColumnOption = None,
+    group: GroupOption = None,
+    max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List every problem of a data set with its remedy. The exit code is 1 if there is one."""
+    """List every problem of a data set with its remedy.
+
+    The exit code is 1 if training refuses the data, or if its test figures would be wrong.
+    """
     from thumbnet.cli.tables import print_checked_data
     from thumbnet.data.check import check_data
     from thumbnet.training.progress import choose_display
 
-    checked = check_data(path, label, choose_display().message, path_column)
+    report = choose_display().message
+    checked = check_data(path, label, report, path_column, group, max_megapixels or 50)
     if as_json:
         typer.echo(json.dumps(checked.to_dict(), indent=2))
     else:
         print_checked_data(checked)
-    if checked.problems:
+    if not checked.is_usable:
         raise typer.Exit(1)
 
 

@@ -63,6 +63,22 @@ MaxMegapixelsOption = Annotated[
         "as it is decoded at a fraction of its size. By default, 50.",
     ),
 ]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN|COLUMN",
+        help="What tells which pictures belong together, such as the frames of one video, and stay "
+        "in one part: a regular expression that is searched for in their paths, or a column.",
+    ),
+]
+RequireTestOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--require-test",
+        help="Refuse data without a test part, instead of holding one out.",
+        show_default=False,
+    ),
+]
 SourceOption = Annotated[
     str | None,
     typer.Option(

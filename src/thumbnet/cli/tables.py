@@ -19,6 +19,9 @@ from thumbnet.evaluation.records import Calibration, ClassScores, Evaluation
 from thumbnet.runs.records import Audit, Metrics, Robustness, SeedSummary
 from thumbnet.runs.run import Run
 
+SHOWN_OF_A_KIND = 3
+"""How many problems of one kind `data check` prints."""
+
 
 def print_summary(run: Run) -> None:
     """The figures of one finished run, in a few lines."""
@@ -123,9 +126,24 @@ def print_data_info(info: DatasetInfo) -> None:
 
 
 def print_checked_data(checked: CheckedData) -> None:
-    """A line for each problem, then how many there are of each kind."""
-    for problem in checked.problems:
-        print(f"{problem.path} {problem.message}: {problem.remedy}")
+    """The problems by what they do, the first few of each kind; then how many there are of each."""
+    effects = {
+        "Training refuses:": [one for one in checked.problems if one.stops_training],
+        "The test figures would be wrong:": [
+            one for one in checked.problems if one.spoils_figures and not one.stops_training
+        ],
+        "Advice:": [one for one in checked.problems if one.is_advice],
+    }
+    for heading, problems in effects.items():
+        if problems:
+            print(heading)
+        kinds = Counter(problem.kind for problem in problems)
+        for kind, count in kinds.items():
+            first = [one for one in problems if one.kind == kind][:SHOWN_OF_A_KIND]
+            for one in first:
+                print(f"  {one.path} {one.message}: {one.remedy}")
+            if count > len(first):
+                print(f"  … and {count - len(first):,} more: {kind} (--json lists all)")
     kinds = Counter(problem.kind for problem in checked.problems)
     found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items()) or "no problem"
     print(f"{checked.images:,} images: {found}")

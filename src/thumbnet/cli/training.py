@@ -11,12 +11,14 @@ import typer
 
 from thumbnet.cli.options import (
     DataOption,
+    GroupOption,
     ImageSizeOption,
     LabelOption,
     MaxMegapixelsOption,
     OnBadImageOption,
     OverwriteOption,
     PathColumnOption,
+    RequireTestOption,
     SourceOption,
     dataset_to_resume,
     load_dataset,
@@ -64,6 +66,8 @@ def run(
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     max_megapixels: MaxMegapixelsOption = None,
+    group: GroupOption = None,
+    require_test: RequireTestOption = None,
     seed: SeedOption = None,
     budget: BudgetOption = None,
     overwrite: OverwriteOption = False,
@@ -90,6 +94,8 @@ def run(
         "path_column": path_column,
         "on_bad_image": on_bad_image,
         "max_megapixels": max_megapixels,
+        "group": group,
+        "require_test": require_test,
     }
     dataset = load_dataset(data, source, display, **reading)
     runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
@@ -117,6 +123,8 @@ def train(
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     max_megapixels: MaxMegapixelsOption = None,
+    group: GroupOption = None,
+    require_test: RequireTestOption = None,
     seed: SeedOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
@@ -176,6 +184,8 @@ def train(
         "path_column": path_column,
         "on_bad_image": on_bad_image,
         "max_megapixels": max_megapixels,
+        "group": group,
+        "require_test": require_test,
     }
     if resume is not None:
         read_anew = any(value is not None for value in reading.values())

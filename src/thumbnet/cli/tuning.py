@@ -9,12 +9,14 @@ import typer
 
 from thumbnet.cli.options import (
     DataOption,
+    GroupOption,
     ImageSizeOption,
     JsonOption,
     LabelOption,
     MaxMegapixelsOption,
     OnBadImageOption,
     PathColumnOption,
+    RequireTestOption,
     SourceOption,
     load_dataset,
     parse_duration,
@@ -55,6 +57,8 @@ def tune(
     path_column: PathColumnOption = None,
     on_bad_image: OnBadImageOption = None,
     max_megapixels: MaxMegapixelsOption = None,
+    group: GroupOption = None,
+    require_test: RequireTestOption = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Total search time, such as 30m; resuming continues it."),
@@ -132,6 +136,8 @@ def tune(
             "path_column": path_column,
             "on_bad_image": on_bad_image,
             "max_megapixels": max_megapixels,
+            "group": group,
+            "require_test": require_test,
         }
         dataset = load_dataset(data, source, display, **reading)
         plan = Plan.make(

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from thumbnet.data.assembly import assemble
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.decoding import OWN_SIZE_UP_TO, USUAL_SIZE, batched, in_parallel
 from thumbnet.data.images import fit_image
 from thumbnet.data.labels import LabelColumn, number_labels
-from thumbnet.data.listing import SPLITS, TEST, TRAIN, VALIDATION, Listing, assemble
+from thumbnet.data.listing import SPLITS, TEST, TRAIN, VALIDATION, Listing
 from thumbnet.data.pixels import as_pixels
 from thumbnet.data.reading import Reading
 from thumbnet.data.stored import UInt8Array

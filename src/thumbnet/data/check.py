@@ -1,18 +1,21 @@
 """Everything about a data set that its owner should mend before training."""
 
 import hashlib
-import mimetypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from thumbnet.data.classes import class_problems
 from thumbnet.data.dataset import CHUNK, Dataset
 from thumbnet.data.decoding import TASK, batched, in_parallel, named
+from thumbnet.data.groups import numbered_groups, series_problem
+from thumbnet.data.holdout import with_test_part
 from thumbnet.data.images import Picture, open_picture, silent_pillow
-from thumbnet.data.listing import SPLIT_NAMES, TRAIN, Listing, Problem, with_test_part
+from thumbnet.data.listing import SPLIT_NAMES, TEST, Listing, Problem
 from thumbnet.data.load import read_or_list
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
@@ -22,8 +25,8 @@ from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, shown
 from thumbnet.paths import expanded
 
-UNBALANCED = 5
-"""How many times as many training images the largest class may have as the smallest."""
+NEEDED = (256, 256)
+"""Height and width at which pictures are looked at: large JPEG ones need not be decoded in full."""
 _DIGEST = 16
 
 
@@ -39,6 +42,11 @@ class CheckedData:
     images: int
     problems: tuple[Problem, ...]
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether training takes the data and its test figures will be right."""
+        return all(problem.is_advice for problem in self.problems)
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
         return {"images": self.images, "problems": [vars(problem) for problem in self.problems]}
@@ -49,6 +57,8 @@ def check_data(
     label: str | None = None,
     report: Report = ignore,
     path_column: str | None = None,
+    group: str | None = None,
+    max_megapixels: int = 50,
 ) -> CheckedData:
     """Open every picture of a data set and look for trouble.
 
@@ -57,18 +67,34 @@ def check_data(
         label: which label, where there are several.
         report: called with a line of text now and then.
         path_column: the name of a table's column of paths.
+        group: as for `thumbnet.load`.
+        max_megapixels: as for `thumbnet.load`.
 
     Raises:
         InputError: there is nothing at `path` that can be read as a data set.
     """
-    reading = Reading.check({"label": label, "path_column": path_column})
+    reading = Reading.check(
+        {
+            "label": label,
+            "path_column": path_column,
+            "group": group,
+            "max_megapixels": max_megapixels,
+        }
+    )
     found = read_or_list(expanded(path), reading)
     if not isinstance(found, Dataset):
         report(f"opening {len(found[1]):,} pictures of {shown(path)}")
-        images = _Images.of_pictures(*found)
+        images = _Images.of_pictures(*found, reading)
     else:
         images = _Images.of_dataset(found)
-    problems = [*images.problems, *_class_problems(images), *_duplicates(images)]
+    problems = [
+        *images.problems,
+        *class_problems(images.class_names, images.labels, images.splits, images.groups),
+        *_duplicates(images),
+        *_divided_groups(images),
+    ]
+    # What stops training first; of the same weight, in the order in which it was found.
+    problems.sort(key=lambda problem: (not problem.stops_training, problem.is_advice))
     return CheckedData(len(images.labels), tuple(problems))
 
 
@@ -80,6 +106,7 @@ class _Images:
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,).
+        groups: as in `LabelledImages`.
         name: what an image is called.
         digests: `_DIGEST` bytes for each image; zeros for one that cannot be read.
         problems: of single images.
@@ -88,6 +115,7 @@ class _Images:
     class_names: tuple[str, ...]
     labels: Int64Array
     splits: Int64Array
+    groups: Int64Array | None
     name: Callable[[int], str]
     digests: bytes
     problems: list[Problem]
@@ -107,17 +135,22 @@ class _Images:
             class_names=dataset.class_names,
             labels=np.concatenate([part.labels for part in dataset.parts.values()]),
             splits=np.array(splits, np.int64),
+            groups=None,
             name=names.__getitem__,
             digests=bytes(digests),
             problems=[],
         )
 
     @classmethod
-    def of_pictures(cls, listing: Listing, pictures: Pictures) -> "_Images":
+    def of_pictures(cls, listing: Listing, pictures: Pictures, reading: Reading) -> "_Images":
         digests = bytearray()
-        problems = list(listing.problems)
-        with silent_pillow():
-            for some in in_parallel(_inspect_some, batched(named(pictures), TASK)):
+        problems = [*listing.problems, *filter(None, [series_problem(listing)])]
+
+        def inspect(some: list[tuple[str, Path | bytes]]) -> list[tuple[bytes, list[Problem]]]:
+            return [_inspect(name, source, reading.maximum_pixels) for name, source in some]
+
+        with silent_pillow(reading.maximum_pixels):
+            for some in in_parallel(inspect, batched(named(pictures), TASK)):
                 for digest, found in some:
                     digests += digest
                     problems += found
@@ -126,28 +159,23 @@ class _Images:
             class_names=listing.class_names,
             labels=listing.labels,
             splits=splits,
+            groups=numbered_groups(listing.groups) if listing.groups else None,
             name=pictures.where,
             digests=bytes(digests),
             problems=problems,
         )
 
 
-def _inspect_some(
-    some: list[tuple[str, Path | bytes]],
-) -> list[tuple[bytes, list[Problem]]]:
-    return [_inspect(name, source) for name, source in some]
-
-
-def _inspect(name: str, source: Path | bytes) -> tuple[bytes, list[Problem]]:
+def _inspect(name: str, source: Path | bytes, maximum_pixels: int) -> tuple[bytes, list[Problem]]:
     """Digest of the pixels of a picture, and what is wrong with it."""
     path = shown(source) if isinstance(source, Path) else name
     try:
-        picture = open_picture(source, name)
+        picture = open_picture(source, name, maximum_pixels, needed=NEEDED)
     except InputError as error:
         message = str(error).removeprefix(path).strip()
         remedy = "mend or remove it, or train with --on-bad-image skip"
         return bytes(_DIGEST), [Problem("bad picture", path, message, remedy, True)]
-    content = str(picture.image.size).encode() + picture.image.tobytes()
+    content = str(picture.size).encode() + picture.image.tobytes()
     digest = hashlib.blake2b(content, digest_size=_DIGEST).digest()
     return digest, list(_peculiarities(path, source, picture))
 
@@ -158,8 +186,8 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
         yield Problem(
             "animated",
             path,
-            "is animated, and only its first frame is read",
-            "save the frame that counts as a picture of its own",
+            "has several frames or pages, of which the first is read",
+            "save the one that counts as a picture of its own",
         )
     if picture.deep:
         yield Problem(
@@ -177,8 +205,8 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
         )
     if isinstance(source, Path):
         suffix = source.suffix.lower()
-        expected, _ = mimetypes.guess_type(f"x{suffix}")
-        if expected and expected != f"image/{picture.format.lower()}":
+        expected = Image.registered_extensions().get(suffix, "").replace("MPO", "JPEG")
+        if expected and expected != picture.format:
             yield Problem(
                 "wrong suffix",
                 path,
@@ -195,49 +223,6 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _class_problems(images: _Images) -> Iterator[Problem]:
-    """Classes that are too small, lacking in a part, or much larger than others."""
-    size = len(images.class_names)
-    if size == 0:
-        return
-    counts = {
-        split: np.bincount(images.labels[images.splits == split], minlength=size)
-        for split in np.unique(images.splits).tolist()
-    }
-    total = np.bincount(images.labels, minlength=size)
-    for label, name in enumerate(images.class_names):
-        if total[label] == 1:
-            yield Problem(
-                "single image",
-                name,
-                "is a class of one image, which cannot be both trained on and tested",
-                "add images of it, or remove it",
-            )
-            continue
-        there = [split for split in counts if counts[split][label]]
-        for split in sorted(counts.keys() - there):
-            yield Problem(
-                "missing class",
-                name,
-                f"is a class of which the {SPLIT_NAMES[split]} part has no image",
-                "add some, or remove the class from the other parts",
-                stops_training=split == TRAIN,
-            )
-    training = counts.get(TRAIN, total)
-    large, small = (
-        int(training.argmax()),
-        int(np.where(training, training, training.max()).argmin()),
-    )
-    if training[large] >= UNBALANCED * training[small]:
-        yield Problem(
-            "unbalanced",
-            images.class_names[small],
-            f"is a class of {training[small]:,} training images, where "
-            f"{images.class_names[large]} has {training[large]:,}",
-            'add images of it, or train with balance = "class_weights" or "sampling"',
-        )
 
 
 def _duplicates(images: _Images) -> Iterator[Problem]:
@@ -261,6 +246,7 @@ def _duplicates(images: _Images) -> Iterator[Problem]:
                     f"is in the {SPLIT_NAMES[parts[0]]} part and shows the same as "
                     f"{images.name(other)} in the {SPLIT_NAMES[parts[1]]} part",
                     "remove one of them",
+                    spoils_figures=True,
                 )
             elif labels[0] != labels[1]:
                 yield Problem(
@@ -269,4 +255,24 @@ def _duplicates(images: _Images) -> Iterator[Problem]:
                     f"is called {images.class_names[labels[0]]} and shows the same as "
                     f"{images.name(other)}, called {images.class_names[labels[1]]}",
                     "remove one of them",
+                    spoils_figures=parts[0] == TEST,
                 )
+
+
+def _divided_groups(images: _Images) -> Iterator[Problem]:
+    """Groups with images in several parts, which the user set up."""
+    if images.groups is None:
+        return
+    order = np.argsort(images.groups, kind="stable")
+    bounds = np.flatnonzero(np.diff(images.groups[order])) + 1
+    for members in np.split(order, bounds):
+        parts = np.unique(images.splits[members]).tolist()
+        if len(parts) > 1:
+            yield Problem(
+                "divided group",
+                images.name(int(members[0])),
+                f"belongs to a group of {len(members):,} images that are in the "
+                f"{' and '.join(SPLIT_NAMES[part] for part in parts)} parts",
+                "move them into one part",
+                spoils_figures=True,
+            )

@@ -31,6 +31,9 @@ class LabelledImages:
         labels: int64 array of shape (n,), indices into the dataset's class names.
         names: for each image what its owner calls it, such as "glass/glass12.jpg": the path of
             its file within the data set, as it can be printed. Empty for images without names.
+        groups: int64 array of shape (n,); images of equal numbers belong together, such as the
+            frames of one video, and stay in one part when some are held out. None if each image
+            stands for itself.
 
     Raises:
         InputError: the arrays have other shapes or dtypes, or differ in length.
@@ -39,6 +42,7 @@ class LabelledImages:
     images: Images
     labels: Int64Array
     names: tuple[str, ...] = ()
+    groups: Int64Array | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("images", self.images), ("labels", self.labels)):
@@ -69,10 +73,14 @@ class LabelledImages:
         return len(self.images)
 
     def take(self, indices: npt.ArrayLike) -> "LabelledImages":
-        """The images at `indices` with their labels and names; images in memory are copied."""
+        """The images at `indices` with all that is known of them; images in memory are copied."""
         chosen = np.asarray(indices, dtype=np.int64)
-        names = tuple(self.names[index] for index in chosen.tolist()) if self.names else ()
-        return LabelledImages(self.images.take(chosen, axis=0), self.labels[chosen], names)
+        return LabelledImages(
+            self.images.take(chosen, axis=0),
+            self.labels[chosen],
+            tuple(self.names[index] for index in chosen.tolist()) if self.names else (),
+            None if self.groups is None else self.groups[chosen],
+        )
 
     def name(self, index: int) -> str:
         """What to call an image: its name, or "#503" where the images have none."""
@@ -97,8 +105,8 @@ class Dataset:
         sizes: what sizes the pictures had before all got one, where they were decoded from files.
 
     Raises:
-        InputError: a class name cannot be printed, a label lies outside the class names, or the
-            image shapes differ.
+        InputError: there is one class only, a class name cannot be printed, a label lies outside
+            the class names, or the image shapes differ.
     """
 
     name: str
@@ -113,6 +121,10 @@ class Dataset:
     sizes: PictureSizes | None = None
 
     def __post_init__(self) -> None:
+        if len(self.class_names) < 2:
+            raise InputError(
+                f"{self.source} has {len(self.class_names)} class; a classifier needs two or more"
+            )
         for name in self.class_names:
             if not name.strip() or not name.isprintable():
                 raise InputError(
@@ -155,7 +167,7 @@ class Dataset:
                 with a warning.
             y: a whole number or a text for each image, of shape (n,) or (n, 1), in an array, a
                 list or a column of pandas; or one-hot rows of shape (n, classes).
-            test: images and labels of the test part. Without it, 20% of each class are held out.
+            test: images and labels of the test part. Without it, about 20% are held out.
             validation: images and labels of a validation part, if there is one.
             class_names: names of labels 0, 1, … By default, the labels are the names.
             image_size: height and width of the images; None for their own up to 64, else 32.
@@ -218,7 +230,7 @@ class Dataset:
 
         Args:
             dataset: a `datasets.DatasetDict` with the splits train, validation and test, or a
-                `datasets.Dataset`, of which 20% of each class are held out for the test.
+                `datasets.Dataset`, of which about 20% are held out for the test.
             image: the column of pictures. By default, the one of the kind `Image`.
             label: the column of labels. By default label, labels, fine_label, class or target.
             image_size: height and width of the images; None for their own where all are equal and

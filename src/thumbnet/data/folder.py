@@ -1,40 +1,47 @@
 """A folder with one sub-folder a class, or with parts that hold such sub-folders."""
 
-import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from thumbnet.data.listing import SPLITS, TRAIN, Listing, Problem, numbered_classes
+from thumbnet.data.groups import groups_of_names
+from thumbnet.data.listing import (
+    SPLIT_NAMES,
+    TRAIN,
+    Listing,
+    Problem,
+    numbered_classes,
+    part_named,
+)
 from thumbnet.data.pictures import PictureFiles, Pictures
+from thumbnet.data.reading import Reading
+from thumbnet.data.walk import Walk
 from thumbnet.errors import InputError, shown
 
-IGNORED = ("Thumbs.db", "desktop.ini", "__MACOSX")
-"""What other programs leave behind, beside all that begins with a full stop."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_NAMED = 4
+"""Folders that a message names."""
 
 
-def list_folder(folder: Path) -> tuple[Listing, Pictures]:
+def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
     """List the pictures of a folder: `CLASS/PICTURE` or `train/CLASS/PICTURE`.
 
-    Every file in a class's folder counts as a picture of it, those in folders within that too.
+    Every picture in a class's folder counts as one of it, those in folders within that too.
 
     Raises:
-        InputError: it cannot be read, or holds no picture in a sub-folder.
+        InputError: it cannot be read, holds no picture in a sub-folder, or its folders are not
+            those of classes.
     """
-    walk = _Walk(folder)
-    subfolders = walk.subfolders("")
-    parts = {name: SPLITS[name.lower()] for name in subfolders if name.lower() in SPLITS}
-    if TRAIN not in parts.values():
-        parts = {"": TRAIN}
-    elif strays := sorted(subfolders - parts.keys()):
-        walk.note(
-            "stray folder", strays[0], "lies beside train and is no part", "move or remove it"
-        )
-    for part, split in sorted(parts.items()):
-        for name in sorted(walk.subfolders(part) if part else subfolders):
-            walk.add_class(str(Path(part, name)), shown(name), split)
+    walk = Walk(folder)
+    top = walk.subfolders("")
+    parts = _parts(walk, top)
+    for part in parts or [_Part("", TRAIN)]:
+        names = sorted(walk.subfolders(part.path) if part.path else top)
+        _require_classes(walk, part, names, nested=reading.group is not None)
+        for name in names:
+            walk.add_class(part.path, name, part.split)
+    if parts:
+        _note_strays(walk, top, parts)
     if not walk.names:
         raise InputError(
             f"{shown(folder)} holds no picture in a sub-folder; give a folder with one sub-folder "
@@ -48,96 +55,124 @@ def list_folder(folder: Path) -> tuple[Listing, Pictures]:
         class_names=class_names,
         labels=labels,
         splits=np.array(walk.splits, np.int64),
+        groups=groups_of_names(walk.names_in_part, reading.group) if reading.group else (),
         problems=tuple(walk.problems),
         are_files=True,
     )
     return listing, PictureFiles(folder, folder, walk.names)
 
 
-class _Walk:
-    """What is found in a folder; all paths are relative to it."""
+@dataclass(frozen=True)
+class _Part:
+    """A folder of class folders; `path` is relative to the data set, and empty for itself."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.names: list[str] = []
-        self.classes: list[str] = []
-        self.splits: list[int] = []
-        self.problems: list[Problem] = []
+    path: str
+    split: int
 
-    def note(self, kind: str, path: str, message: str, remedy: str) -> None:
-        shown_path = shown(self._folder / path)
-        self.problems.append(Problem(kind, shown_path, message, remedy))
 
-    def subfolders(self, part: str) -> set[str]:
-        """Names of the folders in a part, or at the top; pictures beside them are noted."""
-        found = set()
-        try:
-            entries = sorted(os.scandir(self._folder / part), key=lambda entry: entry.name)
-        except OSError as error:
+def _parts(walk: Walk, top: set[str]) -> list[_Part]:
+    """The parts of a data set, training first; none if the folders at the top are classes.
+
+    A folder `train` that holds pictures and no folders is a class of that name.
+
+    Raises:
+        InputError: two folders stand for one part, parts lack class folders, or there are other
+            parts and none to train on.
+    """
+    named = {name: split for name in sorted(top) if (split := part_named(name)) is not None}
+    with_folders = [name for name in named if walk.contents(name).folders]
+    if not any(named[name] == TRAIN for name in with_folders):
+        if len(named) > 1 and len(named) == len(top):
+            problem = (
+                "hold no training part"
+                if with_folders
+                else "hold pictures and no folder for each class"
+            )
             raise InputError(
-                f"{shown(self._folder / part)} cannot be read: {error.strerror}"
-            ) from error
-        for entry in entries:
-            if _is_ignored(entry.name):
-                continue
-            if _is_folder(entry):
-                found.add(entry.name)
-            elif entry.name.lower().endswith(SUFFIXES):
-                self.note(
-                    "stray file",
-                    str(Path(part, entry.name)),
-                    "lies in no class's folder and is not used",
-                    "move it into the folder of its class, or remove it",
+                f"{_listed(sorted(named))} of {walk.shown('')} {problem}; put the pictures into "
+                "train/CLASS/, and into val/CLASS/ and test/CLASS/ if there are such parts"
+            )
+        return []
+    parts: dict[int, _Part] = {}
+    for name in with_folders:
+        split = named[name]
+        if split in parts:
+            raise InputError(
+                f"{shown(parts[split].path)} and {shown(name)} of {walk.shown('')} both stand for "
+                f"the {SPLIT_NAMES[split]} part; rename one of them"
+            )
+        parts[split] = _Part(_unwrapped(walk, name, split), split)
+    return [parts[split] for split in sorted(parts)]
+
+
+def _unwrapped(walk: Walk, path: str, split: int) -> str:
+    """The folder of class folders within `path`: archives often hold `seg_train/seg_train/`."""
+    contents = walk.contents(path)
+    while len(contents.folders) == 1 and not contents.pictures:
+        (name,) = contents.folders
+        if part_named(name) != split:
+            break
+        path = f"{path}/{name}"
+        contents = walk.contents(path)
+    return path
+
+
+def _require_classes(walk: Walk, part: _Part, names: list[str], nested: bool) -> None:
+    """Refuse folders that hold only folders, unless the user knows them as groups (`nested`).
+
+    Raises:
+        InputError: saying what they seem to be.
+    """
+    contents = {name: walk.contents(str(Path(part.path, name))) for name in names}
+    filled = {name: found for name, found in contents.items() if found.pictures or found.folders}
+    hollow = {name: found.folders for name, found in filled.items() if not found.pictures}
+    where, beside = walk.shown(part.path), sorted(filled.keys() - hollow.keys())
+    for name, folders in hollow.items():
+        if len(folders & set(beside)) > 1:
+            raise InputError(
+                f"{shown(name)} in {where} holds folders of the same names as the classes beside "
+                f"it ({_listed(sorted(folders & set(beside)))}); if it is a part, move the others "
+                "into a folder train"
+            )
+    if not hollow or beside or nested:
+        return
+    within = sorted(set[str]().union(*hollow.values()))
+    if len(hollow) == 1:
+        (name,) = hollow
+        raise InputError(
+            f"{where} holds one folder, {shown(name)}, with the folders {_listed(within)} in it; "
+            f"if these are the classes, give {walk.shown(str(Path(part.path, name)))}"
+        )
+    common = sorted(set.intersection(*map(set, hollow.values())))
+    found = f"the same folders ({_listed(common)})" if common else f"folders ({_listed(within)})"
+    raise InputError(
+        f"{_listed(sorted(hollow))} in {where} hold no pictures but {found}; if they are parts, "
+        "call them train, val and test; if they are classes and the folders within are groups of "
+        "pictures, such as videos, add --group '.*/'"
+    )
+
+
+def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
+    """Note the folders beside the parts; one that holds the same classes is a part unread."""
+    used = {Path(part.path).parts[0] for part in parts}
+    for name in sorted(top - used):
+        common = walk.contents(name).folders & walk.contents(parts[0].path).folders
+        if len(common) > 1:
+            walk.note(
+                Problem(
+                    "unknown part",
+                    walk.shown(name),
+                    f"holds the same classes as train ({_listed(sorted(common))}), and its name "
+                    "is that of no part",
+                    "call it train, val or test, or move it away",
+                    stops_training=True,
                 )
-        return found
-
-    def add_class(self, path: str, name: str, split: int) -> None:
-        before = len(self.names)
-        folders = (self._folder, (self._folder / path).parent)
-        above = frozenset((found.st_dev, found.st_ino) for found in map(Path.stat, folders))
-        self.names += self._files(path, above)
-        added = len(self.names) - before
-        self.classes += [name] * added
-        self.splits += [split] * added
-        if not added:
-            self.note("empty class", path, "holds no picture", "add pictures, or remove the folder")
-
-    def _files(self, path: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-        """All files of a folder and those in it, in order; links are followed, but not in circles.
-
-        A folder that cannot be read stands for its files: opening it will say why.
-        """
-        try:
-            found = (self._folder / path).stat()
-            here = (found.st_dev, found.st_ino)
-            if here in above:
-                self.note(
-                    "link loop",
-                    path,
-                    "is a symbolic link to a folder that it lies in; it is not followed",
-                    "remove the link",
-                )
-                return
-            entries = sorted(os.scandir(self._folder / path), key=lambda entry: entry.name)
-        except OSError:
-            yield path
-            return
-        for entry in entries:
-            if _is_ignored(entry.name):
-                continue
-            inner = f"{path}/{entry.name}"
-            if _is_folder(entry):
-                yield from self._files(inner, above | {here})
-            else:
-                yield inner
+            )
+        else:
+            message, remedy = "lies beside train and is not read", "move it away, or leave it"
+            walk.note(Problem("stray folder", walk.shown(name), message, remedy))
 
 
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name in IGNORED
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself: opening it will say so
-        return False
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(map(shown, names[:_NAMED])) + more

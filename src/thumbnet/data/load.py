@@ -1,10 +1,14 @@
 """One way into all layouts: what is at a path decides how it is read."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from thumbnet.data.assembly import assemble, in_memory_if_few
+from thumbnet.data.classes import require_two_classes
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.listing import Listing, assemble, in_memory_if_few
+from thumbnet.data.groups import series_problem
+from thumbnet.data.listing import TEST, Listing
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sources.archive import first_member
@@ -24,6 +28,8 @@ def load(
     path_column: str | None = None,
     on_bad_image: OnBadImage = "fail",
     max_megapixels: int = 50,
+    group: str | None = None,
+    require_test: bool = False,
     source: str | None = None,
     cache_directory: Path | None = None,
     report: Report = ignore,
@@ -44,6 +50,10 @@ def load(
         max_megapixels: pictures above this size, in millions of pixels, cannot be read. A JPEG
             picture that is decoded at a fraction of its size counts with less; see
             `thumbnet.data.images.open_picture`.
+        group: what tells which pictures belong together, such as the frames of one video, and
+            stay in one part: a regular expression that is searched for in each path (below the
+            part's folder), or the name of a table's column.
+        require_test: whether to refuse data without a test part, of which one would be held out.
         source: where to take CIFAR-10 from, without a path.
         cache_directory: where decoded pictures are kept; by default the one that
             `THUMBNET_CACHE` names, or the system's.
@@ -61,11 +71,14 @@ def load(
             "path_column": path_column,
             "on_bad_image": on_bad_image,
             "max_megapixels": max_megapixels,
+            "group": group,
+            "require_test": require_test,
         }
     )
     if path is None:
         from thumbnet.data.arrays import resized
 
+        _require_no_groups("CIFAR-10", wanted)
         found = load_cifar10(
             source=source, cache_directory=cache_directory, report=report, progress=progress
         )
@@ -105,6 +118,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
         from thumbnet.data.arrays import read_arrays
 
         _require_one_label(path, reading)
+        _require_no_groups(shown(path), reading)
         return _read_cifar10(path, reading) if _is_cache(path) else read_arrays(path, reading)
     if magic == b"PAR1" or suffix == ".parquet":
         from thumbnet.data.parquet import list_parquet
@@ -140,11 +154,28 @@ def decode_listing(
         raise refusal(listing.lost)
     if len(pictures) == 0:
         raise InputError(f"{listing.title} names no picture that can be used")
+    if reading.require_test and not (listing.splits == TEST).any():
+        raise InputError(
+            f"{listing.title} has no test part, which --require-test asks for; add one, or leave "
+            "that out to have one held out"
+        )
+    require_two_classes(listing.title, listing.class_names, listing.labels)
+    _report_listing(listing, report)
     decoded = decode(pictures, reading, cache, report)
     if decoded.sizes is not None:
         report(f"{shown(listing.path)}: {decoded.sizes}")
     dataset = assemble(listing, in_memory_if_few(decoded.pixels), reading, decoded.bad)
     return replace(dataset, sizes=decoded.sizes)
+
+
+def _report_listing(listing: Listing, report: Report) -> None:
+    """Say what is not read, and whether pictures look as if they belonged together."""
+    kinds = Counter(problem.kind for problem in listing.problems)
+    if kinds:
+        found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items())
+        report(f"{shown(listing.path)}: {found}; `thumbnet data check` lists them")
+    if series := series_problem(listing):
+        report(f"{series.path} {series.message}: {series.remedy}")
 
 
 def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
@@ -165,13 +196,14 @@ def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[List
 
         return list_parquet(folder, reading)
     _require_one_label(folder, reading)
-    return list_folder(folder)
+    return list_folder(folder, reading)
 
 
 def _read_cifar10(path: Path, reading: Reading) -> Dataset:
     from thumbnet.data.arrays import resized
 
     _require_one_label(path, reading)
+    _require_no_groups(shown(path), reading)
     return resized(read_cifar10(path), reading)
 
 
@@ -179,7 +211,16 @@ def _read_cifar100(path: Path, reading: Reading) -> Dataset:
     from thumbnet.data.arrays import resized
     from thumbnet.data.sources.cifar100 import read_cifar100
 
+    _require_no_groups(shown(path), reading)
     return resized(read_cifar100(path, reading), reading)
+
+
+def _require_no_groups(title: str, reading: Reading) -> None:
+    if reading.group is not None:
+        raise InputError(
+            f"--group {reading.group}: {title} has no names of pictures that could tell groups; "
+            "leave it out"
+        )
 
 
 def _require_one_label(path: Path, reading: Reading) -> None:

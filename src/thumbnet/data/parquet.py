@@ -15,7 +15,7 @@ from thumbnet.data.labels import LabelColumn, number_labels
 from thumbnet.data.listing import TRAIN, Listing
 from thumbnet.data.pictures import Pictures, file_state
 from thumbnet.data.reading import Reading
-from thumbnet.data.table import find_column, list_table, named_column
+from thumbnet.data.table import cell_text, find_column, list_table, named_column
 from thumbnet.errors import InputError, shown
 from thumbnet.installing import install_command
 
@@ -71,6 +71,7 @@ def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
         class_names=class_names,
         labels=labels,
         splits=np.repeat(np.array(parts, np.int64), counts),
+        groups=_groups(paths, reading.group) if reading.group else (),
     )
     return listing, ParquetPictures(path, tuple(files))
 
@@ -163,6 +164,21 @@ def _open(path: Path, reading: Reading) -> ParquetFile:
     title = f"the column {shown(label)} of {shown(path)}"
     labels = LabelColumn(title, _column(path, label), _names_in_metadata(schema, label))
     return ParquetFile(path, image, labels)
+
+
+def _groups(paths: Sequence[Path], group: str) -> list[str]:
+    """The group of each row, from the column that names it."""
+    groups = []
+    for path in paths:
+        names = _reader(path).schema_arrow.names
+        found = named_column(dict.fromkeys(names), group)
+        if found is None:
+            raise InputError(
+                f"--group {group}: {shown(path)} has no column of this name (its columns: "
+                f"{', '.join(map(shown, names))})"
+            )
+        groups += list(map(cell_text, _column(path, found)))
+    return groups
 
 
 def _column(file: Path, name: str) -> list[Any]:

@@ -23,6 +23,9 @@ class Reading(Section):
         on_bad_image: whether a picture that cannot be read ends the job or is left out.
         max_megapixels: pictures above this size, in millions of pixels, count as bad; see
             `thumbnet.data.images.open_picture`.
+        group: what tells which pictures belong together: a regular expression that is searched for
+            in their paths, or the name of a table's column.
+        require_test: whether data without a test part are refused.
     """
 
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -30,6 +33,8 @@ class Reading(Section):
     path_column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     on_bad_image: OnBadImage = "fail"
     max_megapixels: Annotated[int, Field(ge=1, le=1000)] = 50
+    group: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    require_test: bool = False
 
     @property
     def maximum_pixels(self) -> int:

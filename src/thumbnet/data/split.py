@@ -1,40 +1,58 @@
-"""Shares of the training images: those held out, and those that are left of the rest."""
+"""Fractions of the training images: those held out for validation, and those of a subset."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
-from thumbnet.data.dataset import Int64Array
+from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError
+
+_NAMED = 5
+"""Classes that an error names."""
 
 
 def stratified_split(
-    labels: Int64Array, validation: float, seed: int
+    labels: Int64Array,
+    validation: float,
+    seed: int,
+    groups: Int64Array | None = None,
+    class_names: Sequence[str] = (),
 ) -> tuple[Int64Array, Int64Array]:
     """Split the training images into a training and a validation part, class by class.
 
+    Both parts get images of every class: of small classes, the validation part holds one image,
+    which can be a larger fraction than `validation`.
+
     Args:
         labels: int64 array of shape (n,).
-        validation: share of the images to hold out, from 0 (none) to below 1.
+        validation: fraction of the images to hold out, from 0 (none) to below 1.
         seed: the same seed gives the same split.
+        groups: int64 array of shape (n,); images of one group stay in one part. None if each image
+            stands for itself.
+        class_names: one name for each label, for messages.
 
     Returns:
-        Two sorted int64 arrays of indices that share none and cover all: training, validation.
+        Two sorted int64 arrays of indices, which are disjoint and cover all: training, validation.
 
     Raises:
-        InputError: a class has too few images to be in both parts.
+        InputError: a class has too few images, or groups, to be in both parts.
     """
     if validation == 0:
         return np.arange(len(labels)), np.arange(0)
-    try:
-        return _parted(labels, validation, seed)
-    except ValueError as error:
+    _require_two_of_each_class(labels, validation, groups, class_names)
+    held_out = _draw(labels, validation, seed, groups)
+    rest = np.setdiff1d(np.arange(len(labels)), held_out)
+    if missing := _classes_without(labels, rest) | _classes_without(labels, held_out):
         raise InputError(
-            f"a validation share of {validation} of {len(labels)} images cannot hold every class "
-            f"({error}); use a larger share, more images, or validation = 0"
-        ) from error
+            f"no validation part of whole groups holds every class: {_listed(missing, class_names)}"
+            f" would be missing in one part; use smaller groups, or validation = 0"
+        )
+    return rest, held_out
 
 
 def stratified_subset(labels: Int64Array, subset: float, seed: int) -> Int64Array:
-    """Choose so large a share of the images, class by class.
+    """Choose a fraction of the images, class by class, and at least one of each class.
 
     Args:
         labels: int64 array of shape (n,).
@@ -43,24 +61,91 @@ def stratified_subset(labels: Int64Array, subset: float, seed: int) -> Int64Arra
 
     Returns:
         A sorted int64 array of indices.
-
-    Raises:
-        InputError: a class has too few images to be in it.
     """
-    try:
-        _, chosen = _parted(labels, subset, seed)
-    except ValueError as error:
+    return _draw(labels, subset, seed, groups=None)
+
+
+def _require_two_of_each_class(
+    labels: Int64Array, validation: float, groups: Int64Array | None, class_names: Sequence[str]
+) -> None:
+    # One image of each group: all that counts is how many groups there are.
+    units = labels if groups is None else np.unique(np.stack([labels, groups]), axis=1)[0]
+    if small := {label for label, count in Counter(units.tolist()).items() if count < 2}:
+        what = "image" if groups is None else "group of images"
         raise InputError(
-            f"a subset of {subset} of {len(labels)} images cannot hold every class ({error}); use "
-            "a larger one, or subset = 1 for all"
-        ) from error
-    return chosen
+            f"{_listed(small, class_names)}: only one training {what}, and validation = "
+            f"{validation:g} holds out another; add images, remove the class, or use "
+            "validation = 0"
+        )
 
 
-def _parted(labels: Int64Array, share: float, seed: int) -> tuple[Int64Array, Int64Array]:
+def _listed(labels: set[int], class_names: Sequence[str]) -> str:
+    names = [class_names[label] if class_names else str(label) for label in sorted(labels)]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"class{'es' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+
+
+def _draw(labels: Int64Array, fraction: float, seed: int, groups: Int64Array | None) -> Int64Array:
+    """Sorted indices of a fraction of each class, and of at least one image of each."""
+    if groups is None:
+        return _draw_images(labels, fraction, seed)
+    return _draw_groups(labels, fraction, seed, groups)
+
+
+def _draw_images(labels: Int64Array, fraction: float, seed: int) -> Int64Array:
     from sklearn.model_selection import train_test_split
 
-    rest, part = train_test_split(
-        np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed
-    )
-    return np.sort(rest), np.sort(part)
+    generator = np.random.default_rng(seed)
+    everything = np.arange(len(labels))
+    try:
+        _, drawn = train_test_split(
+            everything, test_size=fraction, stratify=labels, random_state=seed
+        )
+    except ValueError:  # fewer images than classes, or a class of one image
+        drawn = everything[:0]
+    taken = np.isin(everything, drawn)
+    for label in _classes_without(labels, drawn):
+        members = np.flatnonzero(labels == label)
+        count = max(1, round(fraction * len(members)))
+        taken[generator.choice(members, count, replace=False)] = True
+    for label in _classes_without(labels, np.flatnonzero(~taken)):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            taken[generator.choice(members)] = False
+    return np.flatnonzero(taken)
+
+
+def _draw_groups(labels: Int64Array, fraction: float, seed: int, groups: Int64Array) -> Int64Array:
+    """Go through the groups at random, and take each that brings its classes nearer to `fraction`.
+
+    Then each class that got none gets its smallest group, and of a class that was taken whole the
+    smallest group is left. scikit-learn's `StratifiedGroupKFold` draws no other fractions than
+    1/k, and may leave out a small class.
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    counts: list[Counter[int]] = [Counter() for _ in names]
+    for number, label in zip(group_of.tolist(), labels.tolist(), strict=True):
+        counts[number][label] += 1
+    total, drawn = Counter(labels.tolist()), Counter[int]()
+    taken = np.zeros(len(names), bool)
+    order = np.random.default_rng(seed).permutation(len(names)).tolist()
+    for number in order:
+        lacking = {label: fraction * total[label] - drawn[label] for label in counts[number]}
+        if sum(abs(lacking[k]) - abs(lacking[k] - n) for k, n in counts[number].items()) > 0:
+            taken[number] = True
+            drawn.update(counts[number])
+    of_class: dict[int, list[int]] = defaultdict(list)
+    for number in sorted(order, key=lambda number: counts[number].total()):
+        for label in counts[number]:
+            of_class[label].append(number)
+    for numbers in of_class.values():
+        if not taken[numbers].any():
+            taken[numbers[0]] = True
+        elif len(numbers) > 1 and taken[numbers].all():
+            taken[numbers[0]] = False
+    return np.flatnonzero(taken[group_of])
+
+
+def _classes_without(labels: Int64Array, chosen: Int64Array) -> set[int]:
+    """Labels that occur, and not among the chosen images."""
+    return set(np.setdiff1d(labels, labels[chosen]).tolist())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from thumbnet.data.groups import groups_of_names
 from thumbnet.data.labels import without_decimals
 from thumbnet.data.listing import SPLITS, Listing, Problem, numbered_classes
 from thumbnet.data.pictures import PictureFiles, Pictures
@@ -61,8 +62,12 @@ def list_table(
         list(map(cell_text, columns[split_name])) if split_name else ["train"] * len(lines)
     )
     several = _several_labels(columns[label_name])
+    group_name = named_column(columns, reading.group) if reading.group else None
+    groups = list(map(cell_text, columns[group_name])) if group_name else paths
     rows, problems = [], []
-    for line, path, label, split in zip(lines, paths, labels, split_words, strict=True):
+    for line, path, label, split, group in zip(
+        lines, paths, labels, split_words, groups, strict=True
+    ):
         missing = [n for n, v in ((path_name, path), (label_name, label)) if not v.strip()]
         if missing or "\0" in path:
             message = f"has no {' and no '.join(missing)}" if missing else "has a 0 in its path"
@@ -74,16 +79,23 @@ def list_table(
             message = f"has several labels, {label:.40}"
             problems.append(_bad_row(file, line, message, "keep one, as each image has one label"))
         else:
-            rows.append((_existing(file.parent, path), label, SPLITS[split.strip().lower()]))
-    class_names, numbers = numbered_classes(without_decimals([label for _, label, _ in rows]))
-    names = [path for path, _, _ in rows]
+            existing = _existing(file.parent, path)
+            rows.append((existing, label, SPLITS[split.strip().lower()], group or existing))
+    class_names, numbers = numbered_classes(without_decimals([label for _, label, _, _ in rows]))
+    names = [path for path, _, _, _ in rows]
+    found_groups: Sequence[str] = ()
+    if group_name:
+        found_groups = [group for _, _, _, group in rows]
+    elif reading.group:
+        found_groups = groups_of_names(names, reading.group)
     listing = Listing(
         path=file,
         title=f"table {shown(file)}",
         names=names,
         class_names=class_names,
         labels=numbers,
-        splits=np.array([split for _, _, split in rows], np.int64),
+        splits=np.array([split for _, _, split, _ in rows], np.int64),
+        groups=found_groups,
         problems=tuple(problems),
         are_files=True,
     )

@@ -74,7 +74,13 @@ def prepare(
         training, validation = dataset.train, dataset.validation
         held_out = np.arange(len(validation))
     else:
-        indices, held_out = stratified_split(dataset.train.labels, recipe.validation, recipe.seed)
+        indices, held_out = stratified_split(
+            dataset.train.labels,
+            recipe.validation,
+            recipe.seed,
+            dataset.train.groups,
+            dataset.class_names,
+        )
         # All of them would be the same images once more in memory.
         training = dataset.train.take(indices) if len(held_out) else dataset.train
         validation = dataset.train.take(held_out)

@@ -1,0 +1,56 @@
+"""Holding a test part out where a data set has none, by names alone."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from thumbnet.data.listing import TEST, TRAIN, VALIDATION, Listing
+from thumbnet.data.stored import Int64Array
+
+HELD_OUT = 0.2
+"""Fraction of the images that become the test part where there is none."""
+
+UInt64Array = npt.NDArray[np.uint64]
+
+
+def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
+    """Hold some of each class out for the test where there is no test part.
+
+    An image is held out if the hash of its name, or of its group's, is below a threshold. Whether
+    it is does not depend on the other images, so that those that are added later move none from
+    one part to the other. Small classes are the exception: one without any such image gives the
+    one with the lowest hash, and those with the highest hashes are kept for training, two if there
+    are three or more, one if there are two, and for the validation part, one.
+
+    Returns:
+        The parts, and words that say what was done; empty if nothing was.
+    """
+    if (listing.splits == TEST).any():
+        return listing.splits, ""
+    hashes = hash_names(listing.groups or listing.names)
+    held_out = hashes < np.uint64(HELD_OUT * 2**64)
+    order = np.argsort(listing.labels, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(listing.labels[order])) + 1):
+        units = np.unique(hashes[members])
+        if len(units) > 1 and not held_out[members].any():
+            held_out[hashes == units[0]] = True
+        for split, least in ((TRAIN, min(2, len(units) - 1)), (VALIDATION, 1)):
+            of_part = members[listing.splits[members] == split]
+            for unit in np.unique(hashes[of_part])[-max(1, least) :]:
+                held_out[hashes == unit] = False
+    parts = "the training and validation parts" if (listing.splits == VALIDATION).any() else "it"
+    whole = ", in whole groups," if listing.groups else ""
+    return (
+        np.where(held_out, TEST, listing.splits),
+        f"no test part: about {HELD_OUT:.0%} of {parts}{whole} held out for the test",
+    )
+
+
+def hash_names(names: Sequence[str]) -> UInt64Array:
+    """A hash of each name, the same in every process: uint64 array of shape (n,)."""
+    hashes = b"".join(
+        hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest() for name in names
+    )
+    return np.frombuffer(hashes, ">u8").astype(np.uint64)

@@ -1,0 +1,155 @@
+"""Going through the folders of a data set."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from thumbnet.data.formats import PICTURE_SUFFIXES, format_of
+from thumbnet.data.images import beginning_of
+from thumbnet.data.listing import Problem
+from thumbnet.errors import InputError, shown
+
+_LEFTOVERS = {
+    "$recycle.bin",
+    "__macosx",
+    "#recycle",
+    "@eadir",
+    "@recycle",
+    "@syno",
+    "desktop.ini",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "icon\r",
+    "lost+found",
+    "picasa.ini",
+    "system volume information",
+    "thumbs.db",
+}
+"""Files and folders that systems leave, in lower case."""
+_LEFTOVER_ENDINGS = ("zone.identifier", "@synoeastream", "@synoresource")
+"""What Windows and disk stations append to the name of a picture, in lower case."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is directly in a folder: whether pictures by their names, and which folders."""
+
+    pictures: bool
+    folders: frozenset[str]
+
+
+class Walk:
+    """What is found in a folder; all paths are relative to it.
+
+    Attributes:
+        names: the path of each picture.
+        names_in_part: the same, relative to the part's folder.
+        classes: the name of each picture's class.
+        splits: the part of each picture.
+        problems: what else was found.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.names: list[str] = []
+        self.names_in_part: list[str] = []
+        self.classes: list[str] = []
+        self.splits: list[int] = []
+        self.problems: list[Problem] = []
+
+    def note(self, problem: Problem) -> None:
+        self.problems.append(problem)
+
+    def shown(self, path: str) -> str:
+        return shown(self._folder / path)
+
+    def contents(self, path: str) -> Contents:
+        """What is directly in a folder; nothing if it cannot be read."""
+        try:
+            entries = list(os.scandir(self._folder / path))
+        except OSError:
+            return Contents(False, frozenset())
+        entries = [entry for entry in entries if not _is_leftover(entry.name)]
+        folders = frozenset(entry.name for entry in entries if _is_folder(entry))
+        files = (entry.name for entry in entries if entry.name not in folders)
+        return Contents(any(map(_is_picture_name, files)), folders)
+
+    def subfolders(self, part: str) -> set[str]:
+        """Names of the folders in a part, or at the top; pictures beside them are noted."""
+        found = set()
+        try:
+            entries = sorted(os.scandir(self._folder / part), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{self.shown(part)} cannot be read: {error.strerror}") from error
+        for entry in entries:
+            if _is_leftover(entry.name):
+                continue
+            path = str(Path(part, entry.name))
+            if _is_folder(entry):
+                found.add(entry.name)
+            elif _is_picture_name(entry.name):
+                message = "lies in no class's folder and is not used"
+                remedy = "move it into the folder of its class, or remove it"
+                self.note(Problem("stray file", self.shown(path), message, remedy))
+        return found
+
+    def add_class(self, part: str, name: str, split: int) -> None:
+        """Add the pictures of a folder, which is a class, in the folder of a part."""
+        path, before = str(Path(part, name)), len(self.names)
+        folders = (self._folder, (self._folder / path).parent)
+        above = frozenset((found.st_dev, found.st_ino) for found in map(Path.stat, folders))
+        self.names += self._pictures(path, above)
+        added = self.names[before:]
+        self.names_in_part += [file[len(path) - len(name) :] for file in added]
+        self.classes += [shown(name)] * len(added)
+        self.splits += [split] * len(added)
+        if not added:
+            remedy = "add pictures, or remove the folder"
+            self.note(Problem("empty class", self.shown(path), "holds no picture", remedy))
+
+    def _pictures(self, path: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        """All pictures of a folder and those in it, in order; circles of links are not followed.
+
+        A folder that cannot be read stands for its files: opening it will say why.
+        """
+        try:
+            found = (self._folder / path).stat()
+            here = (found.st_dev, found.st_ino)
+            if here in above:
+                message = "is a symbolic link to a folder that it lies in; it is not followed"
+                self.note(Problem("link loop", self.shown(path), message, "remove the link"))
+                return
+            entries = sorted(os.scandir(self._folder / path), key=lambda entry: entry.name)
+        except OSError:
+            yield path
+            return
+        for entry in entries:
+            if _is_leftover(entry.name):
+                continue
+            inner = f"{path}/{entry.name}"
+            if _is_folder(entry):
+                yield from self._pictures(inner, above | {here})
+            elif _is_picture_name(entry.name) or format_of(beginning_of(self._folder / inner)):
+                yield inner
+            else:
+                message = "is not a picture, by its name and its content, and is not read"
+                remedy = "remove it, or leave it"
+                self.note(Problem("other file", self.shown(inner), message, remedy))
+
+
+def _is_picture_name(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: opening it will say so
+        return False
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is left alone without a word, as are hidden ones."""
+    lower = name.lower()
+    return name.startswith(".") or lower in _LEFTOVERS or lower.endswith(_LEFTOVER_ENDINGS)
