@@ -1,4 +1,7 @@
 import io
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -93,6 +96,26 @@ def test_a_shape_that_does_not_match_the_data_is_refused(tmp_path: Path, shape: 
     assert lying != honest
     with pytest.raises(InputError, match="is damaged"):
         read_npz(write_member(tmp_path / "a.npz", lying))
+
+
+def test_no_more_memory_is_taken_than_the_arrays_need(tmp_path: Path) -> None:
+    path = write_member(tmp_path / "a.npz", npy(np.zeros(200 * 2**20, np.uint8)))
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom thumbnet.npz import read_npz\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "read_npz(Path(sys.argv[1]))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 220 * 1024
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_npz(tmp_path / "a.npz")
 
 
 def test_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:

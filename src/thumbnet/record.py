@@ -22,9 +22,10 @@ from pydantic import (
 
 from thumbnet.atomic import write_json
 from thumbnet.errors import InputError
+from thumbnet.paths import open_regular
 
-# Far more than any file of a run needs, and nothing that a reader of them could choke on.
-MAXIMUM_TEXT_BYTES = 64 * 2**20
+# Far more than any file of a run needs; JSON of this size takes up to 400 MB when it is read.
+MAXIMUM_TEXT_BYTES = 8 * 2**20
 
 
 def _printable(text: str) -> str:
@@ -105,7 +106,7 @@ def read_bounded_text(path: Path) -> str:
         InputError: it cannot be read, is too large, or is no text.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAXIMUM_TEXT_BYTES + 1)
         if len(content) > MAXIMUM_TEXT_BYTES:
             raise InputError(

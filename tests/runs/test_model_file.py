@@ -29,7 +29,7 @@ def members_of(path: Path) -> Members:
 
 
 def write(path: Path, members: Members) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
@@ -41,6 +41,19 @@ def with_layer(layer: dict[str, Any]) -> Callable[[Members], Members]:
     def change(members: Members) -> Members:
         config = json.loads(members["config.json"])
         config["config"]["layers"].append(layer)
+        return members | {"config.json": json.dumps(config).encode()}
+
+    return change
+
+
+def with_values(**values: Any) -> Callable[[Members], Members]:
+    """Give all layers of the model's configuration that have one of these keys another value."""
+
+    def change(members: Members) -> Members:
+        config = json.loads(members["config.json"])
+        for layer in config["config"]["layers"]:
+            layer.pop("build_config", None)
+            layer["config"].update({k: v for k, v in values.items() if k in layer["config"]})
         return members | {"config.json": json.dumps(config).encode()}
 
     return change
@@ -74,6 +87,11 @@ def bomb(weights: h5py.File) -> None:
     weights.create_dataset("bomb", (2**32,), np.uint8, compression="gzip", chunks=(2**20,))
 
 
+def crowd(weights: h5py.File) -> None:
+    for number in range(10_001):
+        weights.create_group(f"crowd/{number}")
+
+
 def hold_text(weights: h5py.File) -> None:
     weights["text"] = "text"
 
@@ -98,26 +116,45 @@ CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a class without a module": (with_layer({"class_name": "Dense"}), "names None.Dense"),
     "a huge layer": (
         with_layer({"module": "keras.layers", "class_name": "Dense", "config": {"units": 10**9}}),
-        "a layer of 1,000,000,000 units",
+        "units is 1,000,000,000",
     ),
-    "a path that climbs out": (lambda members: members | {"../evil": b""}, r"it holds \.\./evil"),
+    "a huge pool": (
+        with_layer(
+            {
+                "module": "keras.layers",
+                "class_name": "MaxPooling2D",
+                "config": {"pool_size": [2, 10**9]},
+            }
+        ),
+        "pool_size is 1,000,000,000",
+    ),
+    "more weights than the file has": (
+        with_values(units=16_000, filters=16_000),
+        r"its layers have \d+,\d+,\d+ weights, and the file [\d,]+$",
+    ),
+    "layers that do not fit": (with_values(axis=[7]), "not opened"),
+    "a path that climbs out": (
+        lambda members: members | {"../evil": b""},
+        r"it contains \.\./evil",
+    ),
     "no weights": (
         lambda members: {k: v for k, v in members.items() if not k.endswith("h5")},
-        "it holds config.json, metadata.json",
+        "it contains config.json, metadata.json",
     ),
     "a configuration too large": (
-        lambda members: members | {"config.json": b" " * (2**24 + 1)},
-        "bytes unpacked",
+        lambda members: members | {"config.json": b" " * (2**21 + 1)},
+        "it has 2,",
     ),
     "a configuration too deep": (
         lambda members: members | {"config.json": b"[" * 100_000},
         "not opened",
     ),
-    "a link to another file": (with_weights(link_outside), "holds a link"),
-    "a link within": (with_weights(link_within), "holds a link"),
-    "an array kept in another file": (with_weights(store_outside), "secret is no plain array"),
-    "a bomb in the weights": (with_weights(bomb), r"weights would take 4,29\d,\d+,\d+ bytes"),
-    "text among the weights": (with_weights(hold_text), "text is no plain array"),
+    "a link to another file": (with_weights(link_outside), "has a link"),
+    "a link within": (with_weights(link_within), "has a link"),
+    "an array kept in another file": (with_weights(store_outside), "secret is not a plain array"),
+    "a bomb in the weights": (with_weights(bomb), "bomb is compressed"),
+    "a crowd of groups": (with_weights(crowd), "more than 10,000 arrays"),
+    "text among the weights": (with_weights(hold_text), "text is not a plain array"),
 }
 
 
@@ -126,6 +163,25 @@ def test_a_crafted_model_is_not_opened(finished_run: Run, tmp_path: Path, name: 
     change, message = CRAFTED[name]
     path = write(tmp_path / "model.keras", change(members_of(finished_run.model_path)))
     with pytest.raises(InputError, match=message):
+        KerasEngine(path)
+
+
+def test_a_model_whose_layers_give_too_much_is_not_opened(tmp_path: Path) -> None:
+    keras = prepare_keras()
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    padded = keras.layers.ZeroPadding2D(5_000, name="padding")(pixels)
+    small = keras.layers.GlobalAveragePooling2D()(padded)
+    keras.Model(pixels, keras.layers.Dense(2)(small)).save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match="its layer padding gives 300,480,192 numbers an image"):
+        KerasEngine(tmp_path / "model.keras")
+
+
+def test_a_compressed_model_is_not_opened(finished_run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members_of(finished_run.model_path).items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match="its content is compressed"):
         KerasEngine(path)
 
 

@@ -147,11 +147,11 @@ def test_a_history_gives_back_what_was_measured(tmp_path: Path) -> None:
 def test_a_text_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     with open(path, "wb") as file:
-        file.truncate(65 * 2**20)
-    with pytest.raises(InputError, match=r"recipe.toml is larger than the 67,108,864 bytes"):
+        file.truncate(9 * 2**20)
+    with pytest.raises(InputError, match=r"recipe.toml is larger than the 8,388,608 bytes"):
         read_bounded_text(path)
     path.write_bytes(b"\xff")
     with pytest.raises(InputError, match="no UTF-8 text"):
         read_bounded_text(path)
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="is not a regular file"):
         read_bounded_text(tmp_path)

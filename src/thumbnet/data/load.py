@@ -17,7 +17,7 @@ from thumbnet.data.sources.cifar10 import LAYOUTS, read_cifar10
 from thumbnet.data.sources.locate import ignore, load_cifar10
 from thumbnet.data.sources.patience import Progress, Report
 from thumbnet.errors import InputError, shown
-from thumbnet.paths import expanded
+from thumbnet.paths import expanded, open_regular
 
 
 def load(
@@ -104,7 +104,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
     if path.is_dir():
         return _read_or_list_folder(path, reading)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             magic = file.read(4)
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from error

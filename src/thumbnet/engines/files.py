@@ -4,11 +4,12 @@ import hashlib
 from pathlib import Path
 
 from thumbnet.errors import InputError
+from thumbnet.paths import open_regular
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -36,9 +36,10 @@ class KerasEngine:
         Raises:
             InputError: the file is missing, damaged, or no model of this kind.
         """
-        from thumbnet.runs.model_file import require_safe_model
+        from thumbnet.runs.model_file import require_buildable, require_safe_model
 
         require_safe_model(path)
+        require_buildable(path)
         keras = prepare_keras()
         try:
             self.model = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -103,9 +103,9 @@ class Predictions:
             arrays = read_npz(path)
             names = arrays.get("names", np.array([], np.uint8)).tobytes().decode()
             return cls(
-                probabilities=arrays["probabilities"].astype(np.float32),
-                labels=arrays["labels"].astype(np.int64),
-                ids=arrays["ids"].astype(np.int64),
+                probabilities=arrays["probabilities"].astype(np.float32, copy=False),
+                labels=arrays["labels"].astype(np.int64, copy=False),
+                ids=arrays["ids"].astype(np.int64, copy=False),
                 class_names=tuple(str(name) for name in arrays["class_names"]),
                 part=str(arrays.get("part", "")),
                 names=tuple(names.split("\n")) if names else (),

@@ -7,11 +7,16 @@ architecture that uses another layer adds it to `LAYERS`.
 """
 
 import json
+import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, shown
+from thumbnet.paths import open_regular
+from thumbnet.runtime import prepare_keras
 
 LAYERS = frozenset(
     {
@@ -44,75 +49,141 @@ _OTHERS = {
 }
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAXIMUM_BYTES = 2**31
-MAXIMUM_CONFIG_BYTES = 2**24
+# The largest configuration of the shipped recipes has 40 kB.
+MAXIMUM_CONFIG_BYTES = 2**21
 MAXIMUM_WIDTH = 2**14
+# Numbers that one layer gives for one image: 67 MB.
+MAXIMUM_OUTPUT = 2**24
+MAXIMUM_ARRAYS = 10_000
+# Keys of the configuration whose numbers say nothing of a size.
+_FREE_NUMBERS = ("seed", "shared_object_id")
 
 
 def require_safe_model(path: Path) -> None:
-    """Refuse a model file that holds anything but a network of known layers and its weights.
+    """Refuse a model file that contains more than a network of known layers and its weights.
+
+    Nothing is built, and no more memory taken than the file has bytes.
 
     Raises:
         InputError: saying what was found.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist()}
-            if sizes.keys() != _MEMBERS or len(sizes) != len(archive.infolist()):
-                raise InputError(f"it holds {', '.join(sorted(sizes))}")
-            if sum(sizes.values()) > MAXIMUM_BYTES or sizes["config.json"] > MAXIMUM_CONFIG_BYTES:
-                raise InputError(f"it would take {sum(sizes.values()):,} bytes unpacked")
-            require_known_layers(json.loads(archive.read("config.json")))
+        with _opened(path) as archive:
+            require_known_layers(_config(archive))
             with archive.open("model.weights.h5") as weights:
-                _require_plain_arrays(weights)
-    except Exception as error:  # zipfile, json and h5py raise a dozen kinds for a damaged file
-        raise InputError(
-            f"{path} is no model that Thumbnet wrote, and is not opened: {error}"
-        ) from error
+                _count_numbers(weights)
+    except Exception as error:  # zipfile, json and h5py raise many classes for a damaged file
+        raise _refusal(path, error) from error
+
+
+def require_buildable(path: Path) -> None:
+    """Refuse a model that would need more memory than its file promises, without building it.
+
+    To be called after `require_safe_model`. Keras computes the shapes of all layers; in a
+    `StatelessScope` no variable gets memory.
+
+    Raises:
+        InputError: the layers do not fit together, or have more weights than the file.
+    """
+    keras = prepare_keras()
+    try:
+        with _opened(path) as archive:
+            config = _config(archive)
+            with archive.open("model.weights.h5") as weights:
+                stored = _count_numbers(weights)
+        with keras.StatelessScope():
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        needed = sum(math.prod(variable.shape) for variable in model.variables)
+        if needed > stored:
+            raise InputError(f"its layers have {needed:,} weights, and the file {stored:,}")
+        for layer in model.layers:
+            size = math.prod(side for side in layer.output.shape[1:])
+            if size > MAXIMUM_OUTPUT:
+                raise InputError(f"its layer {shown(layer.name)} gives {size:,} numbers an image")
+    except Exception as error:  # each layer raises classes of its own for what does not fit
+        raise _refusal(path, error) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, after a look at what it contains; nothing in it is compressed."""
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        sizes = {member.filename: member.file_size for member in members}
+        if sizes.keys() != _MEMBERS or len(sizes) != len(members):
+            raise InputError(f"it contains {shown(', '.join(sorted(sizes)))}")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise InputError("its content is compressed, which Keras does not do")
+        if sum(sizes.values()) > MAXIMUM_BYTES or sizes["config.json"] > MAXIMUM_CONFIG_BYTES:
+            raise InputError(f"it has {sum(sizes.values()):,} bytes")
+        yield archive
+
+
+def _config(archive: zipfile.ZipFile) -> Any:
+    return json.loads(archive.read("config.json"))
+
+
+def _refusal(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{shown(path)} is not a model that Thumbnet wrote, and is not opened: {error}"
+    )
 
 
 def require_known_layers(config: Any) -> None:
     """Refuse a model's configuration, as JSON values, that names anything but known layers.
 
     Raises:
-        InputError: naming the first that is not known.
+        InputError: naming the first that is not known, or a number too large for a layer.
     """
-    left = [config]
+    left = [("", config)]
     while left:
-        value = left.pop()
+        key, value = left.pop()
         if isinstance(value, list):
-            left.extend(value)
+            left.extend((key, item) for item in value)
         elif isinstance(value, dict):
-            left.extend(value.values())
+            left.extend(value.items())
             if "class_name" in value or "module" in value:
                 _require_known(value.get("module"), value.get("class_name"))
-            for key in ("units", "filters"):
-                if value.get(key, 0) > MAXIMUM_WIDTH:
-                    raise InputError(f"it names a layer of {value[key]:,} {key}")
+        elif type(value) is int and abs(value) > MAXIMUM_WIDTH and key not in _FREE_NUMBERS:
+            raise InputError(f"it has a layer whose {shown(key)} is {value:,}")
 
 
 def _require_known(module: Any, name: Any) -> None:
     is_layer = module == "keras.layers" and name in LAYERS
     if not (is_layer or module == "keras.initializers" or (module, name) in _OTHERS):
-        raise InputError(f"it names {module}.{name}, which is none of the layers known here")
+        raise InputError(
+            f"it names {shown(f'{module}.{name}')}, which is none of the layers known here"
+        )
 
 
-def _require_plain_arrays(weights: IO[bytes]) -> None:
-    """Refuse links out of the file, arrays kept elsewhere, and arrays larger than they look."""
+def _count_numbers(weights: IO[bytes]) -> int:
+    """How many numbers the arrays have; each must lie in the file as it is.
+
+    Links out of the file are refused, arrays that are kept elsewhere or compressed, and more
+    arrays than a network has.
+    """
     import h5py
 
     with h5py.File(weights, "r") as file:
-        arrays = []
+        arrays, items = [], 0
 
         def look(name: str, item: Any) -> None:
+            nonlocal items
+            items += 1 if isinstance(item, h5py.Dataset) else 1 + len(item)
+            if items > MAXIMUM_ARRAYS:
+                raise InputError(f"it has more than {MAXIMUM_ARRAYS:,} arrays and groups")
             if isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual or item.dtype.kind not in "fiub":
-                    raise InputError(f"its {name} is no plain array of numbers")
+                    raise InputError(f"its {shown(name)} is not a plain array of numbers")
+                if item.chunks is not None:
+                    raise InputError(f"its {shown(name)} is compressed")
                 arrays.append(item)
             elif any(not isinstance(item.get(key, getlink=True), h5py.HardLink) for key in item):
-                raise InputError(f"its {name or 'weights'} holds a link")
+                raise InputError(f"its {shown(name) or 'weights'} has a link")
 
         look("", file)
         file.visititems(look)
         size = sum(array.nbytes for array in arrays)
         if size > MAXIMUM_BYTES:
-            raise InputError(f"its weights would take {size:,} bytes")
+            raise InputError(f"its weights take {size:,} bytes")
+        return sum(array.size for array in arrays)

@@ -444,7 +444,7 @@ def zeros_compressed() -> bytes:
         (lambda: npz_of(train_images=np.array([None])), "is damaged: .*Python objects"),
         (lambda: npz_of(train_images=np.zeros(3), train_labels=np.zeros(3)), "uint8 array"),
         (huge_array_header, "is damaged"),
-        (zeros_compressed, "would take 250,000,001 bytes"),
+        (zeros_compressed, "would need 250,000,001 bytes"),
         (lambda: b"PK\x03\x04" + struct.pack("<q", 0), "is damaged"),
     ],
 )
