@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from thumbnet.cli import bench, data, evaluation, export, serving, training, trust, tuning
+from thumbnet.cli import (
+    bench,
+    data,
+    evaluation,
+    export,
+    inspection,
+    serving,
+    training,
+    trust,
+    tuning,
+)
 from thumbnet.cli.console import OutputError, discard_output, prepare_streams
 from thumbnet.errors import ThumbnetError, printable
 
@@ -21,6 +31,7 @@ app = typer.Typer(
 )
 training.register(app)
 evaluation.register(app)
+inspection.register(app)
 trust.register(app)
 export.register(app)
 serving.register(app)
