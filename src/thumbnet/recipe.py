@@ -287,19 +287,19 @@ class Recipe(Section):
         return self.check(values, "override")
 
     def differences(self, begun: "Recipe") -> list[str]:
-        """Where a run's recipe differs from this one, which it may have been begun with.
+        """Compare with the recipe of a run.
 
-        A run's recipe holds the precision that "auto" became on the machine where it was begun.
+        The recipe of a run has the precision that "auto" was resolved to when the run was started.
 
         Returns:
-            For each dotted key that differs its two values, in words; empty where the run was
-            begun with this recipe.
+            One text per dotted key that differs, with both values; empty if the run was started
+            with this recipe.
         """
         asked, found = (_flat(recipe.model_dump(mode="json")) for recipe in (self, begun))
         if self.precision == "auto":
             asked["precision"] = found["precision"]
         return [
-            f"{key} = {found.get(key, 'none')!r} where {asked.get(key, 'none')!r} is asked for"
+            f"{key} = {found.get(key, 'none')!r} instead of {asked.get(key, 'none')!r}"
             for key in asked | found
             if asked.get(key) != found.get(key)
         ]

@@ -22,7 +22,7 @@ def test_export_shows_the_comparison_and_predict_uses_it(
 ) -> None:
     done = CliRunner().invoke(app, ["export", str(run.path), "--to", "onnx"])
     assert done.exit_code == 0, done.output
-    assert "same answer" in done.stdout
+    assert "same prediction" in done.stdout
     assert "compared on 1,250 validation images" in done.stdout
     record = run.exports()["onnx"]
     speeds = next(line.split() for line in done.stdout.splitlines() if "images/s" in line)

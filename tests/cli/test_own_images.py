@@ -68,7 +68,7 @@ def test_own_pictures_all_the_way(
     assert thumbnet(*train_it, "--on-bad-image", "skip") == 0
     shown = capsys.readouterr().err
     assert "36 training, 12 validation and 12 test images" in shown
-    assert "left out: " in shown
+    assert "skipped: " in shown
 
     run = Run.open(out)
     metrics = run.metrics()
@@ -211,14 +211,14 @@ def test_a_folder_that_is_called_as_a_source_is_taken(
         assert json.loads(capsys.readouterr().out)["image_shape"] == [32, 32, 3]
     pets.rename(pets.with_name("elsewhere"))
     assert thumbnet("data", "info", "--data", "sample") == 2
-    assert "give --source sample" in capsys.readouterr().err
+    assert "use --source sample" in capsys.readouterr().err
 
 
 def test_data_check_and_info(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert thumbnet("data", "check", pets) == 0
-    assert capsys.readouterr().out == "60 images: no problem\n"
+    assert capsys.readouterr().out == "60 images: no problems\n"
     (pets / "train" / "cat" / "empty.jpg").write_bytes(b"")
     assert thumbnet("data", "check", pets) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -234,9 +234,9 @@ def test_data_check_and_info(
     (pets / "train" / "cat" / "empty.jpg").unlink()
     assert thumbnet("data", "check", pets) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "The test figures would be wrong:"
+    assert lines[0] == "Test metrics would be wrong:"
     assert lines[4] == "  … and 3 more: duplicate (--json lists all)"
-    assert lines[5] == "Advice:"
+    assert lines[5] == "Recommendations:"
     assert lines[9] == "  … and 2 more: wrong suffix (--json lists all)"
     assert lines[10] == "66 images: 6 × duplicate, 5 × wrong suffix"
     (pets / "test" / "cat" / "again.jpg").unlink()

@@ -1,4 +1,4 @@
-"""The command: each subcommand parses, calls one function of the package, and shows its result."""
+"""The command line: each subcommand parses options, calls one function, and prints its result."""
 
 import sys
 from contextlib import suppress
@@ -22,8 +22,8 @@ from thumbnet.errors import ThumbnetError, printable
 
 app = typer.Typer(
     name="thumbnet",
-    help="Train, judge and ship image classifiers for small pictures.",
-    epilog="The first thing to try: thumbnet run",
+    help="Train, evaluate and deploy classifiers for small images.",
+    epilog="To start, try: thumbnet run",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -59,7 +59,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 success, 1 a job that failed, 2 bad input or usage."""
+    """Run the command. Exit codes: 0 success, 1 failed job, 2 bad input or usage."""
     prepare_streams()
     try:
         try:
@@ -72,12 +72,12 @@ def main() -> None:
         sys.exit(_fail(str(error), error.exit_code))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 1))
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has exited
         discard_output()
         sys.exit(1)
 
 
 def _fail(message: str, code: int) -> int:
-    with suppress(OSError):  # the exit code still tells
+    with suppress(OSError):  # the exit code still reports the failure
         print(f"thumbnet: error: {printable(message)}", file=sys.stderr, flush=True)
     return code

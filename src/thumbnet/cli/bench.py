@@ -1,4 +1,4 @@
-"""`bench`: measuring this machine, and what runs on it."""
+"""`bench`: speed measurements on this machine."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 
 @app.command(epilog="Example: thumbnet bench inference runs/demo/cnn")
 def inference(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Time Keras and each export whose runtime is installed: batches, one image, start-up."""
+    """Measure throughput, latency and start-up time of Keras and of each installed export."""
     from thumbnet.bench.inference import measure_inference
     from thumbnet.cli.export_tables import print_inference
     from thumbnet.runs.run import Run
@@ -28,14 +28,14 @@ def inference(run: RunArgument, as_json: JsonOption = False) -> None:
 
 @app.command(epilog="Example: thumbnet bench machine --json")
 def machine(as_json: JsonOption = False) -> None:
-    """Show the rate of a large matrix product, by which timings can be compared."""
+    """Measure matrix multiplication and memory bandwidth, to compare timings across machines."""
     from thumbnet.machine import measure_machine
 
     found = measure_machine()
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
-    typer.echo(f"processor  {found.processor}, {found.cores} cores, {found.threads} to be used")
+    typer.echo(f"processor  {found.processor}, {found.cores} cores, {found.threads} usable threads")
     typer.echo(f"BLAS       {found.blas} on {found.blas_threads} threads, NumPy {found.numpy}")
     typer.echo(f"sgemm      {found.sgemm_gflops:.0f} GFLOP/s, 4096×4096 float32")
     typer.echo(f"memory     {found.bandwidth_gb_per_second:.1f} GB/s, a = b + s·c in float32")
@@ -46,10 +46,10 @@ def scaling(
     recipe: Annotated[
         str, typer.Argument(help="Name of a shipped recipe, or path of a .toml file.")
     ] = "cnn",
-    steps: Annotated[int, typer.Option(min=1, help="Steps to time.")] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="Number of steps to time.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the same training steps on one process and on two, each with a core of its own."""
+    """Time the same training steps with one process and with two, each pinned to one core."""
     from thumbnet.bench.scaling import measure_scaling
     from thumbnet.cli.console import new_table, show
     from thumbnet.recipe import Recipe
@@ -59,7 +59,7 @@ def scaling(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = new_table("processes", "cores of each", "images/s", "efficiency", "summed in a step")
+    table = new_table("processes", "cores each", "images/s", "efficiency", "all-reduce per step")
     for row in rows:
         table.add_row(
             *(str(row["processes"]), str(row["cores"]), f"{row['images_per_second']:,.0f}"),

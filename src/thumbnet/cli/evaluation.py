@@ -1,4 +1,4 @@
-"""`evaluate`, `compare`, `report` and `predict`: the subcommands that take finished runs."""
+"""`evaluate`, `compare`, `report` and `predict`: the subcommands for finished runs."""
 
 import json
 import sys
@@ -37,23 +37,23 @@ def evaluate(
     run: RunArgument,
     as_json: JsonOption = False,
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print the table of classes as CSV.")
+        bool, typer.Option("--csv", help="Print the per-class table as CSV.")
     ] = False,
-    anew: Annotated[
+    recomputed: Annotated[
         bool,
         typer.Option(
-            "--recompute", help="First compute all figures anew from the predictions in the run."
+            "--recompute", help="Recompute all metrics from the predictions saved in the run."
         ),
     ] = False,
 ) -> None:
-    """Show how well a run did on the test images, class by class."""
+    """Show test metrics of a run, per class and averaged, and the confusion matrix."""
     from thumbnet.cli.tables import class_rows, print_csv, print_evaluation
     from thumbnet.evaluation.metrics import evaluate as evaluate_predictions
     from thumbnet.runs.run import Run
 
     opened = Run.open(run)
     metrics = opened.metrics()
-    if anew:
+    if recomputed:
         metrics = _recompute(opened, metrics)
     evaluation = evaluate_predictions(opened.predictions())
     if as_json:
@@ -72,14 +72,14 @@ def _recompute(run: "Run", before: "Metrics") -> "Metrics":
     write_model_card(run)
     new, old = metrics.model_dump(), before.model_dump()
     changed = [name for name in new if new[name] != old.get(name, object())]
-    same = f"the same as before in all {len(new)} entries"
+    same = f"all {len(new)} entries are unchanged"
     verdict = f"changed: {', '.join(changed)}" if changed else same
-    print(f"{shown(run.metrics_path)}, computed anew: {verdict}", file=sys.stderr)
+    print(f"{shown(run.metrics_path)} recomputed: {verdict}", file=sys.stderr)
     return metrics
 
 
 def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
-    """Put runs side by side, and say whether one is better beyond chance."""
+    """Compare runs side by side, and test whether their differences are significant."""
     from thumbnet.cli.tables import comparison_values, print_comparison
     from thumbnet.runs.run import Run
 
@@ -94,12 +94,12 @@ def report(
     runs: RunsArgument,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write. By default, report.html in the first run."),
+        typer.Option(help="File to write. Default: report.html in the first run."),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
 ) -> None:
-    """Write one self-contained HTML file about one or more runs."""
+    """Write a self-contained HTML report of one or more runs."""
     from thumbnet.report.build import build_report
     from thumbnet.runs.run import Run
     from thumbnet.training.progress import choose_display
@@ -112,25 +112,25 @@ def report(
 
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Picture files.")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each.")] = 3,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,
     reject_below: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="P", help="Give no answer where its probability is below this."
+            min=0, max=1, metavar="P", help="Reject predictions with a confidence below this."
         ),
     ] = 0.0,
     engine: Annotated[
         str | None,
         typer.Option(
-            help="keras, or an export such as onnx or litert-int8. By default, the fastest that is "
-            "exported, not quantised, and installed."
+            help="keras, or an export such as onnx or litert-int8. Default: the fastest installed "
+            "export that is not quantised."
         ),
     ] = None,
     max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what pictures show. A file that is no image is named; the others are answered."""
+    """Classify image files. Unreadable files are reported, and the others are still classified."""
     from thumbnet.cli.answers import print_predictions
     from thumbnet.engines.prediction import predict as predict_files
 

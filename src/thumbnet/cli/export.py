@@ -1,4 +1,4 @@
-"""`export`: a run's model for other runtimes."""
+"""`export`: convert a run's model for other runtimes."""
 
 import json
 from typing import Annotated, Literal
@@ -20,19 +20,19 @@ def export(
     to: Annotated[Target, typer.Option(help="The format to export to.")],
     quantize: Annotated[
         Literal["int8"] | None,
-        typer.Option(help="Compute in 8-bit integers, calibrated on training images."),
+        typer.Option(help="Quantise to 8-bit integers, calibrated on training images."),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the model for another runtime, open it there, and compare its answers with Keras's."""
+    """Export the model to another runtime, open it there, and compare its outputs with Keras."""
     from thumbnet.export import export_run
     from thumbnet.runs.run import Run
     from thumbnet.training.progress import choose_display
 
     display, opened = choose_display(), Run.open(run)
-    opened.metrics()  # an unfinished run is told so before anything is loaded
+    opened.metrics()  # refuses an unfinished run before anything is loaded
     dataset = dataset_of(opened, data, source, display)
     if to == "web":
         from thumbnet.cli.export_tables import print_web_export

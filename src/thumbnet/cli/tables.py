@@ -1,4 +1,4 @@
-"""Results as tables in the terminal, and as plain values."""
+"""Tables of results for the terminal, and the same results as plain values."""
 
 import csv
 import sys
@@ -20,27 +20,27 @@ from thumbnet.runs.records import Audit, Metrics, Robustness, SeedSummary
 from thumbnet.runs.run import Run
 
 SHOWN_OF_A_KIND = 3
-"""How many problems of one kind `data check` prints."""
+"""Number of problems of each kind that `data check` prints."""
 
 
 def print_summary(run: Run) -> None:
-    """The figures of one finished run, in a few lines."""
+    """Print a short summary of a finished run."""
     metrics = run.metrics()
     print_comparison([run])
-    show(f"{run.name} {metrics.stop_reason}; it is in {run.path}")
+    show(f"{run.name} {metrics.stop_reason}\nRun: {run.path}")
 
 
 def print_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """All figures of one evaluation: the classes, the averages, the confusion matrix."""
+    """Print all metrics of an evaluation: classes, averages and the confusion matrix."""
     show(
-        f"{run.name}: {evaluation.accuracy:.2%} of {evaluation.test_images:,} test images are "
-        f"right (95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
+        f"{run.name}: accuracy {evaluation.accuracy:.2%} on {evaluation.test_images:,} test images "
+        f"(95% CI {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"
         f"top-{evaluation.top_k} accuracy {evaluation.top_k_accuracy:.2%}, "
         f"log loss {evaluation.log_loss:.4f}, Brier score {evaluation.brier_score:.4f}, "
-        f"expected calibration error {evaluation.expected_calibration_error:.4f} (15 bins)\n"
+        f"ECE {evaluation.expected_calibration_error:.4f} (15 bins)\n"
         f"{_describe_calibration(run.metrics().calibration)}"
     )
-    classes = new_table("class", "precision", "recall", "F1", "95% interval of F1", "images")
+    classes = new_table("class", "precision", "recall", "F1", "95% CI of F1", "images")
     for row in class_rows(evaluation):
         figures = [
             "none" if value is None else f"{value:.4f}"
@@ -49,20 +49,20 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
         interval = "–" if row.f1_low is None else f"{row.f1_low:.3f} to {row.f1_high:.3f}"
         classes.add_row(literal(row.name), *figures, interval, f"{row.support:,}")
     show(classes)
-    if len(evaluation.classes) <= 20:  # wider than that, no terminal shows it
+    if len(evaluation.classes) <= 20:  # a larger matrix does not fit a terminal
         show(_confusion_table(evaluation))
 
 
 def class_rows(evaluation: Evaluation) -> list[ClassScores]:
-    """A row for each class, then the macro and the weighted average."""
+    """One row per class, then the macro and the weighted average."""
     return [*evaluation.classes, evaluation.macro_average, evaluation.weighted_average]
 
 
 def print_comparison(runs: Sequence[Run]) -> None:
-    """Runs side by side, and McNemar's test for each pair."""
+    """Print runs side by side, and McNemar's test for each pair."""
     table = new_table("", *(literal(run.name) for run in runs))
     all_metrics = [run.metrics() for run in runs]
-    pairs = compare_all(runs)  # refuses runs that cannot be compared, before anything is printed
+    pairs = compare_all(runs)  # refuses incomparable runs before anything is printed
     for label, describe in _COMPARED.items():
         table.add_row(label, *map(describe, all_metrics))
     show(table)
@@ -71,9 +71,9 @@ def print_comparison(runs: Sequence[Run]) -> None:
 
 
 def compare_all(runs: Sequence[Run]) -> list[PairComparison]:
-    """Every pair of runs, compared."""
-    answers = [(run.name, run.predictions()) for run in runs]
-    return [compare_pair(*first, *second) for first, second in combinations(answers, 2)]
+    """Compare every pair of runs."""
+    named = [(run.name, run.predictions()) for run in runs]
+    return [compare_pair(*first, *second) for first, second in combinations(named, 2)]
 
 
 def comparison_values(runs: Sequence[Run]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def comparison_values(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def print_data_info(info: DatasetInfo) -> None:
-    """A dataset in numbers: the counts of each class, then the pixels, then the digests."""
+    """Print a description of a dataset: class counts, pixel statistics and digests."""
     height, width, channels = info.image_shape
     parts = {"training": info.train, "validation": info.validation, "test": info.test}
     there = {f"{name} images": part for name, part in parts.items() if part}
@@ -103,7 +103,7 @@ def print_data_info(info: DatasetInfo) -> None:
     counts.add_section()
     counts.add_row("all", *(f"{part.images:,}" for part in there.values()))
 
-    pixels = new_table("pixel values", "range", "mean of each channel", "deviation of each channel")
+    pixels = new_table("pixel values", "range", "mean per channel", "std per channel")
     for name, part in there.items():
         low, high = part.value_range
         figures = [
@@ -118,21 +118,21 @@ def print_data_info(info: DatasetInfo) -> None:
 
     show(
         f"{info.name}, from: {info.source}\n"
-        f"uint8 images of {height}×{width} pixels with {channels} channels; means and deviations "
-        "with pixel values taken from 0 to 1"
+        f"uint8 images of {height}×{width} pixels with {channels} channels; mean and std are for "
+        "pixel values scaled to 0–1"
     )
     for table in (counts, pixels, digests):
         show(table)
 
 
 def print_checked_data(checked: CheckedData) -> None:
-    """The problems by what they do, the first few of each kind; then how many there are of each."""
+    """Print the problems by their effect, the first few of each kind; then the counts."""
     effects = {
         "Training refuses:": [one for one in checked.problems if one.stops_training],
-        "The test figures would be wrong:": [
+        "Test metrics would be wrong:": [
             one for one in checked.problems if one.spoils_figures and not one.stops_training
         ],
-        "Advice:": [one for one in checked.problems if one.is_advice],
+        "Recommendations:": [one for one in checked.problems if one.is_advice],
     }
     for heading, problems in effects.items():
         if problems:
@@ -145,12 +145,12 @@ def print_checked_data(checked: CheckedData) -> None:
             if count > len(first):
                 print(f"  … and {count - len(first):,} more: {kind} (--json lists all)")
     kinds = Counter(problem.kind for problem in checked.problems)
-    found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items()) or "no problem"
+    found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items()) or "no problems"
     print(f"{checked.images:,} images: {found}")
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as CSV on standard output."""
+    """Print rows as CSV."""
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -158,18 +158,18 @@ def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
 
 _COMPARED: dict[str, Callable[[Metrics], str]] = {
     "test accuracy": lambda m: f"{m.accuracy:.2%}",
-    "95% interval": lambda m: f"{m.accuracy_low:.1%} to {m.accuracy_high:.1%}",
+    "95% CI": lambda m: f"{m.accuracy_low:.1%} to {m.accuracy_high:.1%}",
     "macro precision": lambda m: f"{m.macro_precision:.4f}",
     "macro recall": lambda m: f"{m.macro_recall:.4f}",
     "macro F1": lambda m: f"{m.macro_f1:.4f}",
     "log loss": lambda m: f"{m.log_loss:.4f}",
-    "calibration error": lambda m: f"{m.expected_calibration_error:.4f}",
-    "… calibrated": lambda m: _calibrated_error(m.calibration),
+    "ECE": lambda m: f"{m.expected_calibration_error:.4f}",
+    "ECE after temperature scaling": lambda m: _calibrated_error(m.calibration),
     "parameters": lambda m: f"{m.parameters:,}",
     "model file": lambda m: f"{m.model_bytes / 1e6:.1f} MB",
-    "training": lambda m: f"{m.train_seconds:.0f} s",
-    "prediction": lambda m: f"{m.images_per_second:,.0f} images/s",
-    "one image": lambda m: f"{m.latency_ms:.1f} ms",
+    "training time": lambda m: f"{m.train_seconds:.0f} s",
+    "throughput": lambda m: f"{m.images_per_second:,.0f} images/s",
+    "latency, one image": lambda m: f"{m.latency_ms:.1f} ms",
 }
 
 
@@ -181,15 +181,15 @@ def _calibrated_error(calibration: Calibration) -> str:
 def _describe_pair(pair: PairComparison) -> str:
     wins = [(pair.first, len(pair.only_first)), (pair.second, len(pair.only_second))]
     better = max(wins, key=lambda win: win[1])[0]
-    verdict = f"{better} is better" if pair.p_value < 0.05 else "no difference beyond chance"
+    verdict = f"{better} is better" if pair.p_value < 0.05 else "no significant difference"
     probability = "p < 0.001" if pair.p_value < 0.001 else f"p = {pair.p_value:.3f}"
     return (
-        f"{pair.first} against {pair.second}: both right {pair.both_right:,}, both wrong "
-        f"{pair.both_wrong:,}, only {pair.first} right {len(pair.only_first):,}, only "
-        f"{pair.second} right {len(pair.only_second):,}: {verdict} (McNemar's test, {probability})"
-        f"; {pair.first} less {pair.second}: "
-        f"{_gain(pair.accuracy_gain, pair.accuracy_gain_interval)} points of accuracy, "
-        f"{_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)} of macro F1 (95% CI)"
+        f"{pair.first} vs {pair.second}: {verdict} (McNemar's test, {probability}); both correct "
+        f"{pair.both_right:,}, both wrong {pair.both_wrong:,}, only {pair.first} correct "
+        f"{len(pair.only_first):,}, only {pair.second} correct {len(pair.only_second):,}; "
+        f"difference {pair.first} - {pair.second} in points (95% CI): accuracy "
+        f"{_gain(pair.accuracy_gain, pair.accuracy_gain_interval)}, macro F1 "
+        f"{_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)}"
     )
 
 
@@ -202,8 +202,8 @@ def _describe_calibration(calibration: Calibration) -> str:
     if after is None:
         return f"confidence is uncalibrated: {calibration.reason}"
     return (
-        f"temperature {calibration.temperature:.3f}, fitted on "
-        f"{calibration.validation_images:,} validation images: expected calibration error "
+        f"temperature scaling (T = {calibration.temperature:.3f}, fitted on "
+        f"{calibration.validation_images:,} validation images): ECE "
         f"{before.expected_calibration_error:.4f} before, "
         f"{after.expected_calibration_error:.4f} after; log loss {before.log_loss:.4f} "
         f"before, {after.log_loss:.4f} after"
@@ -211,11 +211,11 @@ def _describe_calibration(calibration: Calibration) -> str:
 
 
 def print_robustness(run: Run, found: Robustness) -> None:
-    """Accuracy on corrupted, moved and attacked images, and on published test sets."""
+    """Print accuracy on corrupted, shifted and adversarial images, and on published test sets."""
     if corruptions := found.corruptions:
         show(
-            f"{run.name}: {found.clean_accuracy:.1%} of {found.images:,} clean test images "
-            f"are right, {corruptions.mean_accuracy:.1%} of corrupted ones "
+            f"{run.name}: accuracy {found.clean_accuracy:.1%} on {found.images:,} clean test "
+            f"images, {corruptions.mean_accuracy:.1%} on corrupted ones "
             f"({corruptions.style}; mean corruption error "
             f"{corruptions.mean_corruption_error:.1%})"
         )
@@ -231,25 +231,26 @@ def print_robustness(run: Run, found: Robustness) -> None:
         show(table)
     for name, benchmark in found.benchmarks.items():
         show(
-            f"{run.name}: {benchmark.mean_accuracy:.1%} right on {name}, "
+            f"{run.name}: accuracy {benchmark.mean_accuracy:.1%} on {name}, "
             f"files checked {benchmark.rows[0].checked}"
         )
 
 
 def describe_audit(run: Run, found: Audit) -> str:
-    """What was found of near-duplicates, in two sentences."""
+    """The near-duplicates that were found, and accuracy without them."""
     without = found.accuracy_without
-    rest = "no test image is left" if without is None else f"accuracy on the others {without:.2%}"
+    rest = "no other test image is left" if without is None else f"without them {without:.2%}"
     return (
         f"{run.name}: {found.near_duplicates:,} of {found.test_images:,} test images have a "
         f"near-duplicate among the training images ({found.identical:,} identical, "
-        f"{found.other_label:,} with another label there)\n"
-        f"accuracy {found.accuracy:.2%}, {rest}; pairs are in {run.path / 'near_duplicates.csv'}"
+        f"{found.other_label:,} with a different label)\n"
+        f"accuracy {found.accuracy:.2%}, {rest}\n"
+        f"Pairs: {run.path / 'near_duplicates.csv'}"
     )
 
 
 def print_seeds(summary: SeedSummary) -> None:
-    """Mean and standard deviation of each metric over seeds, and the value of each seed."""
+    """Print mean and std of each metric over seeds, and the value of each seed."""
     table = new_table("", "mean", "std", *(f"seed {seed}" for seed in summary.seeds))
     for name, figure in summary.figures.items():
         values = [figure.mean, figure.std, *figure.values]

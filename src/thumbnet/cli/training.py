@@ -1,4 +1,4 @@
-"""`run`, `train` and `recipes`: the subcommands that train, and show what with."""
+"""`run`, `train` and `recipes`: the subcommands for training."""
 
 import os
 import shutil
@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from thumbnet.runs.run import Run
     from thumbnet.training.progress import Display
 
-SeedOption = Annotated[int | None, typer.Option(help="Decides everything that is random.")]
+SeedOption = Annotated[
+    int | None, typer.Option(help="Seed of the split, the weights and the augmentation.")
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Training time of each run, such as 90s or 5m; the learning rate comes down in time.",
+        help="Training time per run, such as 90s or 5m; the learning rate schedule is fitted to "
+        "it.",
     ),
 ]
 
@@ -52,12 +55,12 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="Directory of the runs and the report.")] = Path(
+    out: Annotated[Path, typer.Option(help="Directory for the runs and the report.")] = Path(
         "runs/demo"
     ),
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="A recipe to train; give it again for more. By default: ann and cnn."),
+        typer.Option(help="Recipe to train; repeat the option for more. Default: ann and cnn."),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
@@ -72,9 +75,9 @@ def run(
     budget: BudgetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Do the main job: train an ANN and a CNN on CIFAR-10, compare them, write a report.
+    """Train an ANN and a CNN on CIFAR-10, compare them, and write a report.
 
-    A run that is there already is kept if it is finished and resumed if it is not.
+    Existing runs are kept if finished, and resumed if not.
     """
     from thumbnet.cli.tables import print_comparison
     from thumbnet.recipe import Recipe
@@ -85,9 +88,11 @@ def run(
     chosen = [Recipe.read(name).override(settings) for name in recipe or ["ann", "cnn"]]
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
-        raise InputError(f"the recipes {', '.join(names)} do not all have names of their own")
+        raise InputError(
+            f"two of the recipes have the same name: {', '.join(names)}; give each its own"
+        )
     for one in chosen:
-        _make_way(one, out / one.name, overwrite)
+        _require_usable(one, out / one.name, overwrite)
     reading = {
         "image_size": image_size,
         "label": label,
@@ -98,7 +103,7 @@ def run(
         "require_test": require_test,
     }
     dataset = load_dataset(data, source, display, **reading)
-    runs = [_train_or_go_on(one, dataset, out / one.name, display) for one in chosen]
+    runs = [_train_or_resume(one, dataset, out / one.name, display) for one in chosen]
 
     from thumbnet.report.build import build_report
 
@@ -111,10 +116,10 @@ def train(
     recipe: Annotated[
         str | None, typer.Argument(help="Name of a shipped recipe, or path of a .toml file.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory: new or empty.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; new or empty.")] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with this run; nothing else needs repeating."),
+        typer.Option(metavar="RUN", help="Resume this run; other options need not be given again."),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
@@ -126,38 +131,44 @@ def train(
     group: GroupOption = None,
     require_test: RequireTestOption = None,
     seed: SeedOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     validation: Annotated[
-        float | None, typer.Option(help="Share of the training images to hold out; 0 for none.")
+        float | None,
+        typer.Option(
+            help="Fraction of the training images to hold out for validation; 0 for none."
+        ),
     ] = None,
     budget: BudgetOption = None,
     target_accuracy: Annotated[
-        float | None, typer.Option(help="End once this validation accuracy is reached.")
+        float | None, typer.Option(help="Stop once this validation accuracy is reached.")
     ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override any value of the recipe; with --resume, the learning rate or what ends "
-            "the run.",
+            help="Override a value of the recipe. With --resume: only the learning rate and the "
+            "stopping rules.",
         ),
     ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Train so often, with seeds from --seed on; runs in OUT/seed-0 and so on."
+            min=2,
+            help="Train this many runs with consecutive seeds from --seed, in OUT/seed-0 and so "
+            "on.",
         ),
     ] = None,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same bits every time, a little slower.")
+        bool,
+        typer.Option("--deterministic", help="Bitwise reproducible results; slightly slower."),
     ] = False,
     distributed: Annotated[
         bool,
         typer.Option(
             "--distributed",
-            help="As one of several processes that srun, torchrun or a Job of Kubernetes started.",
+            help="Train as one of several processes started by srun, torchrun or a Kubernetes Job.",
         ),
     ] = False,
     overwrite: OverwriteOption = False,
@@ -188,11 +199,11 @@ def train(
         "require_test": require_test,
     }
     if resume is not None:
-        read_anew = any(value is not None for value in reading.values())
-        if recipe is not None or out is not None or overwrite or seeds or read_anew:
+        reading_changed = any(value is not None for value in reading.values())
+        if recipe is not None or out is not None or overwrite or seeds or reading_changed:
             raise InputError(
-                "--resume goes on with a run as it was begun: of the other options it takes "
-                "--data, --source, --set and --distributed alone"
+                "--resume continues a run with its own recipe and data options; the only other "
+                "options it accepts are --data, --source, --set and --distributed"
             )
         with _processes(distributed, resume) as (processes, directory, display):
             opened = Run.open(directory)
@@ -201,18 +212,24 @@ def train(
             _show(finished, processes)
         return
     if recipe is None or out is None:
-        raise InputError("give a recipe and --out DIR, or --resume RUN; see thumbnet recipes")
+        raise InputError(
+            "give a recipe and --out DIR, or --resume RUN; thumbnet recipes lists the recipes"
+        )
     resolved = Recipe.read(recipe).override(overrides)
     if seeds:
         if distributed:
-            raise InputError("--distributed trains one run; start it once for each of --seeds")
+            raise InputError(
+                "--distributed trains a single run; leave out --seeds and start it once per seed"
+            )
         display = choose_display()
         dataset = load_dataset(data, source, display, **reading)
         _train_seeds(resolved, seeds, out, overwrite, dataset, display)
         return
     with _processes(distributed, out) as (processes, directory, display):
         if distributed and resolved.ghost_batches > 1:
-            display.message(f"{resolved.name}: ghost_batches = 1, as the devices share each batch")
+            display.message(
+                f"{resolved.name}: ghost_batches set to 1, since the batch is divided among devices"
+            )
             resolved = resolved.override({"ghost_batches": 1})
         dataset = load_dataset(data, source, display, **reading)
         if overwrite:
@@ -223,9 +240,9 @@ def train(
 
 @contextmanager
 def _processes(distributed: bool, path: Path) -> Iterator[tuple["Processes", Path, "Display"]]:
-    """Those that train the run at `path`, the directory of this one, and what shows its progress.
+    """The processes that train the run, this process's run directory, and its progress display.
 
-    With `--distributed` the body is run in a child process, by whose exit code this one ends.
+    With `--distributed` the body runs in a child process, whose exit code this process returns.
     """
     from thumbnet.parallel.launch import read_launch
     from thumbnet.parallel.processes import SINGLE_PROCESS, launched
@@ -247,10 +264,10 @@ def _show(run: "Run", processes: "Processes") -> None:
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="Print this one; without it, list them.")
+        str | None, typer.Argument(help="Recipe to print; by default, all are listed.")
     ] = None,
 ) -> None:
-    """List the recipes that come with Thumbnet, or print one to start from."""
+    """List the shipped recipes, or print one as a starting point."""
     from thumbnet.recipe import Recipe, shipped_recipes
 
     if name is not None:
@@ -263,7 +280,7 @@ def recipes(
 def _settings(
     *, budget: str | None = None, target_accuracy: float | None = None, **plain: Any
 ) -> dict[str, Any]:
-    """The dotted keys of those options that were given."""
+    """Recipe overrides from the options that were given."""
     settings = {key: value for key, value in plain.items() if value is not None}
     if budget is not None:
         settings["stopping.budget_seconds"] = parse_duration(budget)
@@ -272,20 +289,20 @@ def _settings(
     return settings
 
 
-def _make_way(recipe: "Recipe", out: Path, overwrite: bool) -> None:
-    """Find out, before anything is trained, that each run can be begun, resumed or kept."""
+def _require_usable(recipe: "Recipe", out: Path, overwrite: bool) -> None:
+    """Check before any training that the run can be started, resumed or kept."""
     from thumbnet.runs.run import Run
 
     if overwrite:
         _remove_run(out)
     elif not Run.is_free(out) and (differences := recipe.differences(Run.open(out).recipe())):
         raise InputError(
-            f"{out} holds a run of another recipe, with {', '.join(differences)}; give another "
-            "--out, or --overwrite to remove that run"
+            f"{out} contains a run of a different recipe ({', '.join(differences)}); choose "
+            "another --out, or --overwrite to delete that run"
         )
 
 
-def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "Display") -> "Run":
+def _train_or_resume(recipe: "Recipe", dataset: "Dataset", out: Path, display: "Display") -> "Run":
     from thumbnet.runs.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
@@ -293,7 +310,7 @@ def _train_or_go_on(recipe: "Recipe", dataset: "Dataset", out: Path, display: "D
     if Run.is_free(out):
         return train_run(recipe, dataset, out, display)
     there = Run.open(out)
-    display.message(f"{out}: {'already finished' if there.finished else 'going on'}")
+    display.message(f"{out}: {'already finished' if there.finished else 'resuming'}")
     return resume_run(there, dataset, display)
 
 
@@ -305,21 +322,21 @@ def _train_seeds(
     dataset: "Dataset",
     display: "Display",
 ) -> None:
-    """Train with several seeds; runs that are there already are kept or gone on with."""
+    """Train with several seeds; existing runs are kept if finished, and resumed if not."""
     from thumbnet.cli.tables import print_seeds
     from thumbnet.runs.seeds import write_seeds
 
     first = recipe.seed
     recipes = [recipe.override({"seed": first + number}) for number in range(seeds)]
     for one in recipes:
-        _make_way(one, out / f"seed-{one.seed}", overwrite)
-    runs = [_train_or_go_on(one, dataset, out / f"seed-{one.seed}", display) for one in recipes]
+        _require_usable(one, out / f"seed-{one.seed}", overwrite)
+    runs = [_train_or_resume(one, dataset, out / f"seed-{one.seed}", display) for one in recipes]
     print_seeds(write_seeds(runs, out))
     typer.echo(f"Runs: {shown(out)}")
 
 
 def _remove_run(path: Path) -> None:
-    """Remove a run directory, and nothing that is not one."""
+    """Delete a run directory; anything else is refused."""
     from thumbnet.runs.run import Run
 
     if not Run.is_free(path):

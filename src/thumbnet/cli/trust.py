@@ -1,4 +1,4 @@
-"""`robustness`, `explain` and `audit`: what takes longer than the end of a training may."""
+"""`robustness`, `explain` and `audit`: analyses that take too long to run after every training."""
 
 import json
 from pathlib import Path
@@ -33,16 +33,17 @@ def robustness(
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="CIFAR-10-C.tar, its folder, or that of CIFAR-10.1: test on these files instead.",
+            help="Test on a published test set instead: CIFAR-10-C.tar, its folder, or the folder "
+            "of CIFAR-10.1.",
         ),
     ] = None,
     images: Annotated[
-        int, typer.Option(min=0, help="Test images to take, drawn by seed; 0 for all.")
+        int, typer.Option(min=0, help="Size of the random sample of test images; 0 for all.")
     ] = 1_000,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the images and the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample and the noise.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Test on corrupted, moved and attacked images; the report then shows it."""
+    """Test on corrupted, mirrored, shifted and adversarial images; the report then shows it."""
     from thumbnet.cli.tables import print_robustness
     from thumbnet.robustness.benchmarks import read_benchmark
     from thumbnet.robustness.measure import measure_benchmark, measure_robustness
@@ -70,16 +71,16 @@ def explain(
         list[Path] | None,
         typer.Argument(
             metavar="[IMAGE…]",
-            help="Picture files; without any, a gallery for the report.",
+            help="Image files; without any, a gallery of test images for the report.",
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Where the picture of the named files goes: .png, .svg or .pdf.")
+        Path, typer.Option(help="File to write for the given images: .png, .svg or .pdf.")
     ] = Path("explanation.png"),
     data: DataOption = None,
     source: SourceOption = None,
 ) -> None:
-    """Show what answers rest on: Grad-CAM, integrated gradients, first layer, features."""
+    """Explain predictions: Grad-CAM, integrated gradients, first-layer filters, features."""
     from thumbnet.interpretation.explain import explain_files, explain_run
     from thumbnet.runs.run import Run
     from thumbnet.training.progress import choose_display
@@ -99,7 +100,7 @@ def audit(
     source: SourceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for test images that are nearly among the training images."""
+    """Find near-duplicates of test images among the training images."""
     from thumbnet.cli.tables import describe_audit
     from thumbnet.robustness.audit import audit as audit_run
     from thumbnet.runs.model_card import write_model_card
@@ -113,20 +114,23 @@ def audit(
 
 
 def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":
-    """The images that a run was made of.
+    """The images that a run was trained on.
 
     Raises:
-        InputError: they are not at hand, or others are.
+        InputError: they are not available, or they have changed.
     """
     from thumbnet.training.progress import choose_display
 
-    run.metrics()  # an unfinished run is told so before anything is loaded
+    run.metrics()  # refuses an unfinished run before anything is loaded
     dataset = dataset_of(run, data, source, choose_display())
     if dataset is None:
         raise InputError(
-            f"the images that {run.path} was made of are not at hand; `thumbnet data fetch` brings "
-            "them into the cache"
+            f"the images that {run.path} was trained on are not available; `thumbnet data fetch` "
+            "downloads CIFAR-10, and --data or --source name other images"
         )
     if dataset.digests != run.environment().data.digests:
-        raise InputError(f"{run.path} was made of other images than those of {dataset.source}")
+        raise InputError(
+            f"{run.path} was not trained on the images from {dataset.source}; name the images of "
+            "the run with --data or --source"
+        )
     return dataset
