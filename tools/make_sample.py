@@ -17,7 +17,7 @@ from PIL import Image
 import thumbnet.data.sample
 from thumbnet.atomic import replacing, write_text
 from thumbnet.data.choice import choose_per_class
-from thumbnet.data.dataset import LabelledImages, UInt8Array, content_digest
+from thumbnet.data.dataset import LabelledImages, UInt8Array, content_digest, labels_digest
 from thumbnet.data.sample import COLUMNS, SIDE
 from thumbnet.data.sources.locate import fetch_cifar10, load_cifar10
 
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     for name, part in parts.items():
         write_mosaic(FOLDER / f"{name}.webp", np.asarray(part.images))
         print(f'    "{name}_images": "{content_digest(part.images)}",')
-        print(f'    "{name}_labels": "{content_digest(part.labels)}",')
+        print(f'    "{name}_labels": "{labels_digest(part.labels)}",')
     labels = {name: part.labels.tolist() for name, part in parts.items()}
     write_text(FOLDER / "labels.json", json.dumps(labels, separators=(",", ":")) + "\n")
 

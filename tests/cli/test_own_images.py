@@ -22,6 +22,7 @@ from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
 from thumbnet.training import train
 from thumbnet.training.progress import SilentDisplay
+from thumbnet.training.results import recompute
 
 NAMES = ("cat", "dög & co")
 FAST = ["--set", "model.widths=[8]", "--epochs", "2"]
@@ -93,6 +94,9 @@ def test_own_pictures_all_the_way(
         assert row["part"] == "test"
         assert (pets / row["name"]).parent.name == row["label"]
         assert row["name"] == load(pets, on_bad_image="skip").test.names[int(row["image"])]
+
+    assert metrics.test_duplicates == 0
+    assert metrics.accuracy_without_duplicates == metrics.accuracy
 
     assert thumbnet("evaluate", out) == 0
     assert NAMES[1] in capsys.readouterr().out
@@ -259,3 +263,26 @@ def test_data_check_and_info(
     show = ["data", "show", "--data", pets, "--on-bad-image", "skip", "--out", out]
     assert thumbnet(*show, "--per-class", 3, "--image-size", 64) == 0
     assert out.is_file()
+
+
+def test_the_accuracy_without_copies_of_training_images_stands_beside_the_figure(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in NAMES:
+        for number, part in ((0, "train"), (3, "val")):
+            shutil.copy(pets / part / name / f"{number}.jpg", pets / "test" / name)
+    out = tmp_path / "run"
+    assert thumbnet("train", "ann", "--data", pets, "--out", out, *FAST) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    metrics, predictions = Run.open(out).metrics(), Run.open(out).predictions()
+    copies = [Path(name).name in ("0.jpg", "3.jpg") for name in predictions.names]
+    others = predictions.correct[~np.array(copies)]
+    assert (metrics.test_images, metrics.test_duplicates) == (16, 4)
+    assert metrics.accuracy_without_duplicates == pytest.approx(float(others.mean()))
+    assert (
+        "4 of 16 test images are also training or validation images, pixel by pixel; accuracy on "
+        f"the other 12: {others.mean():.2%}" in printed
+    )
+    assert thumbnet("evaluate", out) == 0
+    assert "4 of 16 test images are also" in capsys.readouterr().out
+    assert recompute(Run.open(out)).test_duplicates == 4

@@ -37,7 +37,7 @@ def test_a_folder_a_class(pets: Path) -> None:
     assert np.bincount(together).tolist() == [20, 10]
     assert set(dataset.test.labels) == {0, 1}
     assert dataset.validation is None
-    assert dataset.source.endswith("no test part: about 20% of it held out for the test")
+    assert dataset.source.endswith("no test part: about 20% of the images held out for it")
     assert pixels_of(dataset.train).isdisjoint(pixels_of(dataset.test))
     for part in (dataset.train, dataset.test):
         for image, label in zip(part.images, part.labels, strict=True):
@@ -86,7 +86,7 @@ def test_a_test_part_is_made_of_train_and_val_in_proportion(
     dataset = load(tmp_path)
     assert dataset.validation is not None
     assert dataset.source.endswith(
-        "no test part: about 20% of the training and validation parts held out for the test"
+        "no test part: about 20% of the training and validation images held out for it"
     )
     from_validation = sum(name.startswith("val/") for name in dataset.test.names)
     assert len(dataset.test) == pytest.approx(40, abs=12)

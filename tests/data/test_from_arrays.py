@@ -63,7 +63,7 @@ def test_labels_of_any_usual_kind(labels: object, images: UInt8Array) -> None:
     assert_holds(dataset, images, LABELS)
     assert (dataset.name, dataset.path, dataset.source) == (
         *("arrays", None),
-        "arrays; no test part: 20% of each class held out for it",
+        "arrays; no test part: about 20% of the images held out for it",
     )
 
 

@@ -27,11 +27,30 @@ def print_summary(run: Run) -> None:
     """Print a short summary of a finished run."""
     metrics = run.metrics()
     print_comparison([run])
+    if metrics.test_duplicates:
+        show(_describe_duplicates(run))
     show(f"{run.name} {metrics.stop_reason}\nRun: {run.path}")
+
+
+def _describe_duplicates(run: Run) -> str:
+    """How the accuracy changes without the test images that training had at hand."""
+    metrics = run.metrics()
+    others = metrics.test_images - metrics.test_duplicates
+    without = metrics.accuracy_without_duplicates
+    if without is None:
+        rest = "no test image is left without them"
+    else:
+        rest = f"accuracy on the other {others:,}: {without:.2%}"
+    return (
+        f"{run.name}: {metrics.test_duplicates:,} of {metrics.test_images:,} test images are also "
+        f"training or validation images, pixel by pixel; {rest}; `thumbnet data check` lists them"
+    )
 
 
 def print_evaluation(run: Run, evaluation: Evaluation) -> None:
     """Print all metrics of an evaluation: classes, averages and the confusion matrix."""
+    if run.metrics().test_duplicates:
+        show(_describe_duplicates(run))
     show(
         f"{run.name}: accuracy {evaluation.accuracy:.2%} on {evaluation.test_images:,} test images "
         f"(95% CI {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})\n"

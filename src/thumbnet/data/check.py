@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from thumbnet.data.classes import class_problems
-from thumbnet.data.dataset import CHUNK, Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.data.decoding import TASK, batched, in_parallel, named
+from thumbnet.data.duplicates import DIGEST_BYTES, image_digests
 from thumbnet.data.groups import numbered_groups, series_problem
 from thumbnet.data.holdout import with_test_part
 from thumbnet.data.images import Picture, open_picture, silent_pillow
@@ -27,7 +28,6 @@ from thumbnet.paths import expanded
 
 NEEDED = (256, 256)
 """Height and width at which pictures are looked at: large JPEG ones need not be decoded in full."""
-_DIGEST = 16
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _Images:
         splits: int64 array of shape (n,).
         groups: as in `LabelledImages`.
         name: what an image is called.
-        digests: `_DIGEST` bytes for each image; zeros for one that cannot be read.
+        digests: `DIGEST_BYTES` bytes for each image; zeros for one that cannot be read.
         problems: of single images.
     """
 
@@ -126,9 +126,7 @@ class _Images:
         splits = []
         names = []
         for part, images in dataset.parts.items():
-            for start in range(0, len(images), CHUNK):
-                for image in images.images[start : start + CHUNK]:
-                    digests += hashlib.blake2b(image.tobytes(), digest_size=_DIGEST).digest()
+            digests += image_digests(images.images)
             splits += [SPLIT_NAMES.index(part)] * len(images)
             names += [f"{shown(dataset.path or '')} {part} image {i}" for i in range(len(images))]
         return cls(
@@ -174,9 +172,9 @@ def _inspect(name: str, source: Path | bytes, maximum_pixels: int) -> tuple[byte
     except InputError as error:
         message = str(error).removeprefix(path).strip()
         remedy = "mend or remove it, or train with --on-bad-image skip"
-        return bytes(_DIGEST), [Problem("bad picture", path, message, remedy, True)]
+        return bytes(DIGEST_BYTES), [Problem("bad picture", path, message, remedy, True)]
     content = str(picture.size).encode() + picture.image.tobytes()
-    digest = hashlib.blake2b(content, digest_size=_DIGEST).digest()
+    digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
     return digest, list(_peculiarities(path, source, picture))
 
 
@@ -227,12 +225,12 @@ def _is_text(path: str) -> bool:
 
 def _duplicates(images: _Images) -> Iterator[Problem]:
     """Pictures with the same pixels in several parts or classes."""
-    keys = np.frombuffer(images.digests, f"V{_DIGEST}")
+    keys = np.frombuffer(images.digests, f"V{DIGEST_BYTES}")
     _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts[group] > 1)
     order = repeated[np.argsort(group[repeated], kind="stable")]
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        if len(members) == 0 or keys[members[0]].tobytes() == bytes(_DIGEST):
+        if len(members) == 0 or keys[members[0]].tobytes() == bytes(DIGEST_BYTES):
             continue
         # The test image is the one that should not be there.
         first, *others = sorted(members.tolist(), key=lambda i: -images.splits[i])

@@ -13,12 +13,9 @@ from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sizes import PictureSizes
 from thumbnet.data.stored import Images as Images
 from thumbnet.data.stored import Int64Array as Int64Array
-from thumbnet.data.stored import StoredImages
+from thumbnet.data.stored import StoredImages, chunks
 from thumbnet.data.stored import UInt8Array as UInt8Array
 from thumbnet.errors import InputError, shown
-
-CHUNK = 1000
-"""Images that are looked at together where all of them are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,22 +265,25 @@ class Dataset:
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of the content of each array, whatever file it came in."""
-        return {
-            f"{name}_{kind}": content_digest(array)
-            for name, part in self.parts.items()
-            for kind, array in (("images", part.images), ("labels", part.labels))
-        }
+        digests = {}
+        for name, part in self.parts.items():
+            digests[f"{name}_images"] = content_digest(part.images)
+            digests[f"{name}_labels"] = labels_digest(part.labels)
+        return digests
 
 
-def content_digest(array: Images | Int64Array) -> str:
-    """SHA-256 of an array's bytes in C order; labels below 256 count one byte each."""
-    if not isinstance(array, StoredImages) and array.dtype == np.int64:
-        fits = array.size and array.min() >= 0 and array.max() < 256
-        array = array.astype(np.uint8) if fits else array
+def content_digest(images: Images) -> str:
+    """SHA-256 of the images' bytes in C order."""
     digest = hashlib.sha256()
-    for start in range(0, len(array), CHUNK):
-        digest.update(np.ascontiguousarray(array[start : start + CHUNK]).data)
+    for some in chunks(images):
+        digest.update(np.ascontiguousarray(some).data)
     return digest.hexdigest()
+
+
+def labels_digest(labels: Int64Array) -> str:
+    """SHA-256 of labels: a byte each where all are below 256, else eight."""
+    fits = labels.size and labels.min() >= 0 and labels.max() < 256
+    return hashlib.sha256(labels.astype(np.uint8 if fits else np.int64).tobytes()).hexdigest()
 
 
 def channel_histogram(images: Images) -> Int64Array:
@@ -293,8 +293,8 @@ def channel_histogram(images: Images) -> Int64Array:
     """
     channels = images.shape[-1]
     histogram = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(images), CHUNK):
-        pixels = images[start : start + CHUNK].reshape(-1, channels)
+    for some in chunks(images):
+        pixels = some.reshape(-1, channels)
         for channel in range(channels):
             histogram[channel] += np.bincount(pixels[:, channel], minlength=256)
     return histogram

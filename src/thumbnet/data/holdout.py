@@ -40,11 +40,12 @@ def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
             of_part = members[listing.splits[members] == split]
             for unit in np.unique(hashes[of_part])[-max(1, least) :]:
                 held_out[hashes == unit] = False
-    parts = "the training and validation parts" if (listing.splits == VALIDATION).any() else "it"
+    has_validation = (listing.splits == VALIDATION).any()
+    images = "the training and validation images" if has_validation else "the images"
     whole = ", in whole groups," if listing.groups else ""
     return (
         np.where(held_out, TEST, listing.splits),
-        f"no test part: about {HELD_OUT:.0%} of {parts}{whole} held out for the test",
+        f"no test part: about {HELD_OUT:.0%} of {images}{whole} held out for it",
     )
 
 

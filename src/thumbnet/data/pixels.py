@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.data.stored import UInt8Array
+from thumbnet.data.stored import UInt8Array, chunk_length
 from thumbnet.errors import InputError
-
-CHUNK = 1_000
-"""Images whose floating-point copies are in memory at a time."""
 
 Array = npt.NDArray[Any]
 
@@ -133,5 +130,6 @@ def _scaled(array: Array, scale: int) -> UInt8Array:
 
 
 def _chunks(array: Array) -> Iterator[Array]:
-    for start in range(0, len(array), CHUNK):
-        yield array[start : start + CHUNK]
+    at_a_time = chunk_length(array.shape)
+    for start in range(0, len(array), at_a_time):
+        yield array[start : start + at_a_time]

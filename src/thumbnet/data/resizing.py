@@ -3,10 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from thumbnet.data.stored import UInt8Array
-
-# So many images at a time that their floating-point copies stay within some tens of megabytes.
-CHUNK = 1_000
+from thumbnet.data.stored import UInt8Array, chunk_length
 
 
 def resize_linear(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
@@ -28,11 +25,13 @@ def resize_linear(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     rows = _weights(height, size[0])
     columns = np.kron(_weights(width, size[1]), np.eye(channels, dtype=np.float32))
     resized = np.empty((count, *size, channels), np.uint8)
-    for start in range(0, count, CHUNK):
-        chunk = images[start : start + CHUNK].reshape(-1, height, width * channels)
+    # The floating-point copies stay within some tens of megabytes.
+    at_a_time = min(chunk_length(images.shape), chunk_length(resized.shape))
+    for start in range(0, count, at_a_time):
+        chunk = images[start : start + at_a_time].reshape(-1, height, width * channels)
         lines = (rows @ chunk.astype(np.float32)).reshape(-1, width * channels)
         pixels = np.clip(np.round(lines @ columns.T), 0, 255)
-        resized[start : start + CHUNK] = pixels.reshape(-1, *size, channels)
+        resized[start : start + at_a_time] = pixels.reshape(-1, *size, channels)
     return resized
 
 

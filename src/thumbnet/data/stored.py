@@ -1,5 +1,6 @@
 """Images that stay in a file and are read from it whenever they are asked for."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,3 +74,18 @@ Images = UInt8Array | StoredImages
 What takes `Images` does with them only what both can: length, shape, dtype, iteration, `take`, and
 indexing by a number, a slice or an array of numbers, which gives an ordinary array.
 """
+
+CHUNK_VALUES = 4_000_000
+"""Values of images that are looked at together where all are gone through."""
+
+
+def chunks(images: Images) -> Iterator[UInt8Array]:
+    """All images in order, some at a time: at most `CHUNK_VALUES` values, whatever their size."""
+    at_a_time = chunk_length(images.shape)
+    for start in range(0, len(images), at_a_time):
+        yield images[start : start + at_a_time]
+
+
+def chunk_length(shape: tuple[int, ...]) -> int:
+    """How many images of an array of this shape hold at most `CHUNK_VALUES` values; 1 at least."""
+    return max(1, CHUNK_VALUES // max(1, math.prod(shape[1:])))

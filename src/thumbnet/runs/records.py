@@ -122,6 +122,8 @@ class TrainingFigures(TrainingCost, ModelSize, Speed):
         data_name, data_source: of the data set.
         train_images, validation_images: how many.
         skipped_images: pictures that could not be read and were left out.
+        test_duplicates: test images with the same pixels as a training or validation image.
+        accuracy_without_duplicates: on the other test images; None without one.
         train_seconds: training time, over all sittings.
         epochs_run, steps: how many.
         stop_reason: what ended the training, in words.
@@ -138,6 +140,8 @@ class TrainingFigures(TrainingCost, ModelSize, Speed):
     train_images: Count
     validation_images: Count
     skipped_images: Count
+    test_duplicates: Count = 0
+    accuracy_without_duplicates: Fraction | None = None
     train_seconds: Amount
     epochs_run: Count
     steps: Count

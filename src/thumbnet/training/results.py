@@ -7,6 +7,7 @@ import numpy as np
 
 from thumbnet.atomic import replacing_path
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
+from thumbnet.data.duplicates import seen_before_the_test
 from thumbnet.engines import Engine, KerasEngine, file_digest, in_batches, open_keras_engine
 from thumbnet.engines.speed import measure_speed
 from thumbnet.engines.test_time_augmentation import predict_views
@@ -62,6 +63,8 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
         part = "train" if dataset.validation is None else "validation"
         validation = _predict(engine, job.validation, held_out, names, part)
         validation.save(run.validation_predictions_path)
+    seen = seen_before_the_test(dataset)
+    unseen = predictions.correct[~seen]
     views = recipe.tta_views if recipe.tta_views > 1 else None
     measured = TrainingFigures(
         run=run.name,
@@ -73,6 +76,8 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
         train_images=len(job.batches.data),
         validation_images=len(held_out),
         skipped_images=len(dataset.skipped),
+        test_duplicates=int(seen.sum()),
+        accuracy_without_duplicates=float(unseen.mean()) if len(unseen) else None,
         train_seconds=state.seconds,
         epochs_run=len(state.history),
         steps=state.step,
