@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from PIL import Image
 
 from thumbnet.cli import main
 from thumbnet.data import assembly
+from thumbnet.data import load as reading
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.load import load
 from thumbnet.data.stored import StoredImages
@@ -286,3 +289,33 @@ def test_the_accuracy_without_copies_of_training_images_stands_beside_the_figure
     assert thumbnet("evaluate", out) == 0
     assert "4 of 16 test images are also" in capsys.readouterr().out
     assert recompute(Run.open(out)).test_duplicates == 4
+
+
+@pytest.mark.parametrize("place", ["/", "/proc", "pipe", "else where"])
+def test_a_place_that_only_a_run_names_is_asked_for(
+    pets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    """A stranger's run may name any place; looking there could take for ever."""
+    run = Run(tmp_path / "run")
+    train_it = ["train", "ann", "--data", pets, "--out", run.path, "--image-size", 24]
+    assert thumbnet(*train_it, "--set", "model.widths=[8]", "--epochs", 1) == 0
+    os.mkfifo(tmp_path / "pipe")
+    named = str(tmp_path / place)
+    environment = json.loads(run.environment_path.read_text())
+    environment["data"]["path"] = named
+    run.environment_path.write_text(json.dumps(environment))
+
+    def look(path: Path, *arguments: object) -> None:
+        raise AssertionError(f"{path} was looked at")
+
+    monkeypatch.setattr(reading, "read_or_list", look)
+    capsys.readouterr()
+    for command in (["report"], ["explain"], ["audit"], ["train", "--resume"]):
+        code = thumbnet(*command, run.path)
+        assert code == (0 if command == ["report"] else 2)
+        said = capsys.readouterr().err
+        assert f"give --data {shlex.quote(named)}" in said

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from thumbnet.errors import InputError, ThumbnetError
+from thumbnet.errors import InputError, ThumbnetError, quoted, shown
 from thumbnet.paths import expanded
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def load_dataset(
     data: str | None, source: str | None, display: "Display", **reading: Any
 ) -> "Dataset":
     """Load the dataset of `--data` and `--source`; `reading` are the other data options."""
+    from thumbnet.data.known import remember_place
     from thumbnet.data.load import load
 
     path = _own_data(data, display)
@@ -112,6 +113,8 @@ def load_dataset(
         progress=display.download,
         **{key: value for key, value in reading.items() if value is not None},
     )
+    if path is not None:
+        remember_place(path)
     validation = f", {len(dataset.validation):,} validation" if dataset.validation else ""
     display.message(
         f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} "
@@ -140,13 +143,17 @@ def _own_data(data: str | None, display: "Display") -> Path | None:
     return path
 
 
-def recall_dataset(run: "Run") -> "Dataset | None":
+def recall_dataset(run: "Run", display: "Display") -> "Dataset | None":
     """The images that a run was trained on, if available locally; nothing is downloaded."""
+    from thumbnet.data.known import is_known_place
     from thumbnet.data.load import load
 
     recorded = run.environment().data
     here = {"cifar10-sample": "sample"}.get(recorded.name, "cache")
     path = recorded.path
+    if path is not None and not is_known_place(path):
+        display.message(_ask_for_data(path))
+        return None
     try:
         dataset = load(path, source=None if path else here, **_recorded_reading(run).model_dump())
     except ThumbnetError:
@@ -162,7 +169,7 @@ def dataset_of(
     Image size, labels and so on are those of the run.
     """
     if data is None and source is None:
-        return recall_dataset(run)
+        return recall_dataset(run, display)
     return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
 
 
@@ -172,18 +179,34 @@ def dataset_to_resume(
     """The images to resume a run with: those it was started with, downloaded again if necessary.
 
     Raises:
-        InputError: the user's image files are no longer where they were.
+        InputError: the image files of the user are no longer where they were, or this user has
+            never named that place.
     """
     if data is None and source is None:
-        path = _recorded_path(run)
-        if path is None and (dataset := recall_dataset(run)) is not None:
+        data = recorded_place(run.environment().data.path)
+        if data is None and (dataset := recall_dataset(run, display)) is not None:
             return dataset
-        data = path
     return load_dataset(data, source, display, **_recorded_reading(run).model_dump())
 
 
-def _recorded_path(run: "Run") -> str | None:
-    return run.environment().data.path
+def recorded_place(path: str | None) -> str | None:
+    """The place of images that a file names, if this user has named it before.
+
+    Raises:
+        InputError: not so; the file may be somebody else's, and lead anywhere.
+    """
+    from thumbnet.data.known import is_known_place
+
+    if path is not None and not is_known_place(path):
+        raise InputError(_ask_for_data(path))
+    return path
+
+
+def _ask_for_data(path: str) -> str:
+    return (
+        f"the images are said to be at {shown(path)}, which you have not named before; to use "
+        f"them, give --data {quoted(path)}"
+    )
 
 
 def _recorded_reading(run: "Run") -> "Reading":

@@ -20,6 +20,7 @@ from thumbnet.cli.options import (
     SourceOption,
     load_dataset,
     parse_duration,
+    recorded_place,
 )
 from thumbnet.errors import InputError, JobError, ThumbnetError, shown
 from thumbnet.installing import install_command
@@ -176,7 +177,7 @@ def _dataset_again(
     plan: "Plan", data: str | None, source: str | None, display: "Display"
 ) -> "Dataset":
     if data is None and source is None:
-        data = plan.data.path
+        data = recorded_place(plan.data.path)
         if data is None and plan.data.name == "cifar10-sample":
             source = "sample"
     dataset = load_dataset(data, source, display, **plan.data.reading)

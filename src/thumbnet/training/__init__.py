@@ -9,6 +9,7 @@ import numpy as np
 
 from thumbnet.atomic import remove_leftovers
 from thumbnet.data.dataset import Dataset
+from thumbnet.data.known import remember_place
 from thumbnet.errors import InputError, JobError, JobInterruptedError
 from thumbnet.machine import describe_host, sgemm_gflops
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
@@ -65,6 +66,8 @@ def train(
     Run.require_free(out)
     prepared = prepare(recipe, dataset, display, processes)
     run = Run(Path(out))
+    if dataset.path is not None:
+        remember_place(dataset.path)
     with run.lock():
         run.begin(
             recipe,
