@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,19 +167,35 @@ class Repository:
         if not paths:
             raise RequestError(404, "no model of that name is known")
         async with self._changing:
-            try:
-                opened = {
-                    version: await asyncio.to_thread(_open, path, self._engine_name)
-                    for version, path in paths.items()
-                }
-            except ThumbnetError as error:
-                raise RequestError(400, _without_paths(str(error), paths.values())) from error
+            opened = await self._open(paths)
             before = self._loaded.get(name, {})
             self._loaded[name] = {
                 version: self._serve(name, version, engine, digest)
                 for version, (engine, digest) in opened.items()
             }
         self._close(before)
+
+    async def _open(self, paths: dict[int, Path]) -> dict[int, tuple[Engine, str]]:
+        """Open all versions of a model, in a thread that is left behind if it hangs.
+
+        Raises:
+            RequestError: a version cannot be opened, or not in time.
+        """
+        threads = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._settings.load_seconds):
+                return {
+                    version: await loop.run_in_executor(threads, _open, path, self._engine_name)
+                    for version, path in paths.items()
+                }
+        except TimeoutError as error:
+            seconds = self._settings.load_seconds
+            raise RequestError(503, f"the model was not loaded within {seconds:g} s", 1) from error
+        except ThumbnetError as error:
+            raise RequestError(400, _without_paths(str(error), paths.values())) from error
+        finally:
+            threads.shutdown(wait=False)
 
     async def unload(self, name: str) -> None:
         """Forget a model; it is closed when it has answered what it took.

@@ -27,6 +27,7 @@ class Settings:
         pixels: of a picture file, and of all that are being decoded at a time, as
             `thumbnet.data.images.open_picture` counts them.
         queue_pixels: of all picture files that wait or are being decoded.
+        load_seconds: how long it may take to open a model.
         reject_below: the model abstains when its highest probability is below this.
         token: the bearer token that a request must carry; empty for none.
         cors_origins: the other origins whose pages may send requests.
@@ -48,6 +49,7 @@ class Settings:
     images: int = 1_024
     pixels: int = 16_000_000
     queue_pixels: int = 128_000_000
+    load_seconds: float = 300.0
     reject_below: float = 0.5
     token: str = ""
     cors_origins: tuple[str, ...] = ()
