@@ -50,6 +50,10 @@ def test_without_a_test_part_some_are_held_out(tmp_path: Path) -> None:
     dataset = load(tmp_path / "a.npz")
     assert dataset.class_names == ("a", "b")
     assert np.bincount(dataset.test.labels).tolist() == pytest.approx([20, 20], abs=8)
+    with pytest.raises(InputError, match="has no test part, which --require-test asks for"):
+        load(tmp_path / "a.npz", require_test=True)
+    with pytest.raises(InputError, match=r"--group x: .*a.npz has no names of pictures"):
+        load(tmp_path / "a.npz", group="x")
 
 
 @pytest.mark.parametrize(

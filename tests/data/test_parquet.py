@@ -105,6 +105,7 @@ def test_parts_are_told_by_words_of_names(
     dataset = load(tmp_path)
     assert same_images(dataset.train, part.take(range(20)))
     assert same_images(dataset.test, part.take(range(20, 40)))
+    assert dataset.test.names[1] == f"{test} row 1"
 
 
 def test_a_file_that_names_no_part_beside_others_is_refused(
@@ -296,3 +297,16 @@ def test_any_table_is_read_or_refused(
         with contextlib.suppress(InputError):
             dataset = load(path, on_bad_image=data.draw(st.sampled_from(["fail", "skip"])))
             assert len(dataset.train) == len(dataset.train.labels) > 0
+
+
+def test_a_column_tells_groups(part: LabelledImages, tmp_path: Path) -> None:
+    patients = [f"p{row // 4}" for row in range(40)]
+    dataset = load(write(tmp_path / "a.parquet", part, patient=patients), group="patient")
+    train, test = (
+        {patients[int(name.rsplit(" ", 1)[1])] for name in images.names}
+        for images in (dataset.train, dataset.test)
+    )
+    assert train.isdisjoint(test)
+    assert train | test == set(patients)
+    with pytest.raises(InputError, match=r"--group doctor: .*a.parquet has no column of this name"):
+        load(tmp_path / "a.parquet", group="doctor")

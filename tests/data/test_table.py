@@ -275,3 +275,17 @@ def test_any_texts_are_classes_in_one_order(texts: list[str]) -> None:
     assert [names[label] for label in labels] == texts
     assert numbered_classes(texts[::-1])[0] == names
     assert len(without_decimals(texts)) == len(texts)
+
+
+def test_a_column_or_a_pattern_tells_groups(files: list[str], tmp_path: Path) -> None:
+    rows = [f"{file},{'ab'[number % 2]},{number // 4}" for number, file in enumerate(files)]
+    table = write(tmp_path, "path,label,patient", *rows)
+    by_patient = {file: number // 4 for number, file in enumerate(files)}
+    by_digit = {file: int(file[-5]) for file in files}
+    for group, group_of in (("Patient", by_patient), (r"(\d)\.png$", by_digit)):
+        dataset = load(table, group=group)
+        train, test = (
+            {group_of[name] for name in part.names} for part in (dataset.train, dataset.test)
+        )
+        assert train.isdisjoint(test)
+        assert train | test == set(group_of.values())

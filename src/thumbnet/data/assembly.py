@@ -18,6 +18,19 @@ IN_MEMORY = 1 << 28
 _LEFT_OUT = -1
 
 
+def require_test_part(listing: Listing, reading: Reading) -> None:
+    """Refuse data without a test part of their own where the user asks for one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if reading.require_test and not (listing.splits == TEST).any():
+        raise InputError(
+            f"{listing.title} has no test part, which --require-test asks for; add one, or leave "
+            "that out to have one held out"
+        )
+
+
 def assemble(
     listing: Listing, images: Images, reading: Reading, bad: Mapping[int, str] | None = None
 ) -> Dataset:
@@ -33,14 +46,16 @@ def assemble(
         bad: what is wrong with images that are to be left out, by index.
 
     Raises:
-        InputError: a part is empty, or training images lack a class that another part has.
+        InputError: a part is empty or missing, or training images lack a class that another part
+            has.
     """
+    require_test_part(listing, reading)
     bad, labels, path = bad or {}, listing.labels, listing.path.resolve()
     splits, held_out = with_test_part(listing)
     splits = splits.copy()
     splits[list(bad)] = _LEFT_OUT
     order = np.argsort(hash_names(listing.names), kind="stable")
-    names = tuple(map(shown, listing.names)) if listing.are_files else ()
+    names = tuple(map(shown, listing.names)) if listing.has_names else ()
     groups = numbered_groups(listing.groups) if listing.groups else None
     everything = LabelledImages(images, labels, names, groups)
     train, validation, test = (

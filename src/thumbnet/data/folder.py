@@ -57,7 +57,7 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
         splits=np.array(walk.splits, np.int64),
         groups=groups_of_names(walk.names_in_part, reading.group) if reading.group else (),
         problems=tuple(walk.problems),
-        are_files=True,
+        has_names=True,
     )
     return listing, PictureFiles(folder, folder, walk.names)
 

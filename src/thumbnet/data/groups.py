@@ -54,7 +54,7 @@ def numbered_groups(groups: Sequence[str]) -> Int64Array:
 def series_problem(listing: Listing) -> Problem | None:
     """Advice where names look numbered in series and images will be held out one by one."""
     complete = {VALIDATION, TEST} <= set(np.unique(listing.splits).tolist())
-    if listing.groups or complete or not listing.are_files or not look_like_series(listing.names):
+    if listing.groups or complete or not listing.has_names or not look_like_series(listing.names):
         return None
     return Problem(
         "series",

@@ -68,7 +68,7 @@ class Listing:
         path: what the user named.
         title: the layout and where it is, in words.
         names: what distinguishes each image within `path`.
-        are_files: whether the names are paths of files, by which their owner knows the images.
+        has_names: whether their owner knows the images by these names, as by paths of files.
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,) of `TRAIN`, `VALIDATION` and `TEST`.
@@ -85,7 +85,7 @@ class Listing:
     splits: Int64Array
     groups: Sequence[str] = ()
     problems: tuple[Problem, ...] = ()
-    are_files: bool = False
+    has_names: bool = False
 
     @property
     def lost(self) -> list[str]:

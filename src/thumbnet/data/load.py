@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from thumbnet.data.assembly import assemble, in_memory_if_few
+from thumbnet.data.assembly import assemble, in_memory_if_few, require_test_part
 from thumbnet.data.classes import require_two_classes
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.groups import series_problem
-from thumbnet.data.listing import TEST, Listing
+from thumbnet.data.listing import Listing
 from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sources.archive import first_member
@@ -154,11 +154,7 @@ def decode_listing(
         raise refusal(listing.lost)
     if len(pictures) == 0:
         raise InputError(f"{listing.title} names no picture that can be used")
-    if reading.require_test and not (listing.splits == TEST).any():
-        raise InputError(
-            f"{listing.title} has no test part, which --require-test asks for; add one, or leave "
-            "that out to have one held out"
-        )
+    require_test_part(listing, reading)
     require_two_classes(listing.title, listing.class_names, listing.labels)
     _report_listing(listing, report)
     decoded = decode(pictures, reading, cache, report)

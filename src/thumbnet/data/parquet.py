@@ -67,11 +67,16 @@ def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
     listing = Listing(
         path=path,
         title=f"Parquet {'files of' if path.is_dir() else 'file'} {shown(path)}",
-        names=[str(row) for row in range(sum(counts))],
+        names=[
+            f"{file.relative_to(path) if path.is_dir() else file.name} row {row}"
+            for file, count in zip(paths, counts, strict=True)
+            for row in range(count)
+        ],
         class_names=class_names,
         labels=labels,
         splits=np.repeat(np.array(parts, np.int64), counts),
         groups=_groups(paths, reading.group) if reading.group else (),
+        has_names=True,
     )
     return listing, ParquetPictures(path, tuple(files))
 

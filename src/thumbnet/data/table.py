@@ -97,7 +97,7 @@ def list_table(
         splits=np.array([split for _, _, split, _ in rows], np.int64),
         groups=found_groups,
         problems=tuple(problems),
-        are_files=True,
+        has_names=True,
     )
     return listing, PictureFiles(file, file.parent, names)
 
