@@ -48,7 +48,7 @@ def test_the_default_recipes_ship() -> None:
         ({"optimizer": {"name": "lion"}}, r"optimizer.name: .*'muon', 'sgd' or 'adamw'.* 'lion'"),
         ({"model": {"architecture": "cnn", "width": [8]}}, r"model.width: .*did you mean widths"),
         ({"model": {"architecture": "ann", "widths": [0]}}, r"model.widths.0: .*, got 0"),
-        ({"model": {"architecture": "rnn"}}, r"model.architecture: .*ann, cnn, got 'rnn'"),
+        ({"model": {"architecture": "rnn"}}, r"architecture: .*backbone, cnn, got 'rnn'"),
         ({"model": {}}, r"model.architecture: .*got None"),
         ({"seed": "x", "epochs": -1}, r"seed: .*; epochs: "),
         ({"loss": {"label_smoothing": float("nan")}}, r"loss.label_smoothing: .*finite"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from thumbnet import runtime as runtime  # first: it sets what TensorFlow reads on import
 
 if TYPE_CHECKING:
+    from thumbnet.auto import choose_recipe as choose_recipe
     from thumbnet.data.dataset import Dataset as Dataset
     from thumbnet.data.dataset import LabelledImages as LabelledImages
     from thumbnet.data.load import load as load
@@ -41,6 +42,7 @@ _HOMES = {
     "Run": "runs.run",
     "ThumbnetError": "errors",
     "build_report": "report.build",
+    "choose_recipe": "auto",
     "compare_pair": "evaluation.comparison",
     "evaluate": "evaluation.metrics",
     "export_run": "export",

@@ -18,7 +18,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, create_model, model
 from thumbnet import registry
 from thumbnet.augmentations import augmentation, in_order
 from thumbnet.errors import InputError
-from thumbnet.models import ModelParameters, architectures, parameters_class
+from thumbnet.models import ModelParameters, architecture_names, parameters_class
 from thumbnet.record import read_bounded_text
 from thumbnet.section import Section
 
@@ -35,7 +35,11 @@ RENAMED_KEYS = {
     "stopping.until_accuracy": "stopping.target_accuracy",
 }
 
+IMAGENET = "imagenet"
+"""Where a backbone's published weights come from, as `start.weights` names it."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Decision = Annotated[str, Field(max_length=500)]
 Scale = Annotated[float, Field(ge=0.125, le=1)]
 Metric = Literal["accuracy", "top_5_accuracy"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
@@ -125,6 +129,18 @@ def _with_augmentations(names: tuple[str, ...]) -> type[Augmentation]:
     return create_model("Augmentation", __base__=Augmentation, **settings)
 
 
+class Start(Section):
+    """The weights that training starts from.
+
+    `weights` is "imagenet" for those of a backbone, the directory of a finished run with the same
+    `[model]` table, or empty for random ones. With `fit_head` the logits are first fitted to the
+    features of the untouched network, by logistic regression.
+    """
+
+    weights: Annotated[str, Field(max_length=4_096)] = ""
+    fit_head: bool = True
+
+
 class Stopping(Section):
     """What ends a run before all epochs are done; 0 switches a rule off.
 
@@ -151,10 +167,12 @@ class Recipe(Section):
     16 bits, while weights, batch statistics and logits stay in float32; "auto" is resolved when
     training begins, to what is fast on this machine. `tta_views` is the number of views in
     test-time augmentation: the image, its mirror image, and both shifted in two directions.
+    `decisions` are sentences on how `auto` chose the values.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
     description: Annotated[str, Field(max_length=500)] = ""
+    decisions: Annotated[tuple[Decision, ...], Field(max_length=100)] = ()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     deterministic: bool = False
     precision: Precision = "float32"
@@ -172,6 +190,7 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augmentation: SerializeAsAny[Augmentation] = Augmentation()
+    start: Start = Start()
     stopping: Stopping = Stopping()
 
     @model_validator(mode="after")
@@ -260,9 +279,9 @@ class Recipe(Section):
     @staticmethod
     def _parameters_class(model: Any, origin: str) -> type[ModelParameters]:
         architecture = model.get("architecture") if isinstance(model, Mapping) else None
-        if architecture not in architectures():
+        if architecture not in architecture_names():
             raise InputError(
-                f"{origin}: model.architecture: must be one of {', '.join(architectures())}, "
+                f"{origin}: model.architecture: must be one of {', '.join(architecture_names())}, "
                 f"got {architecture!r}"
             )
         return parameters_class(architecture)

@@ -89,7 +89,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "give a recipe and --out DIR, or --resume RUN"),
+        (["train"], "give a recipe or --data PATH, and --out DIR; or --resume RUN"),
         (["train", "nosuch", "--out", "x"], "no recipe nosuch: give one of ann, best, cnn"),
         (["train", "ann", "--out", "x", "--set", "epochs"], "give KEY=VALUE"),
         (["train", "ann", "--out", "x", "--set", "epoch=1"], "did you mean epochs?"),

@@ -28,6 +28,7 @@ from thumbnet.cli.options import (
 from thumbnet.errors import InputError, shown
 
 if TYPE_CHECKING:
+    from thumbnet.auto import Plan
     from thumbnet.data.dataset import Dataset
     from thumbnet.parallel.processes import Processes
     from thumbnet.recipe import Recipe
@@ -114,9 +115,23 @@ def run(
 
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(help="Name of a shipped recipe, or path of a .toml file.")
+        str | None,
+        typer.Argument(
+            help="Name of a shipped recipe, path of a .toml file, or auto, which chooses one for "
+            "the data. By default auto, with --data."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; new or empty.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN|BACKBONE",
+            help="Start from the weights of a finished run, or of a network trained on ImageNet: "
+            "efficientnet_lite0, mobilenet_v2 or efficientnet_v2_b0. With scratch, auto does "
+            "without.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Resume this run; other options need not be given again."),
@@ -174,7 +189,6 @@ def train(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
-    from thumbnet.recipe import Recipe
     from thumbnet.runs.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
@@ -200,7 +214,7 @@ def train(
     }
     if resume is not None:
         reading_changed = any(value is not None for value in reading.values())
-        if recipe is not None or out is not None or overwrite or seeds or reading_changed:
+        if recipe or out or start or overwrite or seeds or reading_changed:
             raise InputError(
                 "--resume continues a run with its own recipe and data options; the only other "
                 "options it accepts are --data, --source, --set and --distributed"
@@ -211,18 +225,33 @@ def train(
             finished = resume_run(opened, dataset, display, overrides, processes)
             _show(finished, processes)
         return
-    if recipe is None or out is None:
+    if out is None or (recipe is None and data is None and start is None):
         raise InputError(
-            "give a recipe and --out DIR, or --resume RUN; thumbnet recipes lists the recipes"
+            "give a recipe or --data PATH, and --out DIR; or --resume RUN; thumbnet recipes lists "
+            "the recipes"
         )
-    resolved = Recipe.read(recipe).override(overrides)
-    if seeds:
+    if distributed and seeds:
+        raise InputError(
+            "--distributed trains a single run; leave out --seeds and start it once per seed"
+        )
+    chosen_for: Dataset | None = None
+    if recipe in (None, "auto") and not _is_run(start):
         if distributed:
             raise InputError(
-                "--distributed trains a single run; leave out --seeds and start it once per seed"
+                "auto measures one machine: train with it there, and give the recipe.toml of that "
+                "run to --distributed"
             )
+        if not overwrite and not seeds:
+            Run.require_free(out)
         display = choose_display()
         dataset = load_dataset(data, source, display, **reading)
+        plan = _choose_recipe(dataset, display, start, overrides)
+        resolved, chosen_for = plan.recipe, plan.dataset
+    else:
+        resolved = _starting_from(start, recipe).override(overrides)
+        display = choose_display()
+    if seeds:
+        dataset = chosen_for or load_dataset(data, source, display, **reading)
         _train_seeds(resolved, seeds, out, overwrite, dataset, display)
         return
     with _processes(distributed, out) as (processes, directory, display):
@@ -231,11 +260,54 @@ def train(
                 f"{resolved.name}: ghost_batches set to 1, since the batch is divided among devices"
             )
             resolved = resolved.override({"ghost_batches": 1})
-        dataset = load_dataset(data, source, display, **reading)
+        dataset = chosen_for or load_dataset(data, source, display, **reading)
         if overwrite:
             _remove_run(directory)
         finished = train_run(resolved, dataset, directory, display, processes)
         _show(finished, processes)
+
+
+def _is_run(start: str | None) -> bool:
+    """Whether `--from` names a directory rather than a backbone."""
+    from thumbnet.auto import SCRATCH
+    from thumbnet.backbones import BACKBONES
+
+    return start is not None and start not in (*BACKBONES, SCRATCH)
+
+
+def _choose_recipe(
+    dataset: "Dataset", display: "Display", start: str | None, overrides: dict[str, Any]
+) -> "Plan":
+    """What `auto` makes of the data within `--budget`."""
+    from thumbnet.auto import choose_recipe
+
+    settings = dict(overrides)
+    budget = settings.pop("stopping.budget_seconds", None)
+    return choose_recipe(dataset, display, budget, start, settings)
+
+
+def _starting_from(start: str | None, recipe: str | None) -> "Recipe":
+    """The recipe that is named, with the network and the weights that `--from` names.
+
+    Raises:
+        InputError: there is no such recipe, or no finished run.
+    """
+    from thumbnet.auto import SCRATCH
+    from thumbnet.recipe import IMAGENET, Recipe
+    from thumbnet.runs.run import Run
+
+    base = Recipe.read(recipe if recipe not in (None, "auto") else "finetune")
+    if start is None:
+        return base
+    if start == SCRATCH:
+        return base.override({"start.weights": ""})
+    if not _is_run(start):
+        model = {"architecture": "backbone", "name": start}
+        return base.override({"model": model, "start.weights": IMAGENET})
+    run = Run.open(start)
+    run.metrics()  # which an unfinished one has not
+    model = run.recipe().model.model_dump(mode="json")
+    return base.override({"model": model, "start.weights": str(run.path.resolve())})
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class Architecture(Protocol):
         """An untrained model; see `build_model` for arguments and result."""
 
 
-def architectures() -> tuple[str, ...]:
+def architecture_names() -> tuple[str, ...]:
     """Names of the architectures: the files in `architectures/`, and what was registered."""
     return registry.names("architecture")
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field, ValidationError
 from thumbnet.errors import InputError
 from thumbnet.record import CHECKED, Measured, Text, describe_problem, read_bounded_text
 
-Epoch = Annotated[int, Field(ge=1, le=1_000_000)]
+# 0 is what a model that starts from trained weights can do before it is trained.
+Epoch = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class HistoryRow(BaseModel):

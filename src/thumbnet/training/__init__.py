@@ -20,7 +20,12 @@ from thumbnet.runs.run import Run
 from thumbnet.runtime import is_out_of_memory
 from thumbnet.training.checkpoints import set_weights
 from thumbnet.training.cost import flop_of_image, training_flop
-from thumbnet.training.loop import Job, image_losses_to_begin_with, restore_state, run_epochs
+from thumbnet.training.loop import (
+    Job,
+    image_losses_to_begin_with,
+    restore_state,
+    run_epochs,
+)
 from thumbnet.training.prepare import Prepared, prepare, resolve_precision
 from thumbnet.training.progress import Display, choose_display
 from thumbnet.training.results import write_results
@@ -44,8 +49,10 @@ def train(
     """Train one model and write its run directory.
 
     Args:
-        recipe: a recipe, the name of a shipped one, or the path of a file.
-        dataset: the images; its test part is read once, after training.
+        recipe: a recipe, the name of a shipped one, the path of a file, or "auto" for one that
+            `thumbnet.auto.choose_recipe` chooses.
+        dataset: the images; its test part is read once, after training. With "auto" its pictures
+            may be read again in another size.
         out: a directory that is empty or does not exist.
         display: what shows the progress; by default a live line on a terminal and a plain line
             an epoch elsewhere, on standard error.
@@ -60,10 +67,15 @@ def train(
         JobError: the loss is no longer finite, the disk is full, the memory is not enough,
             another process trains this run, or Ctrl-C was pressed. The run can be resumed.
     """
-    recipe = resolve_precision(recipe if isinstance(recipe, Recipe) else Recipe.read(recipe))
     display = display or choose_display()
     # What cannot be trained leaves no directory behind.
     Run.require_free(out)
+    if recipe == "auto":
+        from thumbnet.auto import choose_recipe  # which trains briefly by means of this package
+
+        plan = choose_recipe(dataset, display)
+        recipe, dataset = plan.recipe, plan.dataset
+    recipe = resolve_precision(recipe if isinstance(recipe, Recipe) else Recipe.read(recipe))
     prepared = prepare(recipe, dataset, display, processes)
     run = Run(Path(out))
     if dataset.path is not None:

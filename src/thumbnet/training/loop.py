@@ -22,6 +22,7 @@ from thumbnet.training.checkpoints import Weights, restore_checkpoint, save_chec
 from thumbnet.training.interruption import Interruption
 from thumbnet.training.optimizers import lr_multiplier
 from thumbnet.training.progress import Display
+from thumbnet.training.start import fit_head, load_start_weights
 
 if TYPE_CHECKING:
     import keras
@@ -124,6 +125,8 @@ def run_epochs(job: Job) -> None:
     """
     state, batches = job.state, job.batches
     with Interruption() as interruption, job.display.training(job.recipe, batches):
+        if job.recipe.start.weights and not state.step and not state.history:
+            _load_start_weights(job)
         while not state.stopped:
             interrupted = _train_epoch(job, interruption)
             _, taken = batches.position(state.step)
@@ -136,6 +139,27 @@ def run_epochs(job: Job) -> None:
                 job.display.epoch(state.history[-1])
             if _is_interrupted(job, interruption) and not state.stopped:
                 raise JobInterruptedError(f"interrupted after {state.step} steps")
+
+
+def _load_start_weights(job: Job) -> None:
+    """Begin with the weights that the recipe names, and with a head fitted to them.
+
+    What the model can do then counts as epoch 0, to which fine-tuning goes back with
+    `stopping.patience`, should it do no better.
+    """
+    recipe, model = job.recipe, job.model
+    job.display.message(f"{recipe.name}: starting from {recipe.start.weights}")
+    load_start_weights(recipe, model)
+    if not recipe.start.fit_head:
+        return
+    job.display.message(f"{recipe.name}: fitting the head to the features of the images")
+    mirrored = recipe.augmentation.flip != "none"
+    loss = fit_head(model, job.batches.data, mirrored)
+    row: dict[str, int | float] = {"epoch": 0, "step": 0, "learning_rate": 0.0, "loss": loss}
+    row["images_per_second"] = len(job.batches.data) / job.seconds()
+    _finish_row(job, row)
+    _save(job)
+    job.display.epoch(row)
 
 
 def _save(job: Job) -> None:
@@ -197,7 +221,7 @@ def _train_epoch(job: Job, interruption: Interruption) -> bool:
 
 def _end_epoch(job: Job) -> None:
     """Measure the validation images, add a row to the history, and see whether the run is over."""
-    state, recipe = job.state, job.recipe
+    state = job.state
     last, within = job.batches.position(state.step - 1)
     epoch, steps = last + 1, within + 1
     seconds_before = state.history[-1]["seconds"] if state.history else 0.0
@@ -205,12 +229,23 @@ def _end_epoch(job: Job) -> None:
     row["learning_rate"] = float(job.model.optimizer.learning_rate)
     row |= {name: total / steps for name, total in state.sums.items()}
     row["images_per_second"] = steps * job.batches.size / (job.seconds() - seconds_before)
+    if job.losses:
+        job.losses["ranked"] = job.processes.first(job.losses["latest"]).copy()
+    accuracy = _finish_row(job, row)
+    state.stopped = _reason_to_stop(job, epoch, accuracy)
+
+
+def _finish_row(job: Job, row: dict[str, int | float]) -> float:
+    """Add the validation metrics and the time to a row of the history, and keep it.
+
+    Returns:
+        The validation accuracy; 0 where it is not measured.
+    """
+    state, recipe, epoch = job.state, job.recipe, int(row["epoch"])
     row |= {f"validation_{name}": value for name, value in _validate(job).items()}
     state.seconds = row["seconds"] = float(job.processes.first(job.seconds()))
     state.history.append(row)
     state.sums = {}
-    if job.losses:
-        job.losses["ranked"] = job.processes.first(job.losses["latest"]).copy()
     job.run.write_history(state.history)
 
     accuracy = row.get("validation_accuracy", 0.0)
@@ -218,7 +253,7 @@ def _end_epoch(job: Job) -> None:
         state.best_accuracy, state.best_epoch = accuracy, epoch
         if recipe.stopping.patience:
             job.best_weights.update(weights_of(job.model))
-    state.stopped = _reason_to_stop(job, epoch, accuracy)
+    return accuracy
 
 
 def _validate(job: Job) -> dict[str, float]:

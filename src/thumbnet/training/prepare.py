@@ -21,6 +21,7 @@ from thumbnet.training.ghost_batches import with_ghost_batches
 from thumbnet.training.hard_examples import image_losses
 from thumbnet.training.optimizers import build_optimizer
 from thumbnet.training.progress import Display
+from thumbnet.training.start import adopt_normalization, source_run
 
 if TYPE_CHECKING:
     import keras
@@ -101,6 +102,8 @@ def prepare(
     for size in batches.sizes:
         processes.require_even(size)
     model = compiled_model(recipe, training, len(dataset.class_names))
+    if source := source_run(recipe):
+        adopt_normalization(model, source)
     _require_sizes(model, batches, recipe)
     _require_keepable(model, recipe, dataset.image_shape)
     return Prepared(model, batches, validation, held_out)

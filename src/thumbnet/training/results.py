@@ -79,7 +79,7 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
         test_duplicates=int(seen.sum()),
         accuracy_without_duplicates=float(unseen.mean()) if len(unseen) else None,
         train_seconds=state.seconds,
-        epochs_run=len(state.history),
+        epochs_run=int(state.history[-1]["epoch"]),
         steps=state.step,
         stop_reason=state.stopped,
         model_sha256=file_digest(run.model_path),

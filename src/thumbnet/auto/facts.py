@@ -1,0 +1,94 @@
+"""What there is to know of a data set before anything is trained."""
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.decoding import named
+from thumbnet.data.images import open_picture
+from thumbnet.data.load import load, read_or_list
+from thumbnet.errors import InputError
+
+PICTURES_LOOKED_AT = 50
+LARGEST_SIDE = 160
+"""Pixels; larger images take more time than any budget of minutes has."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the recipe depends on.
+
+    Attributes:
+        images: in the training part, or what is left of it without the validation images.
+        classes: that have training images.
+        smallest_class: images of the smallest class.
+        largest_class: images of the largest class.
+        side: pixels of the shorter side of a typical picture, before it was resized.
+        fixed_size: whether the images have to keep the size that they have.
+        color: whether they have more than one channel.
+    """
+
+    images: int
+    classes: int
+    smallest_class: int
+    largest_class: int
+    side: int
+    fixed_size: bool
+    color: bool
+
+    @property
+    def imbalance(self) -> float:
+        """How many times larger the largest class is than the smallest."""
+        return self.largest_class / self.smallest_class
+
+
+def look_at(dataset: Dataset, validation: float) -> Facts:
+    """Count images and classes, and find the size of the pictures in their files.
+
+    Args:
+        dataset: in any size.
+        validation: the fraction of the training part that will be held out, where the data set
+            has no validation part.
+    """
+    counts = np.bincount(dataset.train.labels)
+    counts = counts[counts > 0]
+    kept = 1.0 if dataset.validation is not None else 1 - validation
+    own = min(dataset.image_shape[:2])
+    side = None if dataset.reading.image_size else _picture_side(dataset)
+    return Facts(
+        images=round(len(dataset.train) * kept),
+        classes=len(counts),
+        smallest_class=int(counts.min()),
+        largest_class=int(counts.max()),
+        side=own if side is None else side,
+        fixed_size=side is None,
+        color=dataset.image_shape[2] > 1,
+    )
+
+
+def at_size(dataset: Dataset, side: int) -> Dataset:
+    """The data set read again, with images of `side` by `side` pixels; the parts are the same."""
+    if dataset.image_shape[:2] == (side, side):
+        return dataset
+    reading = dataset.reading.model_dump() | {"image_size": side}
+    return load(dataset.path, **reading)
+
+
+def _picture_side(dataset: Dataset) -> int | None:
+    """The median of the shorter sides of some pictures; None where there are no picture files."""
+    if dataset.path is None:
+        return None
+    found = read_or_list(dataset.path, dataset.reading)
+    if isinstance(found, Dataset):
+        return None
+    _, pictures = found
+    every = max(1, len(pictures) // PICTURES_LOOKED_AT)
+    sides = []
+    for name, source in islice(named(pictures), 0, None, every):
+        try:
+            sides.append(min(open_picture(source, name).size))
+        except InputError:  # left out, as the user chose; others are enough
+            continue
+    return int(np.median(sides)) if sides else None
