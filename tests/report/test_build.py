@@ -53,17 +53,17 @@ def report(runs: list[Run], dataset: Dataset | None) -> Page:
     return Page(build_report(runs, runs[0].report_path, dataset))
 
 
-def test_only_runs_of_cifar10_are_placed_among_its_recipes(
+def test_only_runs_on_cifar10_are_compared_with_the_shipped_recipes(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     run = Run(Path(shutil.copytree(make_run("named").path, tmp_path / "named")))
     changed = {"data_name": "cifar10", "flop_per_image": 10**6}
     run.write_metrics(run.metrics().model_copy(update=changed))
-    assert "among the shipped recipes" not in report([run], None).words
+    assert "of the shipped recipes" not in report([run], None).words
     environment = run.environment()
     environment.data.digests["test_images"] = CIFAR10.digests["test_images"]
     write_record(run.environment_path, environment)
-    assert "among the shipped recipes" in report([run], None).words
+    assert "of the shipped recipes" in report([run], None).words
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def page(two: list[Run], small: Dataset) -> Page:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_has_every_section_and_says_how_good_each_run_is(
+def test_has_every_section_and_the_accuracy_of_each_run(
     count: int, make_run: MakeRun, small: Dataset
 ) -> None:
     runs = [make_run(name, skill) for name, skill in (("a", 4.0), ("bb", 1.0), ("ccc", 2.0))]
@@ -91,7 +91,7 @@ def test_has_every_section_and_says_how_good_each_run_is(
     assert ("differences" in sections) == (count > 1)
     for run in runs[:count]:
         accuracy = evaluate(run.predictions()).accuracy
-        assert re.search(rf"{run.name} (is right )?on {100 * accuracy:.1f}%", page.words)
+        assert re.search(rf"{run.name} (has an accuracy )?of {100 * accuracy:.1f}%", page.words)
     # Loss, accuracy, a matrix for each run, F1 of classes, reliability, risk and coverage.
     charts = [svg for svg in page.all("svg") if svg.get("role") == "img"]
     assert len(charts) == 5 + count
@@ -171,8 +171,8 @@ def test_a_hundred_classes_fit(make_run: MakeRun, small: Dataset) -> None:
 def test_a_run_without_mistakes_says_so(make_run: MakeRun, small: Dataset) -> None:
     page = report([make_run("a", skill=99.0)], small)
 
-    assert "a makes no mistake." in page.words
-    assert "There is no mistake." in page.words
+    assert "a makes no mistakes." in page.words
+    assert "There are no mistakes." in page.words
 
 
 def test_refuses_what_it_cannot_report_on(
@@ -186,7 +186,7 @@ def test_refuses_what_it_cannot_report_on(
         build_report([run, Run(run.path / ".." / "a")], path, small)
     with pytest.raises(InputError, match="different classes"):
         build_report([run, other], path, small)
-    with pytest.raises(InputError, match="tested on other images"):
+    with pytest.raises(InputError, match="was not tested on the images"):
         build_report([run], path, sample)
     write_json(run.metrics_path, {"accuracy": 0.5})
     with pytest.raises(InputError, match="damaged: it holds no"):
@@ -197,14 +197,16 @@ def test_refuses_what_it_cannot_report_on(
     assert not path.exists()
 
 
-def test_what_was_not_measured_is_named_with_its_command(page: Page) -> None:
+def test_missing_analyses_are_named_with_their_commands(page: Page) -> None:
     for command in ("robustness", "explain", "audit"):
         assert f"thumbnet {command} " in page.words
     assert "The confidence is uncalibrated: no validation images" in page.words
-    assert "Not placed among the known recipes" in page.words
+    assert "No comparison with the shipped recipes" in page.words
 
 
-def test_shows_all_that_was_measured(finished_run: Run, sample: Dataset, tmp_path: Path) -> None:
+def test_shows_the_results_of_all_analyses(
+    finished_run: Run, sample: Dataset, tmp_path: Path
+) -> None:
     from thumbnet.interpretation.explain import explain_run
     from thumbnet.robustness.audit import audit
     from thumbnet.robustness.measure import measure_robustness
@@ -215,10 +217,10 @@ def test_shows_all_that_was_measured(finished_run: Run, sample: Dataset, tmp_pat
     found = measure_robustness(run, sample.test, images=10, report=SilentDisplay().message)
     page = report([run], sample)
 
-    assert "Not measured" not in page.words
-    assert "have not been sought" not in page.words
+    assert "was not measured. To add it" not in page.words
+    assert "There was no search for near-duplicates" not in page.words
     assert found.corruptions is not None
-    assert f"{100 * found.corruptions.mean_accuracy:.1f}% of their corrupted" in page.words
+    assert f"{100 * found.corruptions.mean_accuracy:.1f}% on their corrupted" in page.words
     assert "No Grad-CAM: the model has no convolution." in page.words
     assert f"Temperature scaling with T = {run.temperature():.3f}" in page.words
     assert all(image["alt"] for image in page.all("img"))

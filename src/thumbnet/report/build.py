@@ -1,4 +1,4 @@
-"""One HTML file about one or more runs, with all that it needs inside."""
+"""Builds the report: one self-contained HTML file about one or more runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,17 +43,17 @@ def build_report(
     """Write a report on finished runs, tested on the same images.
 
     Args:
-        runs: at least one run, or its directory; each has a column, a colour and a name in the
+        runs: at least one run, or its directory; each gets a column, a colour and a name in the
             report.
         path: the HTML file to write.
-        dataset: the images the runs were tested on; without it, the report shows none.
+        dataset: the images that the runs were tested on; without it, the report shows no images.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: a run is unfinished, damaged or given twice, the runs were tested on
-            different images, or `dataset` holds others.
+        InputError: a run is unfinished, damaged or given twice, or the runs were tested on
+            different images, or on other images than those of `dataset`.
         JobError: the file cannot be written.
     """
     path = Path(path)
@@ -75,7 +75,7 @@ def build_report(
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two results and how they compare."""
+    """Two results and their comparison."""
 
     first: Result
     second: Result
@@ -92,7 +92,7 @@ def _ranked(results: Sequence[Result]) -> list[Result]:
 
 
 def _charts(results: Sequence[Result]) -> dict[str, Any]:
-    """All charts as inline SVG, with their descriptions."""
+    """All charts as inline SVG, with text alternatives."""
     histories = {result.name: result.history for result in results}
     evaluations = {result.name: result.evaluation for result in results}
     scores = [
@@ -126,7 +126,7 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
         "risk_coverage": inline_svg(
             risk_coverage_chart({result.name: result.calibrated for result in results}),
             "risk-coverage",
-            "Share of wrong answers among the surest ones. "
+            "Error rate of the most confident predictions, against coverage. "
             + " ".join(
                 f"{result.name}: area under the curve {risk_coverage(result.calibrated).area:.3f}."
                 for result in results
@@ -144,19 +144,19 @@ def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
     return inline_svg(
         reliability_chart({result.name: result.calibrated for result in results}),
         "reliability-calibrated",
-        "Accuracy against confidence after calibration. "
+        "Accuracy against confidence after temperature scaling. "
         + " ".join(map(words.temperature_sentence, results)),
     )
 
 
 def _is_of_cifar10(result: Result) -> bool:
-    """Whether the test images are those of CIFAR-10; a folder of that name may hold others."""
+    """Whether the test images are those of CIFAR-10, by digest; a name proves nothing."""
     digests = result.environment.data.digests
     return digests.get("test_images") == CIFAR10.digests["test_images"]
 
 
 def _frontier_chart(results: Sequence[Result]) -> Markup | None:
-    """None where a run was not tested on all of CIFAR-10."""
+    """Accuracy against FLOP; None if a run was not tested on all of CIFAR-10."""
     placed = {
         result.name: (result.metrics.flop_per_image, result.evaluation.accuracy)
         for result in results
@@ -168,7 +168,7 @@ def _frontier_chart(results: Sequence[Result]) -> Markup | None:
     return inline_svg(
         frontier_chart(placed, known),
         "frontier",
-        "Test accuracy against arithmetic. "
+        "Test accuracy against FLOP per image. "
         + " ".join(
             f"{name}: {words.percent(accuracy)} with {flop / 1e6:.1f} MFLOP."
             for name, (flop, accuracy) in placed.items()
@@ -195,22 +195,23 @@ def _robustness_chart(number: int, result: Result) -> Markup | None:
 def _projection_chart(number: int, result: Result) -> Markup | None:
     if result.explanations is None:
         return None
-    arrays, share = load_arrays(result.run), result.explanations.projected_variance
+    arrays, explained = load_arrays(result.run), result.explanations.projected_variance
     return inline_svg(
         projection_chart(arrays["points"], arrays["point_labels"], result.predictions.class_names),
         f"projection-{number}",
-        f"Features of {result.name} before its last layer, in the two main directions, which hold "
-        f"{words.percent(share)} of their variance. Each dot is a test image.",
+        f"Features of {result.name} before its last layer, projected onto two principal "
+        f"components, which explain {words.percent(explained)} of the variance. Each dot is a test "
+        "image.",
     )
 
 
 def _confusion_chart(number: int, result: Result) -> Markup:
     """The confusion matrix."""
     mistakes = "; ".join(
-        f"{true} for {predicted}, {times:,} of {images:,} times"
+        f"{true} predicted as {predicted}, {times:,} of {images:,}"
         for true, predicted, times, images in words.top_confusions(result, 5)
     )
-    most = f"Taken most often: {mistakes}." if mistakes else "There is no mistake."
+    most = f"Most frequent: {mistakes}." if mistakes else "There are no mistakes."
     return inline_svg(
         confusion_chart(result.evaluation),
         f"confusion-{number}",
@@ -221,7 +222,7 @@ def _confusion_chart(number: int, result: Result) -> Markup:
 def _images(
     results: Sequence[Result], pairs: Sequence[Pair], dataset: Dataset | None
 ) -> dict[str, Any] | None:
-    """All pictures; those of a pair only where the best run is one of the two."""
+    """All images; those of pairs only for pairs with the best run."""
     if dataset is None:
         return None
     test, best = dataset.test, _ranked(results)[0]

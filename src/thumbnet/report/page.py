@@ -1,4 +1,4 @@
-"""A page of its own: templates in, one HTML text out that needs nothing but itself."""
+"""Renders templates into self-contained HTML pages."""
 
 import base64
 import hashlib
@@ -15,11 +15,11 @@ _HERE = Path(__file__).parent
 
 
 def render_page(template: str | Path, **values: Any) -> str:
-    """Fill in a template that extends `page.html.j2`, with style and script inlined.
+    """Render a template that extends `page.html.j2`, with style and script inlined.
 
     Args:
         template: the path of the template, or its name in this directory.
-        values: the variables of the template.
+        values: variables of the template.
     """
     template = _HERE / template
     environment = jinja2.Environment(

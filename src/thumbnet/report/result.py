@@ -1,4 +1,4 @@
-"""What the report needs of a run, read and checked once."""
+"""The data of a run that the report needs, read and checked once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,13 +29,12 @@ class Result:
     """A finished run, in memory.
 
     Attributes:
-        name: what stands for the run in the report; no two are the same.
-        slot: which colour is the run's.
+        name: unique name of the run in the report.
+        slot: index of the run's colour.
         run, recipe, environment, metrics, history, predictions: as in the run directory.
-        evaluation: of `predictions`.
-        calibrated: `predictions` at the run's temperature.
-        robustness, audit, explanations: what their subcommands found; None where they were not
-            run.
+        evaluation: evaluation of `predictions`.
+        calibrated: `predictions` after temperature scaling.
+        robustness, audit, explanations: results of these subcommands; None if they were not run.
     """
 
     name: str
@@ -58,12 +57,12 @@ class Result:
 
     @property
     def uncalibrated(self) -> str | None:
-        """Why the probabilities are as the model gives them; None where they are calibrated."""
+        """The reason why the probabilities are not calibrated; None if they are."""
         return self.metrics.calibration.reason
 
     @property
     def scores(self) -> list[tuple[str, float, float]]:
-        """What judges probabilities: its name, its value before calibration and after."""
+        """Scores of the probabilities: name, value before calibration, value after it."""
         before, after = probability_scores(self.predictions), probability_scores(self.calibrated)
         return [
             (name.replace("_", " "), value, getattr(after, name))
@@ -76,12 +75,12 @@ class Result:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence less accuracy: above 0 where the model is too sure of itself."""
+        """Mean confidence minus accuracy; positive if the model is overconfident."""
         return float(self.predictions.confidence.mean(dtype=np.float64)) - self.evaluation.accuracy
 
     @property
     def data_name(self) -> str:
-        """What the user's own data is called, without the folders above it; empty for CIFAR-10."""
+        """File or folder name of the user's data, without its path; empty for CIFAR-10."""
         return Path(self.environment.data.path or "").name
 
 
@@ -89,8 +88,8 @@ def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:
     """Read all runs of a report.
 
     Raises:
-        InputError: no run, one given twice, unfinished or damaged, runs of different test images
-            or classes, or a dataset that is not the one they were tested on.
+        InputError: there is no run, a run is given twice, unfinished or damaged, the runs have
+            different test images or classes, or were not tested on the images of `dataset`.
     """
     if not runs:
         raise InputError("a report needs at least one run")
@@ -104,8 +103,8 @@ def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:
     for result in results:
         if result.predictions.class_names != results[0].predictions.class_names:
             raise InputError(
-                f"{names[0]} and {result.name} know different classes; report on runs of the same "
-                "data set"
+                f"{names[0]} and {result.name} have different classes; report on runs of the same "
+                "dataset"
             )
         if dataset is not None:
             _check_images(result, dataset)
@@ -116,7 +115,7 @@ def _read(run: Run, name: str, slot: int) -> Result:
     metrics = run.metrics()
     predictions = run.predictions()
     if len(predictions) == 0:
-        raise InputError(f"{run.predictions_path} holds no predictions; train the run again")
+        raise InputError(f"{run.predictions_path} has no predictions; train the run again")
     return Result(
         name=name,
         slot=slot,
@@ -139,6 +138,6 @@ def _check_images(result: Result, dataset: Dataset) -> None:
     too_high = result.predictions.ids.max() >= len(dataset.test)
     if too_high or recorded != content_digest(dataset.test.images):
         raise InputError(
-            f"{result.name} was tested on other images than those of {dataset.source}; give the "
-            "data it was made of, or none"
+            f"{result.name} was not tested on the images from {dataset.source}; give the data of "
+            "the run, or none"
         )

@@ -11,7 +11,7 @@ from thumbnet.report.result import Result
 
 @dataclass(frozen=True)
 class Cell:
-    """A run's value as text, and whether no other run has a better one."""
+    """A run's value as text, and whether it is the best."""
 
     text: str
     best: bool
@@ -19,7 +19,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A measure and each run's value of it."""
+    """A metric and its value for each run."""
 
     title: str
     note: str
@@ -27,7 +27,7 @@ class Row:
 
 
 def comparison_rows(results: Sequence[Result]) -> list[Row]:
-    """What is known of the runs, a row a measure."""
+    """The comparison table: one row per metric."""
 
     def test(name: str) -> list[float | None]:
         return [getattr(result.evaluation, name) for result in results]
@@ -47,27 +47,28 @@ def comparison_rows(results: Sequence[Result]) -> list[Row]:
         for result in results
     ]
     top_k = f"Top-{results[0].evaluation.top_k} accuracy"
-    held_out = "on images held out of training"
-    ece = "expected; lower is better"
+    held_out = "on the validation split"
+    ece = "expected calibration error; lower is better"
+    scaled = "ECE after temperature scaling"
     rows = [
-        _row("Test accuracy", "share of test images", _MORE, words.percent, test("accuracy")),
-        Row("95% interval", "of the test accuracy", intervals),
-        _row(top_k, "true class among the first", _MORE, words.percent, test("top_k_accuracy")),
+        _row("Test accuracy", "", _MORE, words.percent, test("accuracy")),
+        Row("95% CI", "of the test accuracy", intervals),
+        _row(top_k, "", _MORE, words.percent, test("top_k_accuracy")),
         _row("Validation accuracy", held_out, _MORE, words.percent, metric("validation_accuracy")),
         _row("Macro F1", "mean over classes", _MORE, _three, macro("f1")),
-        Row("95% interval", "of macro F1", macro_intervals),
+        Row("95% CI", "of macro F1", macro_intervals),
         _row("Macro precision", "mean over classes", _MORE, _three, macro("precision")),
         _row("Macro recall", "mean over classes", _MORE, _three, macro("recall")),
         _row("Log loss", "in nats; lower is better", _LESS, _three, test("log_loss")),
         _row("Brier score", "0 to 2; lower is better", _LESS, _three, test("brier_score")),
-        _row("Calibration error", ece, _LESS, _three, test("expected_calibration_error")),
-        _row("… calibrated", "by the temperature", _LESS, _three, calibrated),
-        _row("Arithmetic", "MFLOP of one image", _LESS, _mega, metric("flop_per_image")),
-        _row("Parameters", "numbers in the model", _LESS, words.whole, metric("parameters")),
+        _row("ECE", ece, _LESS, _three, test("expected_calibration_error")),
+        _row(scaled, "lower is better", _LESS, _three, calibrated),
+        _row("MFLOP", "per image", _LESS, _mega, metric("flop_per_image")),
+        _row("Parameters", "", _LESS, words.whole, metric("parameters")),
         _row("Model file", "size on disk", _LESS, words.file_size, metric("model_bytes")),
-        _row("Training time", "in all epochs", _LESS, words.duration, metric("train_seconds")),
-        _row("Throughput", "images a second", _MORE, words.whole, metric("images_per_second")),
-        _row("Latency", "of one image alone", _LESS, _milliseconds, metric("latency_ms")),
+        _row("Training time", "", _LESS, words.duration, metric("train_seconds")),
+        _row("Throughput", "images/s", _MORE, words.whole, metric("images_per_second")),
+        _row("Latency", "of a single image", _LESS, _milliseconds, metric("latency_ms")),
     ]
     return [row for row in rows if any(cell.text != _UNKNOWN for cell in row.cells)]
 
@@ -85,7 +86,7 @@ def _row(
 ) -> Row:
     scores = [-math.inf if value is None else better * value for value in values]
     texts = [_UNKNOWN if value is None else write(value) for value in values]
-    # Values that look the same in the table are equally good.
+    # Values that are equal after rounding are equally good.
     best = texts[scores.index(max(scores))] if len(set(texts)) > 1 else None
     return Row(title, note, tuple(Cell(text, text == best) for text in texts))
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// The button says where it leads: from what the system prefers to the other one, and back.
+// The button is labelled with the theme that it switches to.
 const theme = document.getElementById("theme");
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
@@ -22,9 +22,9 @@ for (const head of document.querySelectorAll("table.sortable th[data-column]")) 
   button.addEventListener("click", () => {
     const body = head.closest("table").tBodies[0];
     const text = (row) => row.cells[column].textContent.trim();
-    // The first number of a cell: "63.2%", "p < 0.001", "+21.0 (20.1 to 22.1)"; none comes last.
+    // The first number of a cell: "63.2%", "p < 0.001", "+21.0 (20.1 to 22.1)"; cells without one come last.
     const number = (row) => Number(text(row).replaceAll(",", "").replace("−", "-").match(/-?\d+\.?\d*/)?.[0] ?? -Infinity);
-    // Numbers begin with the highest, names with A.
+    // The first click sorts numbers in descending order, names in ascending order.
     const start = head.classList.contains("number") ? "descending" : "ascending";
     const turned = start === "ascending" ? "descending" : "ascending";
     const order = head.ariaSort === start ? turned : start;

@@ -1,4 +1,4 @@
-"""A Matplotlib figure as part of a page: sharp, in the page's colours and font."""
+"""Matplotlib figures as inline SVG, in the page's colours and font."""
 
 import io
 import re
@@ -20,7 +20,7 @@ _VARIABLES = {
 } | {color: f"var(--series-{slot})" for slot, color in enumerate(SERIES)}
 _COLOR = re.compile("|".join(_VARIABLES))
 _PIXELS_PER_POINT = 96 / 72
-_SMALLEST = 0.7  # of its natural size; on a narrower screen the chart scrolls in its box
+_SMALLEST = 0.7  # fraction of the natural size; on a narrower screen the chart scrolls
 
 
 def inline_svg(figure: Figure, prefix: str, description: str) -> Markup:
@@ -28,12 +28,12 @@ def inline_svg(figure: Figure, prefix: str, description: str) -> Markup:
 
     Args:
         figure: drawn in the colours of `thumbnet.figures.style`.
-        prefix: put before every id, which must be unique in a page.
-        description: what a screen reader says in its place.
+        prefix: prefix of every id, since ids must be unique in a page.
+        description: text alternative for screen readers.
     """
     file = io.BytesIO()
     render(figure, file, "svg", "none")
-    # Parsed rather than searched: a class may be called like a colour, an id or a tag.
+    # Parsed instead of searched as text, since a class name may look like a colour, an id or a tag.
     root = ElementTree.fromstring(file.getvalue())
     for parent in root.iter():
         for child in list(parent):

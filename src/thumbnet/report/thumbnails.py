@@ -1,4 +1,4 @@
-"""Test images for the page, each with what the runs say it is."""
+"""Test images for the report, each with the runs' predictions."""
 
 import base64
 import csv
@@ -37,7 +37,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run says of an image: the most probable classes, and the true one."""
+    """One run's prediction for an image: the most probable classes, and the true one."""
 
     run: str
     slot: int
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Picture:
-    """A test image with its true class and one answer for each run."""
+    """A test image with its true class and the prediction of each run."""
 
     uri: str
     image_id: int
@@ -58,34 +58,34 @@ class Picture:
 
 
 def mistakes(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The images on which the run is wrong with the highest confidence."""
+    """The wrong predictions with the highest confidence."""
     return _pictures([result], test, most_confident_mistakes(result.predictions, count))
 
 
 def confused(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The surest images of the most confused pairs of classes, pair by pair."""
+    """The most confident mistakes of the most confused pairs of classes, pair by pair."""
     return _pictures([result], test, confused_examples(result.predictions, count))
 
 
 def uncertain(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The images on which the run is right with the lowest confidence."""
+    """The correct predictions with the lowest confidence."""
     return _pictures([result], test, least_certain_right(result.predictions, count))
 
 
 def label_suspects(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The images whose label is probably wrong, the likeliest first."""
+    """The images whose label is probably wrong, the most likely first."""
     return _pictures([result], test, likely_label_errors(result.predictions)[:count])
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What an answer rests on.
+    """The explanation of a prediction.
 
     Attributes:
         kind: why the image was chosen.
-        label, predicted: classes.
-        confidence: calibrated.
-        pictures: address and description of the image and of each explanation.
+        label, predicted: true and predicted class.
+        confidence: calibrated confidence.
+        pictures: data URI and text alternative of the image and of each attribution.
     """
 
     image_id: int
@@ -98,14 +98,14 @@ class Reason:
 
 @dataclass(frozen=True)
 class Why:
-    """The explanations of a run; `first_layer` is the address of one picture, or None."""
+    """The explanations of a run; `first_layer` is the data URI of an image, or None."""
 
     reasons: list[Reason]
     first_layer: str | None
 
 
 def reasons(result: Result, test: LabelledImages) -> Why | None:
-    """What `thumbnet explain` found; None where it was not run."""
+    """The results of `thumbnet explain`; None if it was not run."""
     if result.explanations is None:
         return None
     arrays = load_arrays(result.run)
@@ -132,10 +132,10 @@ def reasons(result: Result, test: LabelledImages) -> Why | None:
 
 
 def mosaic_uri(images: UInt8Array, columns: int = 12) -> str:
-    """Small pictures side by side, with clear gaps, as one PNG within an address."""
+    """Small images side by side, with transparent gaps, as the data URI of one PNG."""
     count, height, width, _ = images.shape
     columns = min(columns, count)
-    # A gap of two pixels is a gap only beside pictures of more than two.
+    # The gap of two pixels must be small compared with the images.
     scale = max(1, 16 // height)
     large = images.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
@@ -151,10 +151,10 @@ def mosaic_uri(images: UInt8Array, columns: int = 12) -> str:
 def duplicates(
     results: Sequence[Result], dataset: Dataset, count: int
 ) -> list[tuple[dict[str, str], str, str]] | None:
-    """Pairs of near-duplicates, evenly from the most to the least alike; None where not sought.
+    """Pairs of near-duplicates, sampled evenly by similarity; None if there was no audit.
 
     Returns:
-        For each pair its row of `near_duplicates.csv`, and the addresses of the test and of the
+        For each pair its row of `near_duplicates.csv`, and the data URIs of the test and of the
         training image.
     """
     audited = next((result for result in results if result.audit is not None), None)
@@ -179,16 +179,16 @@ def duplicates(
 
 
 def samples(results: Sequence[Result], test: LabelledImages, count: int) -> list[Picture]:
-    """Images drawn at random, the same ones every time."""
+    """A fixed random sample of images."""
     return _pictures(results, test, sample_positions(len(results[0].predictions), count))
 
 
 def only_right(
     pair: PairComparison, first: Result, second: Result, test: LabelledImages, count: int
 ) -> tuple[list[Picture], list[Picture]]:
-    """Images that only the first gets right, and that only the second does.
+    """Images that only the first run classifies correctly, and those that only the second does.
 
-    They are those on which the two differ most in the probability of the true class.
+    The images with the largest difference in the probability of the true class come first.
     """
     labels = first.predictions.labels
     images = np.arange(len(labels))
@@ -203,7 +203,7 @@ def only_right(
 
 
 def data_uri(image: UInt8Array) -> str:
-    """An image of shape (height, width, channels) as a PNG within an address."""
+    """An image of shape (height, width, channels) as the data URI of a PNG."""
     picture = Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return _png_uri(picture)

@@ -1,4 +1,4 @@
-"""`MODEL_CARD.md`: a run in the Hugging Face card format, filled from the run and nothing else.
+"""`MODEL_CARD.md`: the model card of a run in the Hugging Face format.
 
 Format: https://huggingface.co/docs/hub/model-cards, with the results as a `model-index`.
 """
@@ -28,7 +28,7 @@ def write_model_card(run: Run) -> Path:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    # JSON is YAML, and quotes whatever a name may hold.
+    # JSON is valid YAML, and quotes any name safely.
     environment.filters |= {"json": json.dumps, "cell": _cell}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(
@@ -44,5 +44,5 @@ def write_model_card(run: Run) -> Path:
 
 
 def _cell(name: Any) -> str:
-    """A name as a table's cell: on one line, and no end of the cell."""
+    """A name in a table cell: on one line, with `|` escaped."""
     return " ".join(str(name).split()).replace("|", "\\|")
