@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,10 +31,18 @@ class Server:
         return self.process.wait(60)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log."""
-        return [
-            json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
-        ]
+        """Its log, of which every line is JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def line(self, request_id: str) -> dict[str, Any]:
+        """The line of a request, which is written a moment after its answer."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for line in self.lines():
+                if line.get("request_id") == request_id:
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"nothing was logged of {request_id}")
 
 
 Serve = Callable[..., Any]

@@ -207,7 +207,7 @@ def test_requests_are_counted_and_logged(server: Server, pictures: list[Path]) -
         'thumbnet_confidence_bucket{le="0.5",model="first"}',
     ):
         assert counted in text
-    (line,) = (line for line in server.lines() if line["request_id"] == "try-1")
+    line = server.line("try-1")
     assert (line["method"], line["path"], line["status"]) == ("POST", "/classify", 200)
     doubtful = server.client.get("/models", headers={"X-Request-ID": 'x" y'})
     assert doubtful.headers["x-request-id"] != 'x" y'

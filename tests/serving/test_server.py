@@ -1,8 +1,10 @@
 """Starting and stopping the service, and clients that are slow or gone."""
 
 import json
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -10,11 +12,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from server_process import Serve
 
 from thumbnet.cli.serving import named_run
 from thumbnet.data.stored import UInt8Array
+from thumbnet.runs.run import Run
 from thumbnet.serving.model import bundled_run
 
 
@@ -78,8 +82,42 @@ def test_a_client_that_goes_is_noted_and_the_others_are_served(serve: Serve) -> 
                 b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n--x"
             )
             time.sleep(0.2)
-        _wait_for(lambda: any(line["status"] == 499 for line in server.lines()))
+        _wait_for(lambda: any(line.get("status") == 499 for line in server.lines()))
         assert server.client.get("/v2/health/ready").json() == {"ready": True}
+
+
+def test_clients_that_reset_while_they_are_answered_leave_one_line_each(serve: Serve) -> None:
+    with serve() as server:
+        port = int(server.address.rsplit(":")[-1])
+        for number in range(60):
+            head = f"GET /page/page.js HTTP/1.1\r\nHost: x\r\nX-Request-ID: gone-{number}\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                # Closing is then a reset, and at once.
+                linger = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.sendall(head.encode() * 3)
+                if number % 2:
+                    connection.recv(10)
+        server.client.get("/v2/health/live", headers={"X-Request-ID": "the-last"})
+        server.line("the-last")
+        lines = server.lines()
+    assert not [line for line in lines if "traceback" in line or "message" in line]
+    assert {line["status"] for line in lines} <= {200, 499}
+
+
+def test_a_log_that_nobody_reads_stops_no_request(two_runs: tuple[Run, Run]) -> None:
+    command = [sys.executable, "-m", "thumbnet", "serve", str(two_runs[0].path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    address = re.search(r"http://\S+", process.stdout.readline())
+    assert address is not None
+    with httpx.Client(base_url=address[0], timeout=60) as client:
+        # A pipe takes 64 KiB, some 300 lines.
+        for _ in range(1_000):
+            assert client.get("/v2/health/live").status_code == 200
+    process.terminate()
+    assert process.wait(60) == 0
+    process.communicate()
 
 
 def test_tensorflow_is_not_imported(serve: Serve) -> None:

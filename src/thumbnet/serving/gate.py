@@ -2,12 +2,10 @@
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import time
 import uuid
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,10 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from thumbnet.serving.log import LOGGER
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.settings import Settings
 
-LOGGER = logging.getLogger("thumbnet.serving")
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _CLIENT_GONE = 499  # as nginx has it; never sent, as nobody is there
@@ -61,6 +59,7 @@ class Gate:
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         full = self._in_progress >= self._settings.requests
         body = _Body(scope, receive)
+        is_closed = scope.get("state", {}).get("is_closed", _never)
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -73,16 +72,18 @@ class Gate:
                 # Until its body has come, a client does not look for an answer.
                 if not body.complete and (full or not await body.skip(self._settings.body_bytes)):
                     headers["Connection"] = "close"
+            if is_closed():  # writing to it would be an error
+                raise ClientDisconnect
             await send(message)
 
         self._in_progress += 1
         try:
             await (_FULL if full else self._app)(scope, body.receive, send_on)
         except ClientDisconnect:
-            status = status or _CLIENT_GONE
+            status = _CLIENT_GONE
         except Exception:
-            LOGGER.exception(json.dumps({"request_id": request_id}))
-            if not status:
+            LOGGER.exception({"request_id": request_id})
+            if not status and not is_closed():
                 message = f"the service failed; its log says more of request {request_id}"
                 await JSONResponse({"error": message}, 500)(scope, body.receive, send_on)
         finally:
@@ -97,7 +98,6 @@ class Gate:
             return
         client = scope.get("client")
         line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "request_id": request_id,
             "client": client[0] if client else None,
             "method": method,
@@ -105,7 +105,7 @@ class Gate:
             "status": status,
             "seconds": round(seconds, 6),
         }
-        LOGGER.info(json.dumps(line))
+        LOGGER.info(line)
 
 
 class _Body:
@@ -176,6 +176,11 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         known = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
         return not self._token or (known and scheme.lower() == "bearer")
+
+
+def _never() -> bool:
+    """Whether a connection is closed that is none, as in tests."""
+    return False
 
 
 def _is_open(path: str) -> bool:

@@ -98,6 +98,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop the clock."""
         self._have_head()
         super().on_headers_complete()
+        cycle = self.cycle
+
+        def is_closed() -> bool:
+            """Whether nobody is there to be answered; Uvicorn hears of it a little later."""
+            cycle.disconnected = cycle.disconnected or self.transport.is_closing()
+            return cycle.disconnected
+
+        cycle.scope["state"]["is_closed"] = is_closed
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body."""

@@ -1,11 +1,9 @@
 """Starting the service, and stopping it."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ import uvicorn
 from thumbnet.data.images import silent_pillow
 from thumbnet.errors import InputError
 from thumbnet.serving.app import create_app
-from thumbnet.serving.gate import LOGGER
+from thumbnet.serving.log import logging_to_standard_error
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository
 from thumbnet.serving.problems import RequestError
@@ -50,7 +48,11 @@ def serve(
     Raises:
         InputError: a run cannot be opened, or the address not be listened on.
     """
-    with _listening(host, port) as listener, silent_pillow(settings.pixels):
+    with (
+        _listening(host, port) as listener,
+        silent_pillow(settings.pixels),
+        logging_to_standard_error(),
+    ):
         main = _serve(runs, settings, listener, directory, engine_name, started)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main)
@@ -85,7 +87,6 @@ async def _serve(
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        _log_to_standard_error()
         host, number = listener.getsockname()[:2]
         started(_titles(repository), f"http://{f'[{host}]' if ':' in host else host}:{number}")
         # Uvicorn hands a signal on when it has finished, to whoever handled it before.
@@ -125,14 +126,3 @@ def _loop_factory() -> Callable[[], Any] | None:
         return None
     factory: Callable[[], Any] = uvloop.new_event_loop
     return factory
-
-
-def _log_to_standard_error() -> None:
-    """One line of JSON for each request; uvicorn's own remarks below errors are left out."""
-    if not LOGGER.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        LOGGER.addHandler(handler)
-        LOGGER.propagate = False
-    LOGGER.setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)

@@ -1,0 +1,95 @@
+"""The service's log: a line of JSON for each request, and for whatever else is logged."""
+
+import contextlib
+import json
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TextIO
+
+LOGGER = logging.getLogger("thumbnet.serving")
+_SECONDS = 0.05
+_MOST_LINES = 10_000
+
+
+class LineWriter(logging.Handler):
+    """Writes lines from a thread of its own, so that a reader who stops reading stops nobody else.
+
+    Beyond 10,000 lines that nobody has read, further ones are counted and dropped.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line for the thread."""
+        if len(self._lines) < _MOST_LINES:
+            self._lines.append(_line(record))
+        else:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what is left, unless nobody reads it."""
+        self._ended.set()
+        self._thread.join(1)
+        super().close()
+
+    def _work(self) -> None:
+        while True:
+            ended = self._ended.wait(_SECONDS)
+            while self._lines:
+                self._write("\n".join(self._lines.popleft() for _ in range(len(self._lines))))
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._write(json.dumps({"time": _now(), "lines_dropped": dropped}))
+            if ended:
+                return
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # standard error was closed
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+
+@contextmanager
+def logging_to_standard_error() -> Iterator[None]:
+    """Log lines of JSON to standard error; of other packages, what is a warning or worse."""
+    writer = LineWriter(sys.stderr)
+    root = logging.getLogger()
+    root.addHandler(writer)
+    LOGGER.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.removeHandler(writer)
+        writer.close()
+
+
+def _line(record: logging.LogRecord) -> str:
+    if isinstance(record.msg, dict):
+        values = {"time": _now(), **record.msg}
+    else:
+        values = {
+            "time": _now(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+    if record.exc_info:
+        values["traceback"] = logging.Formatter().formatException(record.exc_info)
+    return json.dumps(values)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
