@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import make_reference
 import numpy as np
 import pytest
 import typer
@@ -20,6 +21,7 @@ from thumbnet.cli import app
 from thumbnet.data.dataset import Dataset
 from thumbnet.models import architecture_names, parameters_class
 from thumbnet.recipe import Recipe
+from thumbnet.runs.records import Metrics
 from thumbnet.runs.run import Run
 from thumbnet.tuning.space import parse_space
 
@@ -176,3 +178,40 @@ def test_every_key_of_a_recipe_is_explained() -> None:
     for architecture in architecture_names():
         known |= set(keys(parameters_class(architecture), "model."))
     assert {key for key in known if f"| `{key}` |" not in page} == set()
+
+
+def test_reference_pages_are_those_of_the_code() -> None:
+    for path, text in make_reference.pages().items():
+        assert path.read_text("utf-8") == text, f"run tools/make_reference.py to renew {path.name}"
+
+
+def test_every_metric_is_explained() -> None:
+    page = make_reference.run_files_page()
+    section = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    for name in Metrics.model_fields:
+        assert re.search(rf"^\| `{name}` \| [^|]+ \| \w[^|]+\|$", section, re.MULTILINE), name
+
+
+def test_every_file_of_a_run_is_explained() -> None:
+    page = (ROOT / "docs" / "run_directory.md").read_text("utf-8")
+    run = Run(Path("run"))
+    files = [
+        getattr(run, name)
+        for name, kind in vars(Run).items()
+        if isinstance(kind, property) and name.endswith("_path")
+    ]
+    assert len(files) > 10
+    assert {path.name for path in files if path.name not in page} == set()
+
+
+def test_every_option_is_in_the_reference() -> None:
+    page = make_reference.command_page()
+    for found in THUMBNET_COMMANDS:
+        for option in re.findall(r"(?<= )--[a-z-]+", f" {found.id}"):
+            assert f"`{option}" in page, option
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
