@@ -26,7 +26,12 @@ from thumbnet.runs.run import Run
 from thumbnet.tuning.space import parse_space
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MADE = {"command.md", "run_files.md"}
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in MADE),
+]
 # Without training, an export, a download or a service: these are run as they stand.
 QUICK = {"evaluate", "compare", "report", "predict", "recipes", "data check"}
 # Blocks that need a service; tests/serving runs them.
