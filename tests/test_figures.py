@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +34,7 @@ from thumbnet.figures import (
 )
 from thumbnet.figures.charts import reliability_of
 from thumbnet.figures.glyphs import _fonts_for
-from thumbnet.figures.style import LONGEST_LABEL, label
+from thumbnet.figures.style import LONGEST_LABEL, Chart, label
 from thumbnet.runs.history import History
 from thumbnet.runs.run import Run
 
@@ -275,13 +276,15 @@ def test_figures_that_take_too_long_are_left_out(
 @pytest.mark.parametrize("kind", ["learning", "confusion", "samples"])
 def test_charts_show_themselves_in_a_notebook_without_pyplot(kind: str, small: Dataset) -> None:
     predictions = predictions_of(images=len(small.test))
-    charts = {
+    charts: dict[str, Callable[[], Figure]] = {
         "learning": lambda: learning_curve({"a": History.of([{"epoch": 1, "loss": 2.0}])}),
         "confusion": lambda: confusion_chart(evaluate(predictions)),
         "samples": lambda: samples_grid(predictions, small.test, 4),
     }
     # What Jupyter calls, if nothing is registered for the type of the value.
-    shown, size = charts[kind]()._repr_png_()
+    chart = charts[kind]()
+    assert isinstance(chart, Chart)
+    shown, size = chart._repr_png_()
     with Image.open(io.BytesIO(shown)) as picture:
         assert picture.width == pytest.approx(2 * size["width"], abs=2)
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)

@@ -14,7 +14,6 @@ from thumbnet.cli.console import literal, new_table, show
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
-from thumbnet.evaluation.intervals import Interval
 from thumbnet.evaluation.records import Calibration, ClassScores, Evaluation
 from thumbnet.runs.records import Audit, Metrics, Robustness, SeedSummary
 from thumbnet.runs.run import Run
@@ -86,7 +85,7 @@ def print_comparison(runs: Sequence[Run]) -> None:
         table.add_row(label, *map(describe, all_metrics))
     show(table)
     for pair in pairs:
-        show(_describe_pair(pair))
+        show(str(pair))
 
 
 def compare_all(runs: Sequence[Run]) -> list[PairComparison]:
@@ -195,25 +194,6 @@ _COMPARED: dict[str, Callable[[Metrics], str]] = {
 def _calibrated_error(calibration: Calibration) -> str:
     after = calibration.after
     return "none" if after is None else f"{after.expected_calibration_error:.4f}"
-
-
-def _describe_pair(pair: PairComparison) -> str:
-    wins = [(pair.first, len(pair.only_first)), (pair.second, len(pair.only_second))]
-    better = max(wins, key=lambda win: win[1])[0]
-    verdict = f"{better} is better" if pair.p_value < 0.05 else "no significant difference"
-    probability = "p < 0.001" if pair.p_value < 0.001 else f"p = {pair.p_value:.3f}"
-    return (
-        f"{pair.first} vs {pair.second}: {verdict} (McNemar's test, {probability}); both correct "
-        f"{pair.both_right:,}, both wrong {pair.both_wrong:,}, only {pair.first} correct "
-        f"{len(pair.only_first):,}, only {pair.second} correct {len(pair.only_second):,}; "
-        f"difference {pair.first} - {pair.second} in points (95% CI): accuracy "
-        f"{_gain(pair.accuracy_gain, pair.accuracy_gain_interval)}, macro F1 "
-        f"{_gain(pair.macro_f1_gain, pair.macro_f1_gain_interval)}"
-    )
-
-
-def _gain(gain: float, interval: Interval) -> str:
-    return f"{100 * gain:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
 
 
 def _describe_calibration(calibration: Calibration) -> str:

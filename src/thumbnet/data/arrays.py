@@ -105,16 +105,18 @@ def resized(dataset: Dataset, reading: Reading) -> Dataset:
     return replace(dataset, train=train, test=test, reading=reading)
 
 
-def resize(images: UInt8Array, side: int | None) -> UInt8Array:
+def resize(images: UInt8Array, shape: tuple[int, int, int] | int | None) -> UInt8Array:
     """Images at another height and width, in the way in which pictures are read.
 
     Args:
         images: uint8 array of shape (n, height, width, channels).
-        side: height and width of the result; None leaves the images as they are.
+        shape: height, width and channels of the result, or the height and width that both have;
+            None leaves the images as they are.
     """
-    if side is None or images.shape[1:3] == (side, side):
+    if isinstance(shape, int):
+        shape = (shape, shape, images.shape[-1])
+    if shape is None or images.shape[1:] == shape:
         return images
-    shape = (side, side, images.shape[-1])
 
     def some(indices: list[int]) -> UInt8Array:
         pictures = map(_as_picture, images[indices[0] : indices[-1] + 1])

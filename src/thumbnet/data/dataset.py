@@ -69,6 +69,10 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        height, width, channels = self.images.shape[1:]
+        return f"<{len(self):,} images of {height}×{width}×{channels}>"
+
     def take(self, indices: npt.ArrayLike) -> "LabelledImages":
         """The images at `indices` with all that is known of them; images in memory are copied."""
         chosen = np.asarray(indices, dtype=np.int64)
@@ -249,6 +253,24 @@ class Dataset:
             on_bad_image=on_bad_image,
             name=name,
         )
+
+    def describe(self) -> str:
+        """Its name, the numbers of images and classes, and where it came from, in one line."""
+        counts = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
+        height, width, channels = self.image_shape
+        names = ", ".join(self.class_names[:5]) + ", …" * (len(self.class_names) > 5)
+        return (
+            f"{self.name}: {counts} images of {height}×{width}×{channels}, "
+            f"{len(self.class_names):,} classes ({names}), from: {self.source}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.describe()}>"
+
+    def _repr_html_(self) -> str:
+        from thumbnet.notebook import dataset_html
+
+        return dataset_html(self)
 
     @property
     def parts(self) -> dict[str, LabelledImages]:

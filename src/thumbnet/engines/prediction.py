@@ -1,24 +1,35 @@
-"""What a run says of picture files."""
+"""The predictions of a run for pictures in files, folders and arrays."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from thumbnet.data.arrays import resize
+from thumbnet.data.dataset import LabelledImages
+from thumbnet.data.formats import PICTURE_SUFFIXES
 from thumbnet.data.images import read_image
+from thumbnet.data.pixels import as_pixels
 from thumbnet.engines import Engine, open_engine, prediction_batch
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, shown
+from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.frames import data_frame
+from thumbnet.paths import expanded
 from thumbnet.runs.run import Run
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """The answer for one file.
+    """The prediction for one file or one image of an array.
 
     Attributes:
-        path: the file, as it was given.
+        path: the file, as it was given; what an image of an array is called.
         probabilities: of every class by its name, most probable first, calibrated by the run's
             temperature; empty after an error.
         error: why the file could not be read; empty if it could.
@@ -56,54 +67,173 @@ class FilePrediction:
         }
 
 
+class PredictedImages(Sequence[FilePrediction]):
+    """The predictions of some images, in order."""
+
+    def __init__(self, predictions: Iterable[FilePrediction], class_names: Sequence[str]) -> None:
+        self._predictions, self.class_names = tuple(predictions), tuple(class_names)
+
+    @overload
+    def __getitem__(self, index: int) -> FilePrediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> "PredictedImages": ...
+    def __getitem__(self, index: int | slice) -> "FilePrediction | PredictedImages":
+        if isinstance(index, slice):
+            return PredictedImages(self._predictions[index], self.class_names)
+        return self._predictions[index]
+
+    def __len__(self) -> int:
+        return len(self._predictions)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PredictedImages | list | tuple):
+            return list(self) == list(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((len(self), self.class_names))
+
+    def __repr__(self) -> str:
+        counts = Counter(one.class_name or "not read" for one in self)
+        found = ", ".join(f"{count:,} × {name}" for name, count in counts.most_common(5))
+        return f"<{len(self):,} predictions: {found}{', …' * (len(counts) > 5)}>"
+
+    def _repr_html_(self) -> str:
+        from thumbnet.notebook import predictions_html
+
+        return predictions_html(self)
+
+    @property
+    def probabilities(self) -> Float32Array:
+        """Calibrated probabilities, float32 of shape (n, classes), in the order of `class_names`.
+
+        NaN for an image that could not be read.
+        """
+        rows = [[one.probabilities.get(name, np.nan) for name in self.class_names] for one in self]
+        return np.array(rows, np.float32).reshape(len(self), len(self.class_names))
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """A pandas data frame with a row for each image.
+
+        Its columns are `path`, `class_name`, `probability` (of that class), `error`, and one for
+        the probability of each class.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        columns = ["path", "class_name", "probability", "error", *self.class_names]
+        rows = (
+            {
+                **one.probabilities,
+                "path": one.path,
+                "class_name": one.class_name,
+                "probability": None if one.error else one.confidence,
+                "error": one.error,
+            }
+            for one in self
+        )
+        return data_frame(rows, columns)
+
+
 def predict(
     run: Run | str | Path,
-    paths: Sequence[str | Path],
+    images: object,
     engine_name: str | None = None,
     max_megapixels: int = 50,
-) -> list[FilePrediction]:
-    """Classify picture files of any size and mode, in any format that is read.
+) -> PredictedImages:
+    """Classify pictures: files of any size and mode in any format that is read, or arrays.
 
     Args:
         run: a finished run.
-        paths: the files.
+        images: a file, a folder of pictures, or several of these; or an array of one image or of
+            several, of shape (n, height, width) or (n, height, width, 1 or 3), with numbers as for
+            `Dataset.from_arrays`; or a part of a data set. Images of another size are resized like
+            pictures from files.
         engine_name: see `thumbnet.engines.open_engine`.
         max_megapixels: as for `thumbnet.load`.
 
     Returns:
-        One answer for each path, in order; a file that cannot be read gets an error instead of
-        probabilities, and the others are still answered.
+        One prediction for each image, in order. A file that cannot be read gets an error instead of
+        probabilities, and the others are still answered. An image of an array is called "#0", "#1"
+        and so on.
 
     Raises:
-        InputError: the run cannot be used.
+        InputError: the run or the images cannot be used, or a folder holds no picture.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    paths = _paths(images)
+    if paths is None:
+        return _predict_arrays(open_engine(run, engine_name), images)
     engine = open_engine(run, engine_name)
     size = prediction_batch(engine.image_shape)
-    return [
-        answer
+    predictions = (
+        one
         for start in range(0, len(paths), size)
-        for answer in _predict_files(
-            engine, paths[start : start + size], max_megapixels * 1_000_000
-        )
-    ]
+        for one in _predict_files(engine, paths[start : start + size], max_megapixels * 1_000_000)
+    )
+    return PredictedImages(predictions, engine.class_names)
+
+
+def _paths(images: object) -> list[str | Path] | None:
+    """The files that are meant; None where arrays are."""
+    if isinstance(images, str | Path):
+        images = [images]
+    if not isinstance(images, Sequence) or not all(isinstance(one, str | Path) for one in images):
+        return None
+    return [path for one in images for path in _files_of(one)]
+
+
+def _files_of(path: str | Path) -> Sequence[str | Path]:
+    """The file itself, or the pictures in a folder and below, in order of their names."""
+    folder = expanded(path)
+    if not folder.is_dir():
+        return [path]
+    found = sorted(
+        file for file in folder.rglob("*") if file.name.lower().endswith(PICTURE_SUFFIXES)
+    )
+    if not found:
+        raise InputError(f"{shown(path)} is a folder that holds no picture")
+    return found
+
+
+def _predict_arrays(engine: Engine, images: object) -> PredictedImages:
+    if isinstance(images, LabelledImages):
+        pixels, names = images.images, [images.name(index) for index in range(len(images))]
+    else:
+        array = np.asarray(images)
+        if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3)):  # one image
+            array = array[None]
+        if array.dtype == np.uint8 and array.ndim == 3:
+            array = array[..., None]
+        is_pixels = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
+        pixels = array if is_pixels else as_pixels({"images": array})[0]["images"]
+        names = [f"#{index}" for index in range(len(pixels))]
+    size = prediction_batch(engine.image_shape)
+    predictions: list[FilePrediction] = []
+    for start in range(0, len(pixels), size):
+        batch = resize(np.asarray(pixels[start : start + size]), engine.image_shape)
+        for name, row in zip(names[start : start + size], engine.predict(batch), strict=True):
+            predictions.append(_prediction(name, row, engine.class_names))
+    return PredictedImages(predictions, engine.class_names)
 
 
 def _predict_files(
     engine: Engine, paths: Sequence[str | Path], max_pixels: int
 ) -> list[FilePrediction]:
-    images, answers = [], [FilePrediction(str(path)) for path in paths]
+    images, predictions = [], [FilePrediction(str(path)) for path in paths]
     readable = []
     for position, path in enumerate(paths):
         try:
             images.append(read_image(path, engine.image_shape, max_pixels))
             readable.append(position)
         except InputError as error:
-            answers[position] = FilePrediction(str(path), error=str(error))
+            predictions[position] = FilePrediction(str(path), error=str(error))
     if images:
-        probabilities = engine.predict(np.stack(images))
-        for position, row in zip(readable, probabilities, strict=True):
-            order = np.argsort(-row, kind="stable")
-            ranked = {engine.class_names[index]: float(row[index]) for index in order}
-            answers[position] = FilePrediction(str(paths[position]), ranked)
-    return answers
+        for position, row in zip(readable, engine.predict(np.stack(images)), strict=True):
+            predictions[position] = _prediction(str(paths[position]), row, engine.class_names)
+    return predictions
+
+
+def _prediction(path: str, row: Float32Array, class_names: Sequence[str]) -> FilePrediction:
+    order = np.argsort(-row, kind="stable")
+    return FilePrediction(path, {class_names[index]: float(row[index]) for index in order})

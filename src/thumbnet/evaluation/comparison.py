@@ -11,6 +11,9 @@ from thumbnet.errors import InputError
 from thumbnet.evaluation.intervals import Interval, paired_differences
 from thumbnet.evaluation.predictions import Predictions
 
+SIGNIFICANT = 0.05
+"""A p-value below this counts as a difference."""
+
 
 @dataclass(frozen=True, eq=False)
 class PairComparison:
@@ -37,6 +40,33 @@ class PairComparison:
     accuracy_gain_interval: Interval
     macro_f1_gain: float
     macro_f1_gain_interval: Interval
+
+    def __str__(self) -> str:
+        wins = [(self.first, len(self.only_first)), (self.second, len(self.only_second))]
+        better = max(wins, key=lambda win: win[1])[0]
+        significant = self.p_value < SIGNIFICANT
+        verdict = f"{better} is better" if significant else "no significant difference"
+        probability = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        return (
+            f"{self.first} vs {self.second}: {verdict} (McNemar's test, {probability}); both "
+            f"correct {self.both_right:,}, both wrong {self.both_wrong:,}, only {self.first} "
+            f"correct {len(self.only_first):,}, only {self.second} correct "
+            f"{len(self.only_second):,}; difference {self.first} - {self.second} in points (95% "
+            f"CI): accuracy {_gain(self.accuracy_gain, self.accuracy_gain_interval)}, macro F1 "
+            f"{_gain(self.macro_f1_gain, self.macro_f1_gain_interval)}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def _repr_html_(self) -> str:
+        from thumbnet.notebook import comparison_html
+
+        return comparison_html(self)
+
+
+def _gain(gain: float, interval: Interval) -> str:
+    return f"{100 * gain:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
 
 
 def compare_pair(

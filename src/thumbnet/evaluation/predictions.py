@@ -60,6 +60,10 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        part = f"{self.part} " if self.part else ""
+        return f"<predictions of {len(self):,} {part}images, {len(self.class_names):,} classes>"
+
     @property
     def predicted(self) -> Int64Array:
         """The most probable class of each image, int64 of shape (n,)."""

@@ -71,6 +71,22 @@ class Evaluation(Record):
     classes: list[ClassScores]
     confusion: list[list[Count]]
 
+    def __str__(self) -> str:
+        return (
+            f"accuracy {self.accuracy:.2%} (95% CI {self.accuracy_low:.2%} to "
+            f"{self.accuracy_high:.2%}) on {self.test_images:,} test images, macro F1 "
+            f"{self.macro_f1:.3f} (95% CI {self.macro_f1_low:.3f} to {self.macro_f1_high:.3f}), "
+            f"log loss {self.log_loss:.3f}, ECE {self.expected_calibration_error:.3f}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+    def _repr_html_(self) -> str:
+        from thumbnet.notebook import evaluation_html
+
+        return evaluation_html(self)
+
     @property
     def confusion_matrix(self) -> Int64Array:
         """`confusion` as an int64 array of shape (classes, classes)."""

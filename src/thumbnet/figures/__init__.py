@@ -114,6 +114,6 @@ def _figures(
     for name in _GRIDS:
         title, positions = chosen[name]
         if len(positions):
-            draw = partial(predicted_grid, predictions, dataset.test, positions)
-            figures.append((name, title, draw))
+            grid = partial(predicted_grid, predictions, dataset.test, positions)
+            figures.append((name, title, grid))
     return figures

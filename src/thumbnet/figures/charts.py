@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from thumbnet.data.dataset import Int64Array
+from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import CALIBRATION_BINS
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.evaluation.records import Evaluation
@@ -57,15 +59,17 @@ def reliability_of(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Re
 
 
 @style()
-def learning_curve(histories: Mapping[str, History], metric: str = "loss") -> Chart:
+def learning_curve(
+    histories: Mapping[str, History], metric: str = "loss", ax: Axes | None = None
+) -> Figure:
     """A metric over the epochs, in training (dashed) and validation (solid).
 
     Args:
         histories: for each run its history, as `Run.history` gives it.
         metric: a column of the history; `validation_` before it gives the other one.
+        ax: axes to draw in; without them, a figure of its own.
     """
-    figure = Chart(figsize=(5.0, 3.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(ax, (5.0, 3.3))
     handles: list[Line2D] = []
     for slot, history in enumerate(histories.values()):
         shape = look(slot) | {"markersize": 3.5}
@@ -80,12 +84,12 @@ def learning_curve(histories: Mapping[str, History], metric: str = "loss") -> Ch
         percent_axis(axes.yaxis)
     axes.grid(axis="y")
     handles += [Line2D([], [], color=INK, linestyle=dashes) for dashes in ((0, (2.5, 1.5)), "-")]
-    legend(figure, handles, [*histories, "training", "validation"])
+    legend(figure, handles, [*histories, "training", "validation"], ax)
     return figure
 
 
 @style()
-def confusion_chart(evaluation: Evaluation) -> Chart:
+def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
     """The confusion matrix; rows are true classes, columns predicted ones.
 
     The colour, and up to 20 classes a number, is the percentage of the images of the true class; up
@@ -94,6 +98,7 @@ def confusion_chart(evaluation: Evaluation) -> Chart:
 
     Args:
         evaluation: whose confusion matrix to draw.
+        ax: axes to draw in; without them, a figure of its own.
     """
     counts = evaluation.confusion_matrix
     names = [label(scores.name) for scores in evaluation.classes]
@@ -102,8 +107,7 @@ def confusion_chart(evaluation: Evaluation) -> Chart:
     with_counts, with_percent = classes <= COUNTED_CLASSES, classes <= NUMBERED_CLASSES
     cell = 0.5 if with_counts else 0.36 if with_percent else max(0.105, 4 / classes)
     side = 1.5 + min(cell * classes, _MATRIX_INCHES)
-    figure = Chart(figsize=(side, side), layout="compressed")
-    axes = figure.subplots()
+    figure, axes = canvas(ax, (side, side), "compressed")
     edges = np.arange(classes + 1) - 0.5
     axes.pcolormesh(
         edges,
@@ -155,13 +159,14 @@ def confusion_chart(evaluation: Evaluation) -> Chart:
 
 
 @style()
-def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Chart:
+def class_f1_chart(evaluations: Mapping[str, Evaluation], ax: Axes | None = None) -> Figure:
     """F1 of each class with its 95% interval, the best class of the first run on top.
 
     Of more than 100 classes, the best 20 and the worst 20 are shown.
 
     Args:
         evaluations: for each run its evaluation, all of the same classes.
+        ax: axes to draw in; without them, a figure of its own.
     """
     scores = np.array([[c.f1 or 0.0 for c in e.classes] for e in evaluations.values()])
     order = np.argsort(scores[0], kind="stable")
@@ -174,9 +179,8 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Chart:
     if left_out:
         rows[_EXTREME_CLASSES:] += 1
 
-    figure = Chart(figsize=(5.0, 1.0 + (0.27 if len(order) <= 40 else 0.17) * len(order)))
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots()
+    height = 1.0 + (0.27 if len(order) <= 40 else 0.17) * len(order)
+    figure, axes = canvas(ax, (5.0, height))
     low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(order))
     axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
     handles: list[Line2D] = []
@@ -197,14 +201,16 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation]) -> Chart:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    legend(figure, handles, list(evaluations))
+    legend(figure, handles, list(evaluations), ax)
     return figure
 
 
 @style()
 def reliability_chart(
-    predictions: Mapping[str, Predictions], most_images: float | None = None
-) -> Chart:
+    predictions: Mapping[str, Predictions],
+    most_images: float | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """Accuracy against confidence, above the fraction of images at each confidence.
 
     The accuracy of bins of fewer than ten images says little and is left out.
@@ -213,11 +219,17 @@ def reliability_chart(
         predictions: for each run its predictions.
         most_images: the fraction of images at which the lower axis ends, so that two charts can
             have the same; by default the largest that occurs.
+        ax: axes to draw accuracy against confidence in, without the fractions of images; without
+            them, a figure of its own.
     """
     found = {name: reliability_of(answers) for name, answers in predictions.items()}
 
-    figure = Chart(figsize=(5.0, 4.8), layout="constrained")
-    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    below = None
+    if ax is not None:
+        figure, above = canvas(ax, (5.0, 3.6))
+    else:
+        figure = Chart(figsize=(5.0, 4.8), layout="constrained")
+        above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     handles: list[Line2D] = []
     for slot, bins in enumerate(found.values()):
@@ -225,19 +237,20 @@ def reliability_chart(
         shape = look(slot)
         sure = bins.images >= min(10, bins.images.max())
         above.plot(bins.confidence[sure], bins.accuracy[sure], markersize=4.5, **shape)
-        below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **shape)
+        if below is not None:
+            below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **shape)
         handles.append(Line2D([], [], markersize=4.5, **shape))
-    above.set_ylabel("accuracy")
-    below.set_ylabel("images")
-    below.set_xlabel("confidence")
-    for axes in (above, below):
+    above.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="accuracy")
+    lowest = above if below is None else below
+    lowest.set_xlabel("confidence")
+    if below is not None:
+        below.set(ylabel="images", ylim=(0, None if most_images is None else 1.05 * most_images))
+    for axes in filter(None, (above, below)):
         axes.grid()
-    above.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    below.set_ylim(0, None if most_images is None else 1.05 * most_images)
-    for axis in (above.yaxis, below.yaxis, below.xaxis):
-        percent_axis(axis)
+        percent_axis(axes.yaxis)
+    percent_axis(lowest.xaxis)
     handles.append(Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3))))
-    legend(figure, handles, [*found, "perfectly calibrated"])
+    legend(figure, handles, [*found, "perfectly calibrated"], ax)
     return figure
 
 
@@ -262,8 +275,33 @@ def look(slot: int) -> dict[str, Any]:
     return {"color": SERIES[slot % len(SERIES)], "marker": MARKERS[slot % len(MARKERS)]}
 
 
-def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
-    """Name the lines above the axes, in as many columns as there is room for."""
+def canvas(
+    ax: Axes | None,
+    size: tuple[float, float],
+    layout: Literal["constrained", "compressed"] = "constrained",
+) -> tuple[Figure, Axes]:
+    """What to draw in: the caller's axes with their figure, or a new figure of a size in inches."""
+    if ax is None:
+        figure: Figure = Chart(figsize=size, layout=layout)
+        return figure, figure.subplots()
+    found = ax.get_figure(root=True)
+    if found is None:
+        raise InputError("the axes given as ax belong to no figure any more")
+    return found, ax
+
+
+def legend(
+    figure: Figure, handles: Sequence[Line2D], names: Sequence[str], ax: Axes | None = None
+) -> None:
+    """Name the lines above the axes, in as many columns as there is room for.
+
+    In axes of the caller's the names stand inside, where there is most room.
+    """
+    if ax is not None:
+        drawn = ax.legend(handles, ["name"] * len(names), loc="best", fontsize=8)
+        for text, name in zip(drawn.get_texts(), names, strict=True):
+            text.set_text(label(name))
+        return
     widths = [len(label(name)) + _HANDLE_WIDTH for name in names]
     one_row = sum(widths) <= _LEGEND_WIDTH
     columns = len(names) if one_row else max(1, _LEGEND_WIDTH // max(widths))

@@ -5,26 +5,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.charts import legend, look, percent_axis
+from thumbnet.figures.charts import canvas, legend, look, percent_axis
 from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, SERIES, Chart, label, style
 from thumbnet.recipes import KnownRecipe
 
 
 @style()
-def risk_coverage_chart(predictions: Mapping[str, Predictions]) -> Chart:
+def risk_coverage_chart(predictions: Mapping[str, Predictions], ax: Axes | None = None) -> Figure:
     """Risk over coverage: the fraction of wrong answers among the most confident ones.
 
     Args:
         predictions: for each run its calibrated predictions.
+        ax: axes to draw in; without them, a figure of its own.
     """
-    figure = Chart(figsize=(5.0, 3.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(ax, (5.0, 3.3))
     handles: list[Line2D] = []
     for slot, answers in enumerate(predictions.values()):
         curve = risk_coverage(answers)
@@ -40,17 +42,21 @@ def risk_coverage_chart(predictions: Mapping[str, Predictions]) -> Chart:
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
     axes.grid()
-    legend(figure, handles, list(predictions))
+    legend(figure, handles, list(predictions), ax)
     return figure
 
 
 @style()
-def corruption_chart(accuracy: Mapping[str, Sequence[float]]) -> Chart:
-    """A heat map of accuracy in percent: a row for each corruption, a column for each severity."""
+def corruption_chart(accuracy: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Figure:
+    """A heat map of accuracy in percent: a row for each corruption, a column for each severity.
+
+    Args:
+        accuracy: of each corruption, the accuracy at each severity.
+        ax: axes to draw in; without them, a figure of its own.
+    """
     values = 100 * np.array(list(accuracy.values()))
     rows, columns = values.shape
-    figure = Chart(figsize=(4.4, 0.9 + 0.27 * rows), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(ax, (4.4, 0.9 + 0.27 * rows))
     axes.pcolormesh(
         values,
         cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),

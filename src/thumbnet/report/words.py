@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from thumbnet.evaluation.calibration import expected_calibration_error
-from thumbnet.evaluation.comparison import PairComparison
+from thumbnet.evaluation.comparison import SIGNIFICANT, PairComparison
 from thumbnet.evaluation.intervals import Interval
 from thumbnet.report.result import Result
-
-SIGNIFICANT = 0.05
 
 
 def percent(fraction: float) -> str:

@@ -4,12 +4,16 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, overload
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 from pydantic import BaseModel, Field, ValidationError
 
 from thumbnet.errors import InputError
+from thumbnet.frames import data_frame
 from thumbnet.record import CHECKED, Measured, Text, describe_problem, read_bounded_text
+
+if TYPE_CHECKING:
+    import pandas
 
 # 0 is what a model that starts from trained weights can do before it is trained.
 Epoch = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -103,6 +107,29 @@ class History(Sequence[HistoryRow]):
     def columns(self) -> list[str]:
         """The names of what any epoch measured, in order of appearance."""
         return list(dict.fromkeys(name for row in self for name in row.values()))
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """A pandas data frame with a row for each epoch.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return data_frame((row.values() for row in self), self.columns())
+
+    def __repr__(self) -> str:
+        if not self:
+            return "<history of 0 epochs>"
+        last = ", ".join(
+            f"{name} {value:.4g}"
+            for name, value in self[-1].values().items()
+            if name in ("loss", "accuracy", "validation_loss", "validation_accuracy")
+        )
+        return f"<history of {len(self):,} epochs; the last: {last}>"
+
+    def _repr_html_(self) -> str:
+        from thumbnet.notebook import history_html
+
+        return history_html(self)
 
     def series(self, column: str) -> tuple[list[int], list[float]]:
         """The epochs in which a column was measured, and its values in them."""

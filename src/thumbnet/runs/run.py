@@ -25,11 +25,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thumbnet.atomic import remove_leftovers, write_text
 from thumbnet.errors import InputError, JobError, StorageError, shown
 from thumbnet.evaluation.predictions import Predictions
+from thumbnet.evaluation.records import Evaluation
 from thumbnet.locking import HELD_SUFFIX, acquire_lock
 from thumbnet.recipe import Recipe
 from thumbnet.record import Read, read_record, write_record
@@ -44,15 +45,21 @@ from thumbnet.runs.records import (
     Robustness,
 )
 
-# Training computes in float32; what is larger comes from elsewhere, and no chart can show it.
+if TYPE_CHECKING:
+    from thumbnet.engines.prediction import PredictedImages
+    from thumbnet.figures.of_run import RunCharts
+
 LOCK_NAME = ".lock"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Run:
     """A run directory; nothing of it is read before it is asked for."""
 
     path: Path
+
+    def __init__(self, path: str | Path) -> None:
+        object.__setattr__(self, "path", Path(path))
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -253,6 +260,45 @@ class Run:
                 f"{self.metrics_path} is missing: the run did not finish; go on with "
                 f"`thumbnet train --resume {self.path}`"
             ) from error
+
+    def evaluate(self) -> Evaluation:
+        """Every metric of the predictions of the test images."""
+        from thumbnet.evaluation.metrics import evaluate
+
+        return evaluate(self.predictions())
+
+    def predict(self, images: object, engine: str | None = None) -> "PredictedImages":
+        """Classify pictures: files, folders or arrays; see `thumbnet.predict`.
+
+        Args:
+            images: a file, a folder, several of these, or an array of images.
+            engine: see `thumbnet.open_engine`.
+
+        Raises:
+            InputError: the run has not finished, or the images cannot be used.
+        """
+        from thumbnet.engines.prediction import predict
+
+        return predict(self, images, engine)
+
+    @property
+    def plot(self) -> "RunCharts":
+        """The charts of this run: `run.plot.learning()`, `run.plot.confusion()` and so on."""
+        from thumbnet.figures.of_run import RunCharts
+
+        return RunCharts(self)
+
+    def __repr__(self) -> str:
+        try:
+            state = str(self.metrics()) if self.finished else "not finished"
+        except InputError as error:
+            state = str(error)
+        return f"<Run {shown(self.path)}: {state}>"
+
+    def _repr_html_(self) -> str:
+        from thumbnet.notebook import run_html
+
+        return run_html(self)
 
     def predictions(self) -> Predictions:
         """The predictions of the test images."""
