@@ -95,7 +95,8 @@ def require_buildable(path: Path) -> None:
                 stored = _count_numbers(weights)
         with keras.StatelessScope():
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        needed = sum(math.prod(variable.shape) for variable in model.variables)
+        # Not `variables`: the state of random generators, as of dropout, is no weight, and not saved.
+        needed = sum(math.prod(weight.shape) for weight in model.weights)
         if needed > stored:
             raise InputError(f"its layers have {needed:,} weights, and the file {stored:,}")
         for layer in model.layers:
