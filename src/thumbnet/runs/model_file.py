@@ -95,7 +95,7 @@ def require_buildable(path: Path) -> None:
                 stored = _count_numbers(weights)
         with keras.StatelessScope():
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        # Not `variables`: the state of random generators, as of dropout, is no weight, and not saved.
+        # Not `variables`: the state of random generators, as of dropout, is not saved.
         needed = sum(math.prod(weight.shape) for weight in model.weights)
         if needed > stored:
             raise InputError(f"its layers have {needed:,} weights, and the file {stored:,}")
