@@ -235,7 +235,7 @@ def test_write_figures(tmp_path: Path, small: Dataset) -> None:
     run.write_history([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
     messages: list[str] = []
 
-    write_figures(run, predictions, evaluate(predictions), small, messages.append)
+    write_figures(run, predictions, predictions, evaluate(predictions), small, messages.append)
     charts = ("class_f1", "confusion", "learning_accuracy", "learning_loss", "reliability")
     grids = ("confused_pairs", "label_suspects", "mistakes", "samples", "uncertain")
     expected = {f"{name}{suffix}" for name in charts for suffix in (".svg", ".png")}
@@ -257,7 +257,7 @@ def test_a_figure_that_fails_leaves_the_others(
     monkeypatch.setattr("thumbnet.figures.confusion_chart", fail)
     run, predictions = Run(tmp_path), predictions_of()
     messages: list[str] = []
-    write_figures(run, predictions, evaluate(predictions), None, messages.append)
+    write_figures(run, predictions, predictions, evaluate(predictions), None, messages.append)
     assert {path.stem for path in run.figures_path.iterdir()} == {"class_f1", "reliability"}
     (message,) = messages
     assert "the figure confusion cannot be written: in Matplotlib" in message
@@ -268,7 +268,8 @@ def test_figures_that_take_too_long_are_left_out(
 ) -> None:
     monkeypatch.setattr("thumbnet.figures.SECONDS", -1.0)
     predictions, messages = predictions_of(), list[str]()
-    write_figures(Run(tmp_path), predictions, evaluate(predictions), None, messages.append)
+    evaluation = evaluate(predictions)
+    write_figures(Run(tmp_path), predictions, predictions, evaluation, None, messages.append)
     assert not (tmp_path / "figures").exists()
     assert "confusion, class_f1, reliability" in messages[0]
 

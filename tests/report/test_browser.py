@@ -68,6 +68,14 @@ const look = (frame) => {
   const before = ground();
   page.getElementById("theme").click();
   const after = ground();
+  for (const fold of page.querySelectorAll("details")) fold.open = true;
+  const bars = [...page.querySelectorAll("#mistakes .bar")].map((bar) => {
+    const size = getComputedStyle(bar).backgroundSize.split(" ")[0];
+    return [box(bar).width, Number(bar.style.getPropertyValue("--share")), size,
+      bar.closest("div").textContent.includes("…")];
+  });
+  const clipped = [...page.querySelectorAll(".picture .name")].filter((name) =>
+    name.scrollWidth > name.clientWidth + 1 && name.clientWidth > 0).length;
   const classes = page.querySelector(".sortable");
   const f1 = [...classes.querySelectorAll("th button")].find((b) => b.textContent === "F1");
   const rows = () => [...classes.querySelectorAll("tbody tr")];
@@ -77,7 +85,7 @@ const look = (frame) => {
   f1.click();
   return {
     width: root.clientWidth, content: root.scrollWidth, cut, wide, nameless, before, after,
-    falling, rising: column(), sort: f1.parentElement.getAttribute("aria-sort"),
+    bars, clipped, falling, rising: column(), sort: f1.parentElement.getAttribute("aria-sort"),
   };
 };
 addEventListener("load", () => {
@@ -164,3 +172,19 @@ def test_the_table_of_classes_sorts(seen: tuple[list[dict[str, Any]], str]) -> N
         assert view["rising"] == sorted(view["rising"])
         assert view["falling"] != view["rising"]
         assert view["sort"] == "ascending"
+
+
+def test_all_probabilities_are_on_one_scale(seen: tuple[list[dict[str, Any]], str]) -> None:
+    for view in seen[0]:
+        widths = {round(width, 1) for width, *_ in view["bars"]}
+        assert len(view["bars"]) > 100
+        assert max(widths) - min(widths) < 1
+        for _, probability, size, _ in view["bars"]:
+            drawn = re.search(r"([\d.]+)%", size)
+            assert drawn, size
+            assert float(drawn[1]) == pytest.approx(100 * probability, abs=0.01)
+
+
+def test_no_name_below_an_image_is_cut_off(seen: tuple[list[dict[str, Any]], str]) -> None:
+    for view in seen[0]:
+        assert view["clipped"] == 0

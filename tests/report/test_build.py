@@ -1,21 +1,26 @@
+import csv
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from thumbnet.atomic import write_json
-from thumbnet.data.dataset import Dataset
+from thumbnet.data.dataset import Dataset, content_digest
 from thumbnet.data.sources.cifar10 import CIFAR10
 from thumbnet.errors import InputError
+from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.metrics import evaluate
+from thumbnet.figures.grids import sample_positions
 from thumbnet.record import write_record
-from thumbnet.report.build import build_report
+from thumbnet.report.build import SAMPLES, build_report
 from thumbnet.runs.run import Run
 from thumbnet.training.progress import SilentDisplay
+from thumbnet.training.results import recompute
 
 MakeRun = Callable[..., Run]
 
@@ -91,7 +96,7 @@ def test_has_every_section_and_the_accuracy_of_each_run(
     assert ("differences" in sections) == (count > 1)
     for run in runs[:count]:
         accuracy = evaluate(run.predictions()).accuracy
-        assert re.search(rf"{run.name} (has an accuracy )?of {100 * accuracy:.1f}%", page.words)
+        assert f"{run.name} {100 * accuracy:.1f}% (95% CI" in page.words
     # Loss, accuracy, a matrix for each run, F1 of classes, reliability, risk and coverage.
     charts = [svg for svg in page.all("svg") if svg.get("role") == "img"]
     assert len(charts) == 5 + count
@@ -153,11 +158,98 @@ def test_shows_no_image_where_there_is_no_dataset(two: list[Run]) -> None:
     assert page.words.count("The images are not shown") == 4
 
 
-def test_shows_the_most_confident_mistake_first(page: Page, two: list[Run]) -> None:
+def test_shows_the_most_confident_mistakes_first(page: Page, two: list[Run]) -> None:
     predictions = two[0].predictions()
+    drawn = sample_positions(len(predictions), SAMPLES)
     wrong = predictions.confidence * ~predictions.correct
+    wrong[drawn] = 0  # shown among the samples
     alternatives = [str(image["alt"]) for image in page.all("img")]
-    assert alternatives[0] == f"Test image {wrong.argmax()}"
+    assert alternatives[0] == f"Test image #{wrong.argmax()}"
+
+
+def test_no_image_is_shown_twice(make_run: MakeRun, small: Dataset) -> None:
+    page = report([make_run("x", 0.7), make_run("yy", 0.7)], small)
+    alternatives = [str(image["alt"]) for image in page.all("img")]
+    assert len(alternatives) > 60
+    assert len(set(alternatives)) == len(alternatives)
+
+
+def test_a_report_on_few_images_shows_some_twice_rather_than_none(
+    make_run: MakeRun, small: Dataset, tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(make_run("few", skill=0.5).path, tmp_path / "few")))
+    whole, test = run.predictions(), small.test.take(range(12))
+    predictions = replace(
+        whole,
+        probabilities=whole.probabilities[:12],
+        labels=whole.labels[:12],
+        ids=whole.ids[:12],
+    )
+    predictions.save(run.predictions_path)
+    environment = run.environment()
+    environment.data.digests["test_images"] = content_digest(test.images)
+    write_record(run.environment_path, environment)
+    assert not predictions.correct.all()
+    assert "There is no mistake." not in report([run], replace(small, test=test)).words
+
+
+def test_images_are_called_by_their_files(make_run: MakeRun, small: Dataset) -> None:
+    names = tuple(f"glass/glass{number}.jpg" for number in range(len(small.test)))
+    named = replace(small, test=replace(small.test, names=names))
+    page = report([make_run("a", 1.0)], named)
+    images = {str(image["alt"]).removeprefix("Test image ") for image in page.all("img")}
+    assert images <= set(names)
+    assert sorted(images)[0] in page.words
+    assert "of the test split" in page.words
+
+
+def test_two_runs_show_an_images_classes_in_one_order(page: Page) -> None:
+    (section,) = re.findall(r'<section id="samples".*?</section>', page.text, re.DOTALL)
+    cards = re.findall(r'<li class="picture">.*?</li>', section, re.DOTALL)
+    assert len(cards) == SAMPLES
+    for card in cards:
+        first, second = (
+            re.findall(r'<dt class="name">(.*?)</dt>', answer)
+            for answer in re.findall(r"<dl>.*?</dl>", card, re.DOTALL)
+        )
+        assert first == second
+
+
+def test_an_image_has_the_same_confidence_everywhere(
+    finished_run: Run, sample: Dataset, tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    recompute(run)
+    calibrated = at_temperature(run.predictions(), run.temperature())
+    with open(run.path / "mistakes.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        confidence = calibrated.confidence[int(row["image"])]
+        assert float(row["confidence"]) == pytest.approx(confidence)
+    page = report([run], sample)
+    shown = page.all("img")[0]["alt"]
+    (confidence,) = (row["confidence"] for row in rows if shown == f"Test image #{row['image']}")
+    assert f"{100 * float(confidence):.1f}%" in page.words
+
+
+@pytest.mark.parametrize(("skill", "words"), [(1.0, "beats"), (2.9, "do equally well")])
+def test_the_heading_says_which_run_is_better(
+    skill: float, words: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    path = build_report([make_run("best", 3.0), make_run("other", skill)], tmp_path / "r.html")
+    heading = re.search(r'<h1 id="title">(.*?)</h1>', path.read_text(encoding="utf-8"))
+    assert heading
+    assert heading[1].startswith("best")
+    assert words in heading[1]
+    assert "sample of CIFAR-10" in heading[1]
+
+
+def test_a_model_that_is_no_better_than_guessing_is_called_that(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    page = report([make_run("guesser", 0.0)], None)
+    assert "Chance is 10.0%" in page.words
+    assert "guesser is barely better than that" in page.words
 
 
 def test_a_hundred_classes_fit(make_run: MakeRun, small: Dataset) -> None:

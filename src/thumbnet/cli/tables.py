@@ -245,6 +245,9 @@ def describe_audit(run: Run, found: Audit) -> str:
         f"{found.other_label:,} with a different label)\n"
         f"accuracy {found.accuracy:.2%}, {rest}\n"
         f"Pairs: {run.path / 'near_duplicates.csv'}"
+        + "".join(
+            f"\n{pair.test} (test) is like {pair.train} (training)" for pair in found.most_similar
+        )
     )
 
 

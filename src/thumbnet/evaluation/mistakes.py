@@ -1,5 +1,6 @@
 """Which images and classes a run gets wrong, and which labels may be wrong themselves."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -67,16 +68,20 @@ def confused_pairs(predictions: Predictions) -> list[dict[str, Any]]:
     ]
 
 
-def confused_examples(predictions: Predictions, count: int, per_pair: int = 6) -> Int64Array:
-    """Positions of images of the most confused pairs: of each pair its surest ones, pair by pair.
+def confused_examples(
+    predictions: Predictions, count: int, per_pair: int = 6, without: Collection[int] = ()
+) -> Int64Array:
+    """Positions of images of the most confused pairs: the most confident of each, pair by pair.
 
     Args:
         predictions: of images.
         count: how many images at most.
         per_pair: how many of one pair at most.
+        without: positions to leave out.
     """
     predicted, names = predictions.predicted, predictions.class_names
     wrong = most_confident_mistakes(predictions, len(predictions))
+    wrong = wrong[~np.isin(wrong, list(without))]
     chosen: list[int] = []
     for pair in confused_pairs(predictions):
         true, other = names.index(pair["true"]), names.index(pair["predicted"])

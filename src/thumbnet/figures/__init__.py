@@ -26,6 +26,7 @@ from thumbnet.figures.style import add_title, label, save_figure
 from thumbnet.runs.run import Run
 
 __all__ = [
+    "add_title",
     "class_f1_chart",
     "confusion_chart",
     "image_grid",
@@ -45,6 +46,7 @@ _GRIDS = ("samples", "mistakes", "confused_pairs", "uncertain", "label_suspects"
 def write_figures(
     run: Run,
     predictions: Predictions,
+    calibrated: Predictions,
     evaluation: Evaluation,
     dataset: Dataset | None,
     report: Callable[[str], None],
@@ -57,6 +59,7 @@ def write_figures(
     Args:
         run: the run; its history is drawn too.
         predictions: of its test images.
+        calibrated: the same at the run's temperature; grids show its confidence.
         evaluation: of `predictions`.
         dataset: the images it was tested on; without them there are no grids.
         report: called with a message for each figure that is left out.
@@ -65,7 +68,7 @@ def write_figures(
     about = f"{label(run.name)}, {len(predictions):,} test images"
     if dataset is not None:
         about = f"{label(run.name)} on {label(dataset.name)}, {len(predictions):,} test images"
-    figures = _figures(run, predictions, evaluation, dataset)
+    figures = _figures(run, predictions, calibrated, evaluation, dataset)
     for number, (name, title, draw) in enumerate(figures):
         if time.monotonic() - began > SECONDS:
             left = ", ".join(name for name, _, _ in figures[number:])
@@ -81,7 +84,11 @@ def write_figures(
 
 
 def _figures(
-    run: Run, predictions: Predictions, evaluation: Evaluation, dataset: Dataset | None
+    run: Run,
+    predictions: Predictions,
+    calibrated: Predictions,
+    evaluation: Evaluation,
+    dataset: Dataset | None,
 ) -> list[tuple[str, str, Callable[[], Figure]]]:
     """For each figure its name, its title, and what draws it."""
     history = run.history()
@@ -106,14 +113,14 @@ def _figures(
         return figures
     chosen = {
         "samples": ("Sample predictions", sample_positions(len(predictions), GRID)),
-        "mistakes": ("Most confident mistakes", most_confident_mistakes(predictions, GRID)),
-        "confused_pairs": ("Most confused classes", confused_examples(predictions, GRID)),
-        "uncertain": ("Right, and least certain", least_certain_right(predictions, GRID)),
+        "mistakes": ("Most confident mistakes", most_confident_mistakes(calibrated, GRID)),
+        "confused_pairs": ("Most confused classes", confused_examples(calibrated, GRID)),
+        "uncertain": ("Right, and least certain", least_certain_right(calibrated, GRID)),
         "label_suspects": ("Labels that may be wrong", likely_label_errors(predictions)[:GRID]),
     }
     for name in _GRIDS:
         title, positions = chosen[name]
         if len(positions):
-            grid = partial(predicted_grid, predictions, dataset.test, positions)
+            grid = partial(predicted_grid, calibrated, dataset.test, positions)
             figures.append((name, title, grid))
     return figures

@@ -25,7 +25,7 @@ from thumbnet.runs.history import History
 COUNTED_CLASSES, NUMBERED_CLASSES, NAMED_CLASSES = 10, 20, 100
 _MATRIX_INCHES = 12.0
 _EXTREME_CLASSES = 20
-_LEGEND_WIDTH, _HANDLE_WIDTH = 66, 7  # in letters, of a chart five inches wide
+_LEGEND_WIDTH, _HANDLE_WIDTH = 55, 7  # in letters, of a chart 4.2 inches wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def learning_curve(
         metric: a column of the history; `validation_` before it gives the other one.
         ax: axes to draw in; without them, a figure of its own.
     """
-    figure, axes = canvas(ax, (5.0, 3.3))
+    figure, axes = canvas(ax, (4.2, 3.0))
     handles: list[Line2D] = []
     for slot, history in enumerate(histories.values()):
         shape = look(slot) | {"markersize": 3.5}
@@ -180,7 +180,7 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation], ax: Axes | None = None
         rows[_EXTREME_CLASSES:] += 1
 
     height = 1.0 + (0.27 if len(order) <= 40 else 0.17) * len(order)
-    figure, axes = canvas(ax, (5.0, height))
+    figure, axes = canvas(ax, (4.2, height))
     low = scores.min(axis=0)[order] if len(evaluations) > 1 else np.zeros(len(order))
     axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
     handles: list[Line2D] = []
@@ -226,9 +226,9 @@ def reliability_chart(
 
     below = None
     if ax is not None:
-        figure, above = canvas(ax, (5.0, 3.6))
+        figure, above = canvas(ax, (4.2, 3.2))
     else:
-        figure = Chart(figsize=(5.0, 4.8), layout="constrained")
+        figure = Chart(figsize=(4.2, 4.4), layout="constrained")
         above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     handles: list[Line2D] = []

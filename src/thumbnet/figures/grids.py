@@ -7,7 +7,7 @@ import numpy as np
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.style import DPI, Chart, label, style
+from thumbnet.figures.style import DPI, Chart, file_label, label, style
 
 LONGEST_SIDE = 2**15  # pixels; Matplotlib draws no larger pictures than twice this
 
@@ -71,7 +71,8 @@ def predicted_grid(predictions: Predictions, test: LabelledImages, positions: In
     names, predicted = predictions.class_names, predictions.predicted
     captions = [
         f"{'✓' if predictions.correct[i] else '✗'} {names[predicted[i]]} "
-        f"{predictions.confidence[i]:.0%}\ntrue: {names[predictions.labels[i]]}"
+        f"{predictions.confidence[i]:.0%}\ntrue: {names[predictions.labels[i]]}\n"
+        f"{file_label(test.name(int(predictions.ids[i])))}"
         for i in positions
     ]
     return image_grid(test.images[predictions.ids[positions]], captions)

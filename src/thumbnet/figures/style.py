@@ -126,6 +126,14 @@ def label(name: str) -> str:
     return printable
 
 
+def file_label(name: str) -> str:
+    """The name of an image as a figure shows it; the end of a long one, by which they differ."""
+    printable = "".join(letter if letter.isprintable() else "·" for letter in name)
+    if len(printable) > LONGEST_LABEL:
+        return "…" + printable[1 - LONGEST_LABEL :]
+    return printable
+
+
 def add_title(figure: Figure, title: str, subtitle: str) -> None:
     """Say above a figure what it shows, and of which run and data.
 

@@ -26,7 +26,7 @@ def risk_coverage_chart(predictions: Mapping[str, Predictions], ax: Axes | None 
         predictions: for each run its calibrated predictions.
         ax: axes to draw in; without them, a figure of its own.
     """
-    figure, axes = canvas(ax, (5.0, 3.3))
+    figure, axes = canvas(ax, (4.2, 3.0))
     handles: list[Line2D] = []
     for slot, answers in enumerate(predictions.values()):
         curve = risk_coverage(answers)
@@ -56,7 +56,7 @@ def corruption_chart(accuracy: Mapping[str, Sequence[float]], ax: Axes | None = 
     """
     values = 100 * np.array(list(accuracy.values()))
     rows, columns = values.shape
-    figure, axes = canvas(ax, (4.4, 0.9 + 0.27 * rows))
+    figure, axes = canvas(ax, (4.2, 0.9 + 0.27 * rows))
     axes.pcolormesh(
         values,
         cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
@@ -81,7 +81,7 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
         runs: for each run its FLOP for one image and its accuracy.
         known: the recipes to place them among, in the order of their arithmetic.
     """
-    figure = Chart(figsize=(5.0, 3.3), layout="constrained")
+    figure = Chart(figsize=(4.2, 3.0), layout="constrained")
     axes = figure.subplots()
     handles: list[Line2D] = []
     for slot, (flop, accuracy) in enumerate(runs.values()):
@@ -137,7 +137,7 @@ def projection_chart(
         names: of the classes.
     """
     few = len(names) <= len(SERIES)
-    figure = Chart(figsize=(6.2 if few else 5.0, 4.2), layout="constrained")
+    figure = Chart(figsize=(4.4, 3.6), layout="constrained")
     axes = figure.subplots()
     present = [number for number in range(len(names)) if (labels == number).any()]
     handles: list[Line2D] = []
@@ -170,7 +170,8 @@ def projection_chart(
     if few:
         place: dict[str, Any] = {
             "loc": "upper left",
-            "bbox_to_anchor": (1.01, 1),
+            "bbox_to_anchor": (1, 1),
+            "handletextpad": 0.1,
             "borderaxespad": 0,
         }
         drawn = axes.legend(handles, ["name"] * len(handles), **place)

@@ -16,6 +16,7 @@ from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.mistakes import least_certain_right, most_confident_mistakes
 from thumbnet.figures import image_grid, save_figure
+from thumbnet.figures.style import file_label
 from thumbnet.figures.trust import projection_chart
 from thumbnet.interpretation.attribution import (
     first_layer_pictures,
@@ -124,7 +125,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
         )
         for image, kind, own in zip(ids, kinds, found.probabilities, strict=True)
     ]
-    captions = [f"#{row.image} {row.label}" for row in rows]
+    captions = [f"{row.label}, {file_label(test.name(row.image))}" for row in rows]
     save_figure(_grid(found, captions, names), folder / "gallery.png")
     pictures = first_layer_pictures(engine.model)
     arrays: dict[str, npt.NDArray[Any]] = {"integrated_gradients": found.integrated_gradients}

@@ -18,6 +18,7 @@ from thumbnet.figures.charts import (
     confusion_chart,
     learning_curve,
     reliability_chart,
+    reliability_of,
 )
 from thumbnet.figures.trust import (
     corruption_chart,
@@ -118,7 +119,9 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
             class_f1_chart(evaluations), "class-f1", f"F1 of each class. {'. '.join(scores)}."
         ),
         "reliability": inline_svg(
-            reliability_chart({result.name: result.predictions for result in results}),
+            reliability_chart(
+                {result.name: result.predictions for result in results}, _most_images(results)
+            ),
             "reliability",
             "Accuracy against confidence. " + " ".join(map(words.confidence_sentence, results)),
         ),
@@ -138,11 +141,23 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
+def _most_images(results: Sequence[Result]) -> float:
+    """The largest fraction of images in a bin of confidence, of both reliability charts."""
+    bins = [
+        reliability_of(predictions)
+        for result in results
+        for predictions in (result.predictions, result.calibrated)
+    ]
+    return max(float(one.images.max() / one.images.sum()) for one in bins)
+
+
 def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
     if all(result.uncalibrated for result in results):
         return None
     return inline_svg(
-        reliability_chart({result.name: result.calibrated for result in results}),
+        reliability_chart(
+            {result.name: result.calibrated for result in results}, _most_images(results)
+        ),
         "reliability-calibrated",
         "Accuracy against confidence after temperature scaling. "
         + " ".join(map(words.temperature_sentence, results)),
@@ -225,17 +240,18 @@ def _images(
     """All images; those of pairs only for pairs with the best run."""
     if dataset is None:
         return None
-    test, best = dataset.test, _ranked(results)[0]
+    gallery, best = thumbnails.Gallery(results, dataset.test), _ranked(results)[0]
+    samples = gallery.samples(SAMPLES)
     return {
-        "mistakes": [thumbnails.mistakes(result, test, MISTAKES) for result in results],
-        "confused": [thumbnails.confused(result, test, 2 * EXAMPLES) for result in results],
-        "uncertain": [thumbnails.uncertain(result, test, EXAMPLES) for result in results],
-        "suspects": [thumbnails.label_suspects(result, test, EXAMPLES) for result in results],
-        "why": [thumbnails.reasons(result, test) for result in results],
+        "samples": samples,
+        "mistakes": [gallery.mistakes(result, MISTAKES) for result in results],
+        "confused": [gallery.confused(result, 2 * EXAMPLES) for result in results],
+        "uncertain": [gallery.uncertain(result, EXAMPLES) for result in results],
+        "suspects": [gallery.label_suspects(result, EXAMPLES) for result in results],
+        "why": [thumbnails.reasons(result, dataset.test) for result in results],
         "duplicates": thumbnails.duplicates(results, dataset, EXAMPLES),
-        "samples": thumbnails.samples(results, test, SAMPLES),
         "pairs": [
-            (pair, *thumbnails.only_right(pair.comparison, pair.first, pair.second, test, EXAMPLES))
+            (pair, *gallery.only_right(pair.comparison, pair.first, pair.second, EXAMPLES))
             for pair in pairs
             if best in (pair.first, pair.second)
         ],

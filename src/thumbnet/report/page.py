@@ -34,6 +34,7 @@ def render_page(template: str | Path, **values: Any) -> str:
         "duration": words.duration,
         "whole": words.whole,
         "quote": shlex.quote,
+        "css_string": _css_string,
     }
     script = (_HERE / "script.js").read_text(encoding="utf-8")
     page = environment.get_template(template.name).render(
@@ -45,3 +46,10 @@ def render_page(template: str | Path, **values: Any) -> str:
     )
     # The templates' macros leave blank lines before the document type.
     return page.lstrip()
+
+
+def _css_string(text: Markup) -> Markup:
+    """Escaped HTML as a string of CSS, in which nothing is left that could end it."""
+    plain = Markup(text).unescape()
+    letters = (c if c.isalnum() or c in " .,-" else f"\\{ord(c):x} " for c in plain)
+    return Markup('"' + "".join(letters) + '"')

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thumbnet.data.dataset import Dataset, content_digest
+from thumbnet.data.reading import Reading
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import (
     at_temperature,
@@ -79,9 +81,21 @@ class Result:
         return float(self.predictions.confidence.mean(dtype=np.float64)) - self.evaluation.accuracy
 
     @property
+    def shown_path(self) -> str:
+        """The run in a command; without the folders above it where those are the user's own."""
+        return self.run.path.name if self.run.path.is_absolute() else str(self.run.path)
+
+    @property
     def data_name(self) -> str:
         """File or folder name of the user's data, without its path; empty for CIFAR-10."""
         return Path(self.environment.data.path or "").name
+
+    @property
+    def reading_options(self) -> dict[str, Any]:
+        """How the files were read, as far as it differs from the defaults."""
+        defaults = Reading().model_dump()
+        recorded = self.environment.data.reading
+        return {key: value for key, value in recorded.items() if value != defaults.get(key)}
 
 
 def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:

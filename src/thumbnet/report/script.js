@@ -13,12 +13,20 @@ prefersDark.addEventListener("change", nameTheme);
 nameTheme();
 theme.hidden = false;
 
+// On a small screen the page is long, and what can be folded begins folded.
+if (matchMedia("(max-width: 40rem)").matches) {
+  for (const fold of document.querySelectorAll("details.fold")) fold.open = false;
+}
+
 for (const head of document.querySelectorAll("table.sortable th[data-column]")) {
   const column = Number(head.dataset.column);
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = head.textContent;
-  head.replaceChildren(button);
+  const heading = document.createElement("span");
+  heading.className = "heading";
+  heading.textContent = head.textContent;
+  head.replaceChildren(button, heading);
   button.addEventListener("click", () => {
     const body = head.closest("table").tBodies[0];
     const text = (row) => row.cells[column].textContent.trim();

@@ -20,7 +20,8 @@ _VARIABLES = {
 } | {color: f"var(--series-{slot})" for slot, color in enumerate(SERIES)}
 _COLOR = re.compile("|".join(_VARIABLES))
 _PIXELS_PER_POINT = 96 / 72
-_SMALLEST = 0.7  # fraction of the natural size; on a narrower screen the chart scrolls
+# Fractions of the natural size; on a narrower screen the chart scrolls.
+_SMALLEST, _LARGEST = 0.8, 1.2
 
 
 def inline_svg(figure: Figure, prefix: str, description: str) -> Markup:
@@ -48,7 +49,8 @@ def inline_svg(figure: Figure, prefix: str, description: str) -> Markup:
     width, height = (_PIXELS_PER_POINT * float(size) for size in root.attrib["viewBox"].split()[2:])
     root.set("width", f"{width:.0f}")
     root.set("height", f"{height:.0f}")
-    root.set("style", f"min-width: {_SMALLEST * width:.0f}px")
+    smallest, largest = _SMALLEST * width, _LARGEST * width
+    root.set("style", f"width: 100%; min-width: {smallest:.0f}px; max-width: {largest:.0f}px")
     root.set("role", "img")
     root.set("aria-label", description)
     return Markup(ElementTree.tostring(root, encoding="unicode"))

@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from thumbnet.interpretation.explain import load_arrays
 from thumbnet.record import read_bounded_text
 from thumbnet.report.result import Result
 
+_CLASSES = 3  # with their probabilities below each image
 LONGEST_SIDE = 64  # pixels; keeps the file small when images are not
 
 
@@ -52,29 +53,80 @@ class Picture:
     """A test image with its true class and the prediction of each run."""
 
     uri: str
-    image_id: int
+    name: str
     true: str
     answers: tuple[Answer, ...]
 
 
-def mistakes(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The wrong predictions with the highest confidence."""
-    return _pictures([result], test, most_confident_mistakes(result.predictions, count))
+class Gallery:
+    """The test images of a report, each shown in one place where there are enough."""
 
+    def __init__(self, results: Sequence[Result], test: LabelledImages) -> None:
+        """Begin with nothing shown but the images that `thumbnet explain` chose."""
+        self._results, self._test = results, test
+        ids = results[0].predictions.ids.tolist()
+        position_of = {image: position for position, image in enumerate(ids)}
+        self._shown = {
+            position_of[row.image]
+            for result in results
+            if result.explanations is not None
+            for row in result.explanations.gallery
+            if row.image in position_of
+        }
 
-def confused(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The most confident mistakes of the most confused pairs of classes, pair by pair."""
-    return _pictures([result], test, confused_examples(result.predictions, count))
+    def samples(self, count: int) -> list[Picture]:
+        """Images drawn at random, the same ones every time; to be asked for first."""
+        positions = sample_positions(len(self._results[0].predictions), count)
+        self._shown |= set(positions.tolist())
+        return _pictures(self._results, self._test, positions)
 
+    def mistakes(self, result: Result, count: int) -> list[Picture]:
+        """The images on which the run is wrong with the highest confidence."""
+        predictions = result.calibrated
+        return self._first(most_confident_mistakes(predictions, len(predictions)), count, [result])
 
-def uncertain(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The correct predictions with the lowest confidence."""
-    return _pictures([result], test, least_certain_right(result.predictions, count))
+    def confused(self, result: Result, count: int) -> list[Picture]:
+        """The most confident images of the most confused pairs of classes, pair by pair."""
+        positions = confused_examples(result.calibrated, count, without=self._shown)
+        if len(positions) < count:
+            positions = confused_examples(result.calibrated, count)
+        return self._first(positions, count, [result])
 
+    def uncertain(self, result: Result, count: int) -> list[Picture]:
+        """The images on which the run is right with the lowest confidence."""
+        predictions = result.calibrated
+        return self._first(least_certain_right(predictions, len(predictions)), count, [result])
 
-def label_suspects(result: Result, test: LabelledImages, count: int) -> list[Picture]:
-    """The images whose label is probably wrong, the most likely first."""
-    return _pictures([result], test, likely_label_errors(result.predictions)[:count])
+    def label_suspects(self, result: Result, count: int) -> list[Picture]:
+        """The images whose label is probably wrong, the likeliest first."""
+        return self._first(likely_label_errors(result.predictions), count, [result])
+
+    def only_right(
+        self, pair: PairComparison, first: Result, second: Result, count: int
+    ) -> tuple[list[Picture], list[Picture]]:
+        """Images that only the first gets right, and that only the second does.
+
+        They are those on which the two differ most in the probability of the true class.
+        """
+        labels = first.predictions.labels
+        images = np.arange(len(labels))
+        gap = (
+            first.calibrated.probabilities[images, labels]
+            - second.calibrated.probabilities[images, labels]
+        )
+        first_wins = pair.only_first[np.argsort(-gap[pair.only_first], kind="stable")]
+        second_wins = pair.only_second[np.argsort(gap[pair.only_second], kind="stable")]
+        both = [first, second]
+        return self._first(first_wins, count, both), self._first(second_wins, count, both)
+
+    def _first(self, positions: Int64Array, count: int, results: Sequence[Result]) -> list[Picture]:
+        """The first images, where there are enough those that have not been shown."""
+        fresh = [position for position in positions.tolist() if position not in self._shown]
+        again = [position for position in positions.tolist() if position in self._shown]
+        chosen = set((fresh + again)[:count])
+        self._shown |= chosen
+        ordered = [position for position in positions.tolist() if position in chosen]
+        return _pictures(results, self._test, np.array(ordered, np.int64))
 
 
 @dataclass(frozen=True)
@@ -82,13 +134,14 @@ class Reason:
     """The explanation of a prediction.
 
     Attributes:
+        name: of the image.
         kind: why the image was chosen.
         label, predicted: true and predicted class.
         confidence: calibrated confidence.
         pictures: data URI and text alternative of the image and of each attribution.
     """
 
-    image_id: int
+    name: str
     kind: str
     label: str
     predicted: str
@@ -111,15 +164,16 @@ def reasons(result: Result, test: LabelledImages) -> Why | None:
     arrays = load_arrays(result.run)
     found = []
     for number, row in enumerate(result.explanations.gallery):
-        about = f"test image {row.image}"
-        shown = [(data_uri(test.images[row.image]), about.capitalize())]
+        name = test.name(row.image)
+        about = f"test image {name}"
+        shown = [(data_uri(test.images[row.image]), f"Test image {name}")]
         if "grad_cam" in arrays:
             shown.append((data_uri(arrays["grad_cam"][number]), f"Grad-CAM of {about}"))
         attribution = data_uri(arrays["integrated_gradients"][number])
         shown.append((attribution, f"Integrated gradients of {about}"))
         found.append(
             Reason(
-                row.image,
+                name,
                 row.kind,
                 row.label,
                 row.predicted,
@@ -154,8 +208,8 @@ def duplicates(
     """Pairs of near-duplicates, sampled evenly by similarity; None if there was no audit.
 
     Returns:
-        For each pair its row of `near_duplicates.csv`, and the data URIs of the test and of the
-        training image.
+        For each pair its row of `near_duplicates.csv`, with the names of the images, and the
+        addresses of the test and of the training image.
     """
     audited = next((result for result in results if result.audit is not None), None)
     if audited is None:
@@ -166,7 +220,11 @@ def duplicates(
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
         return [
             (
-                rows[i],
+                rows[i]
+                | {
+                    "test_name": dataset.test.name(int(rows[i]["test_image"])),
+                    "train_name": dataset.train.name(int(rows[i]["train_image"])),
+                },
                 data_uri(dataset.test.images[int(rows[i]["test_image"])]),
                 data_uri(dataset.train.images[int(rows[i]["train_image"])]),
             )
@@ -176,30 +234,6 @@ def duplicates(
         raise InputError(
             f"{path} is missing or damaged; run `thumbnet audit {audited.run.path}` again"
         ) from error
-
-
-def samples(results: Sequence[Result], test: LabelledImages, count: int) -> list[Picture]:
-    """A fixed random sample of images."""
-    return _pictures(results, test, sample_positions(len(results[0].predictions), count))
-
-
-def only_right(
-    pair: PairComparison, first: Result, second: Result, test: LabelledImages, count: int
-) -> tuple[list[Picture], list[Picture]]:
-    """Images that only the first run classifies correctly, and those that only the second does.
-
-    The images with the largest difference in the probability of the true class come first.
-    """
-    labels = first.predictions.labels
-    images = np.arange(len(labels))
-    gap = (
-        first.predictions.probabilities[images, labels]
-        - second.predictions.probabilities[images, labels]
-    )
-    first_wins = pair.only_first[np.argsort(-gap[pair.only_first], kind="stable")][:count]
-    second_wins = pair.only_second[np.argsort(gap[pair.only_second], kind="stable")][:count]
-    both = [first, second]
-    return _pictures(both, test, first_wins), _pictures(both, test, second_wins)
 
 
 def data_uri(image: UInt8Array) -> str:
@@ -219,28 +253,42 @@ def _pictures(
     results: Sequence[Result], test: LabelledImages, positions: Int64Array
 ) -> list[Picture]:
     predictions = results[0].predictions
-    return [
-        Picture(
-            uri=data_uri(test.images[predictions.ids[position]]),
-            image_id=int(predictions.ids[position]),
-            true=predictions.class_names[predictions.labels[position]],
-            answers=tuple(_answer(result, position) for result in results),
+    pictures = []
+    for position in positions.tolist():
+        image, true = int(predictions.ids[position]), int(predictions.labels[position])
+        shown = _shown_classes(results, position, true)
+        pictures.append(
+            Picture(
+                uri=data_uri(test.images[image]),
+                name=test.name(image),
+                true=predictions.class_names[true],
+                answers=tuple(_answer(result, position, shown) for result in results),
+            )
         )
-        for position in positions
-    ]
+    return pictures
 
 
-def _answer(result: Result, position: int) -> Answer:
-    predictions = result.predictions
+def _shown_classes(results: Sequence[Result], position: int, true: int) -> list[int]:
+    """The most probable classes of an image and the true one, in one order for all runs."""
+    each = [result.calibrated.probabilities[position] for result in results]
+    ranked = [int(number) for number in np.argsort(-np.mean(each, axis=0), kind="stable")]
+    shown = {int(one.argmax()) for one in each} | {true}
+    for number in ranked:
+        if len(shown) < _CLASSES:
+            shown.add(number)
+    return [number for number in ranked if number in shown]
+
+
+def _answer(result: Result, position: int, shown: Sequence[int]) -> Answer:
+    predictions = result.calibrated
     probabilities, true = predictions.probabilities[position], predictions.labels[position]
-    ranked = [int(i) for i in np.argsort(-probabilities, kind="stable")]
-    shown: Iterable[int] = ranked[:3] if true in ranked[:3] else [*ranked[:2], int(true)]
+    answer = int(probabilities.argmax())
     return Answer(
         run=result.name,
         slot=result.slot,
-        predicted=predictions.class_names[ranked[0]],
-        confidence=float(probabilities[ranked[0]]),
-        correct=bool(ranked[0] == true),
+        predicted=predictions.class_names[answer],
+        confidence=float(probabilities[answer]),
+        correct=bool(answer == true),
         bars=tuple(
             Bar(predictions.class_names[i], float(probabilities[i]), bool(i == true)) for i in shown
         ),

@@ -1,6 +1,7 @@
 """The sentences of the report, and the formatting of numbers."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from thumbnet.evaluation.calibration import expected_calibration_error
 from thumbnet.evaluation.comparison import SIGNIFICANT, PairComparison
 from thumbnet.evaluation.intervals import Interval
 from thumbnet.report.result import Result
+
+if TYPE_CHECKING:
+    from thumbnet.report.build import Pair
 
 
 def percent(fraction: float) -> str:
@@ -33,9 +37,17 @@ def macro_interval(result: Result) -> str:
 
 
 def gain(value: float, interval: Interval) -> str:
-    """A difference in points, with its confidence interval."""
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * value:+.1f} ({low:+.1f} to {high:+.1f})"
+    """A difference in points with its interval."""
+    ends = (value, interval.low, interval.high)
+    middle, low, high = (_signed(100 * one, "+.1f") for one in ends)
+    return f"{middle} ({low} to {high})"
+
+
+def _signed(number: float, form: str) -> str:
+    """A number with a true minus sign, and 0 without one."""
+    text = format(number, form)
+    zero = float(text) == 0
+    return text.replace("-", "" if zero else "\N{MINUS SIGN}")
 
 
 def temperature_sentence(result: Result) -> str:
@@ -100,27 +112,83 @@ def enumerate_words(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
+def data_name(result: Result) -> str:
+    """The data set as it is usually written."""
+    name = result.metrics.data_name
+    return {"cifar10": "CIFAR-10", "cifar10-sample": "a sample of CIFAR-10"}.get(name, name)
+
+
+def heading(ranked: Sequence[Result], pairs: Sequence["Pair"]) -> str:
+    """What the report says, in one line.
+
+    Args:
+        ranked: the results, the most accurate first.
+        pairs: every two of them.
+    """
+    best, data = ranked[0], data_name(ranked[0])
+    if len(ranked) == 1:
+        return f"{best.name} on {data}"
+    second = ranked[1]
+    pair = next(pair for pair in pairs if {best, second} == {pair.first, pair.second})
+    if pair.comparison.p_value >= SIGNIFICANT:
+        equal = f"{best.name} and {second.name} do equally well on {data}"
+        return equal if len(ranked) == 2 else f"{equal}, the best of {len(ranked)} runs"
+    if len(ranked) > 2:
+        return f"{best.name} is the best of {len(ranked)} runs on {data}"
+    points = 100 * (best.evaluation.accuracy - second.evaluation.accuracy)
+    return f"{best.name} beats {second.name} by {points:.1f} points on {data}"
+
+
 def headline(ranked: Sequence[Result]) -> str:
-    """The accuracy of each run, the best first."""
-    best, *others = ranked
-    first = (
-        f"{best.name} has an accuracy of {percent(best.evaluation.accuracy)} on "
-        f"{best.evaluation.test_images:,} test images (95% CI {interval(best)})"
+    """The accuracy of each run, the best first, and what guessing would give."""
+    images = ranked[0].evaluation.test_images
+    each = [f"{r.name} {percent(r.evaluation.accuracy)} (95% CI {interval(r)})" for r in ranked[:3]]
+    rest = f", and {len(ranked) - 3} more below" if len(ranked) > 3 else ""
+    guessing = percent(1 / len(ranked[0].evaluation.classes))
+    largest, fraction = largest_class(ranked[0])
+    weak = "".join(
+        f" {result.name} is barely better than that."
+        for result in ranked
+        if result.evaluation.accuracy_low <= fraction
     )
-    rest = [f"{r.name} of {percent(r.evaluation.accuracy)} ({interval(r)})" for r in others]
-    return ", ".join([first, *rest]) + "."
+    return (
+        f"Test accuracy on {images:,} images: {', '.join(each)}{rest}. Chance is {guessing}; "
+        f"always predicting {largest}, the largest class, is right on {percent(fraction)}.{weak}"
+    )
+
+
+def largest_class(result: Result) -> tuple[str, float]:
+    """The class with the most test images, and their fraction of all."""
+    largest = max(result.evaluation.classes, key=lambda scores: scores.support)
+    return largest.name, largest.support / result.evaluation.test_images
 
 
 def lead(pair: PairComparison, first: Result, second: Result) -> str:
-    """Whether the accuracies of two runs differ significantly."""
-    better, other = first, second
+    """Whether one of two runs is better beyond chance."""
+    better, other, sign = first, second, 1
     if first.evaluation.accuracy < second.evaluation.accuracy:
-        better, other = second, first
-    points = 100 * (better.evaluation.accuracy - other.evaluation.accuracy)
-    verdict = "is significant" if pair.p_value < SIGNIFICANT else "is not significant"
+        better, other, sign = second, first, -1
+    ends = sorted((sign * pair.accuracy_gain_interval.low, sign * pair.accuracy_gain_interval.high))
+    low, high = (_signed(100 * end, ".1f") for end in ends)
+    points = f"{100 * sign * pair.accuracy_gain:.1f} points ({low} to {high})"
+    test = f"McNemar's test, {p_value(pair.p_value)}"
+    if pair.p_value < SIGNIFICANT:
+        return f"{better.name} leads {other.name} by {points}; {test}."
     return (
-        f"The lead of {better.name} over {other.name}, {points:.1f} points, {verdict} "
-        f"(McNemar's test, {p_value(pair.p_value)})."
+        f"{better.name} and {other.name} do equally well: a difference of {points} is within "
+        f"chance; {test}."
+    )
+
+
+def label_smoothing(results: Sequence[Result]) -> str:
+    """Why the loss is not the log loss; empty if it is."""
+    smoothed = [result for result in results if result.recipe.loss.label_smoothing]
+    if not smoothed:
+        return ""
+    each = [f"{result.name} {result.recipe.loss.label_smoothing:g}" for result in smoothed]
+    return (
+        f"The loss includes label smoothing ({enumerate_words(each)}), the log loss in the table "
+        "does not."
     )
 
 
@@ -151,14 +219,14 @@ def class_sentence(result: Result) -> str:
 
 
 def confusion_sentence(result: Result) -> str:
-    """The most frequent confusion."""
+    """The most common mistake of the run."""
     found = top_confusions(result, 1)
     if not found:
         return f"{result.name} makes no mistakes."
     true, predicted, times, images = found[0]
     return (
-        f"The most frequent mistake of {result.name} is {true} predicted as {predicted}: "
-        f"{times:,} of {images:,} images."
+        f"{result.name}'s most common mistake: {true} predicted as {predicted}, {times:,} of "
+        f"{images:,} images."
     )
 
 

@@ -10,16 +10,17 @@ import numpy.typing as npt
 from thumbnet.data.dataset import Dataset, Images, UInt8Array
 from thumbnet.engines import in_batches, prediction_batch
 from thumbnet.evaluation.predictions import Float32Array, Predictions
-from thumbnet.figures import image_grid, save_figure
+from thumbnet.figures import add_title, image_grid, save_figure
+from thumbnet.figures.style import file_label, label
 from thumbnet.record import write_record
-from thumbnet.runs.records import Audit
+from thumbnet.runs.records import Audit, SimilarPair
 from thumbnet.runs.run import Run, write_table
 
 # Of twelve pairs just above it on CIFAR-10, eleven are one picture to the eye (docs/trust.md).
 SIMILAR = 0.95
 _COARSE, _CANDIDATE = 8, 0.9
 _SIMILARITIES = 2**24  # kept at once, of 4 bytes each
-_SHOWN = 24
+_SHOWN, _LISTED = 24, 5
 
 
 def audit(run: Run, dataset: Dataset) -> Audit:
@@ -41,6 +42,13 @@ def audit(run: Run, dataset: Dataset) -> Audit:
         near_duplicates=len(rows),
         identical=sum(row["identical"] for row in rows),
         other_label=sum(row["test_label"] != row["train_label"] for row in rows),
+        most_similar=[
+            SimilarPair(
+                test=dataset.test.name(row["test_image"]),
+                train=dataset.train.name(row["train_image"]),
+            )
+            for row in rows[:_LISTED]
+        ],
         accuracy=_accuracy(predictions, np.ones(len(predictions), bool)),
         accuracy_without=_accuracy(predictions, apart),
         accuracy_on_duplicates=_accuracy(predictions, ~apart),
@@ -48,7 +56,10 @@ def audit(run: Run, dataset: Dataset) -> Audit:
     write_table(run.path / "near_duplicates.csv", rows)
     write_record(run.audit_path, found)
     if rows:
-        save_figure(duplicates_grid(rows, dataset), run.figures_path / "near_duplicates.png")
+        figure = duplicates_grid(rows, dataset)
+        about = f"{label(run.name)} on {label(dataset.name)}, the least similar of {len(rows):,}"
+        add_title(figure, "Near-duplicates of training images", about)
+        save_figure(figure, run.figures_path / "near_duplicates.png")
     return found
 
 
@@ -123,9 +134,9 @@ def duplicates_grid(rows: list[dict[str, Any]], dataset: Dataset) -> Any:
             ("test", row["test_image"], row["test_label"], dataset.test),
             ("train", row["train_image"], row["train_label"], dataset.train),
         )
-        for name, number, label, part in pair:
+        for name, number, class_name, part in pair:
             images.append(part.images[number])
-            captions.append(f"{name} {number}\n{label}")
+            captions.append(f"{name}: {class_name}\n{file_label(part.name(number))}")
     return image_grid(np.stack(images), captions)
 
 

@@ -265,6 +265,13 @@ class Robustness(Record):
     benchmarks: dict[Text, Benchmark] = Field(default={})
 
 
+class SimilarPair(Record):
+    """A test image and a training image that are nearly the same, by their names."""
+
+    test: Text
+    train: Text
+
+
 class Audit(Record):
     """`audit.json`: what `thumbnet audit` found; accuracies are None where no image is left."""
 
@@ -273,6 +280,7 @@ class Audit(Record):
     near_duplicates: Count
     identical: Count
     other_label: Count
+    most_similar: list[SimilarPair] = Field(default_factory=list)
     accuracy: Fraction | None
     accuracy_without: Fraction | None
     accuracy_on_duplicates: Fraction | None

@@ -11,7 +11,7 @@ from thumbnet.data.duplicates import seen_before_the_test
 from thumbnet.engines import Engine, KerasEngine, file_digest, in_batches, open_keras_engine
 from thumbnet.engines.speed import measure_speed
 from thumbnet.engines.test_time_augmentation import predict_views
-from thumbnet.evaluation.calibration import describe_calibration
+from thumbnet.evaluation.calibration import at_temperature, describe_calibration
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.mistakes import (
     confused_pairs,
@@ -90,9 +90,10 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
         **dict(measure_speed(engine, dataset.test.images)),
     )
     evaluation = evaluate(predictions)
-    _write_evaluation(run, [measured], predictions, validation, evaluation)
+    metrics = _write_evaluation(run, [measured], predictions, validation, evaluation)
     write_model_card(run)
-    write_figures(run, predictions, evaluation, dataset, job.display.message)
+    calibrated = at_temperature(predictions, metrics.calibration.temperature)
+    write_figures(run, predictions, calibrated, evaluation, dataset, job.display.message)
 
 
 def recompute(run: Run) -> Metrics:
@@ -148,24 +149,27 @@ def _write_evaluation(
     metrics = merge_records(Metrics, *measured, figures)
     write_table(run.path / "classes.csv", [row.model_dump() for row in evaluation.classes])
     write_table(run.path / "confusion.csv", _confusion_rows(evaluation, predictions.class_names))
-    _write_mistakes(run, predictions, validation)
+    _write_mistakes(run, predictions, validation, metrics.calibration.temperature)
     run.write_metrics(metrics)
     return metrics
 
 
-def _write_mistakes(run: Run, predictions: Predictions, validation: Predictions | None) -> None:
-    count = len(predictions)
+def _write_mistakes(
+    run: Run, predictions: Predictions, validation: Predictions | None, temperature: float
+) -> None:
+    """Write the tables of images, with calibrated probabilities, as `thumbnet predict` gives."""
+    calibrated = at_temperature(predictions, temperature)
     write_table(run.path / "confused_pairs.csv", confused_pairs(predictions))
     for name, positions in (
-        ("mistakes", most_confident_mistakes(predictions, count)),
-        ("uncertain", least_certain_right(predictions, LISTED_UNCERTAIN)),
+        ("mistakes", most_confident_mistakes(calibrated, len(calibrated))),
+        ("uncertain", least_certain_right(calibrated, LISTED_UNCERTAIN)),
     ):
-        write_table(run.path / f"{name}.csv", image_rows(predictions, positions))
+        write_table(run.path / f"{name}.csv", image_rows(calibrated, positions))
     suspects = [
         row
         for answers in (predictions, validation)
         if answers is not None
-        for row in image_rows(answers, likely_label_errors(answers))
+        for row in image_rows(at_temperature(answers, temperature), likely_label_errors(answers))
     ]
     write_table(run.path / "label_suspects.csv", suspects)
 
