@@ -66,7 +66,8 @@ def main() -> None:
     page = document(
         "How often 95% intervals cover the true value",
         f"{arguments.draws:,} simulated test sets a row. Each cell: coverage, and in parentheses "
-        "the mean width.",
+        "the mean width. With random counts, a test set may lack a class whose F1 is part of the "
+        "true value, which no interval can know.",
         "## Macro F1 of one run",
         markdown_table(["images of each class", "which", "mean recall", *methods], alone),
         "## One run's lead over another on the same images",
