@@ -319,3 +319,18 @@ def test_a_place_that_only_a_run_names_is_asked_for(
         assert code == (0 if command == ["report"] else 2)
         said = capsys.readouterr().err
         assert f"give --data {shlex.quote(named)}" in said
+
+
+def test_a_class_too_small_to_validate_is_named_by_the_check_and_before_training(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pets / "train"
+    (data / "owl").mkdir()
+    for number in range(2):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(data / "owl" / f"{number}.png")
+    assert thumbnet("data", "check", data) == 1
+    assert "owl has only one training image, and validation needs" in capsys.readouterr().out
+    for command in (["train", "ann"], ["run", "--recipe", "ann"]):
+        assert thumbnet(*command, "--data", data, "--out", tmp_path / "run") == 2
+        assert "class owl: only one training image" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

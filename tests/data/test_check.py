@@ -146,9 +146,7 @@ def test_classes_that_do_not_fit(sample: Dataset, tmp_path: Path) -> None:
         ("unbalanced", "cat"),
     ]
     (stops,) = [problem for problem in check_data(tmp_path / "a").problems if not problem.is_advice]
-    assert stops.message == (
-        "is a class of one training image, and another is needed for validation"
-    )
+    assert stops.message == "has only one training image, and validation needs another"
     write_classes(tmp_path / "b" / "train", sample.train, {"cat": 4})
     write_classes(tmp_path / "b" / "test", sample.train, {"dog": 4})
     assert problems(tmp_path / "b") == [
@@ -158,7 +156,7 @@ def test_classes_that_do_not_fit(sample: Dataset, tmp_path: Path) -> None:
     ]
     write_classes(tmp_path / "c", sample.train, {"cat": 5, "dog": 40})
     problem = only_problem(tmp_path / "c")
-    assert re.fullmatch(r"is a class of 4 training images, where dog has 3\d", problem.message)
+    assert re.fullmatch(r"has 4 training images, and dog has 3\d", problem.message)
     assert 'balance = "class_weights"' in problem.remedy
 
 

@@ -51,13 +51,13 @@ def test_both_parts_have_one_shape_and_some_images() -> None:
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[2J"])
 def test_a_class_name_can_be_printed(sample: Dataset, name: str) -> None:
     part = sample.train.take(np.flatnonzero(sample.train.labels == 0)[:3])
-    with pytest.raises(InputError, match="is no name that can be printed"):
+    with pytest.raises(InputError, match="cannot be printed; rename it"):
         Dataset("x", (name, "b"), part, part, "here")
 
 
 def test_one_class_is_not_enough() -> None:
     part = LabelledImages(images(2), labels(0, 0))
-    with pytest.raises(InputError, match="here has 1 class; a classifier needs two or more"):
+    with pytest.raises(InputError, match="here has one class; a classifier needs two or more"):
         Dataset("x", ("a",), part, part, "here")
 
 

@@ -258,7 +258,7 @@ def test_links_in_circles_end(pets: Path) -> None:
 
 def test_pipes_and_devices_are_not_opened(pets: Path) -> None:
     os.mkfifo(pets / "cat" / "pipe.png")
-    with pytest.raises(InputError, match=r"pipe.png is no regular file"):
+    with pytest.raises(InputError, match=r"pipe.png is not a regular file"):
         load(pets)
 
 

@@ -171,5 +171,5 @@ def test_a_folder_and_nothing_else(sample: Dataset, tmp_path: Path) -> None:
     assert Dataset.from_directory(tmp_path / "pets", image_size=8).image_shape == (8, 8, 3)
     (tmp_path / "pets.csv").write_text("path,label\n", encoding="utf-8")
     for name in ("pets.csv", "nosuch"):
-        with pytest.raises(InputError, match=f"{name} is no folder; thumbnet.load reads files"):
+        with pytest.raises(InputError, match=f"{name} is not a folder; thumbnet.load reads files"):
             Dataset.from_directory(tmp_path / name)

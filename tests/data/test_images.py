@@ -291,5 +291,5 @@ def test_damaged_content_is_read_or_refused(sample: Dataset, data: st.DataObject
 def test_what_blocks_or_never_ends_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", Path("/dev/zero")):
-        with pytest.raises(InputError, match=f"{path.name} is no regular file"):
+        with pytest.raises(InputError, match=f"{path.name} is not a regular file"):
             read_image(path, SHAPE)

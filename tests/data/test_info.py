@@ -21,7 +21,7 @@ def test_the_numbers_are_those_of_the_arrays(small: Dataset) -> None:
         scaled = images / 255
         assert part.value_range == (images.min(), images.max())
         assert part.channel_mean == pytest.approx(scaled.mean(axis=(0, 1, 2)))
-        assert part.channel_deviation == pytest.approx(scaled.std(axis=(0, 1, 2)))
+        assert part.channel_std == pytest.approx(scaled.std(axis=(0, 1, 2)))
 
 
 def test_classes_are_counted_even_where_there_are_none(small: Dataset) -> None:

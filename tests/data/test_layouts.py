@@ -124,7 +124,7 @@ def test_parts_that_would_vanish_or_become_classes_are_refused(
 
     for part in ("train", "holdout"):
         write_classes(tmp_path / "e" / part, sample.train, PETS)
-    message = r"holdout holds the same classes as train \(cat, dog\), and its name is that of no pa"
+    message = r"holdout holds the same classes as train \(cat, dog\), but its name does not say whi"
     with pytest.raises(InputError, match=message):
         load(tmp_path / "e")
     assert len(load(tmp_path / "e", on_bad_image="skip").skipped) == 1
@@ -154,7 +154,7 @@ def test_names_of_classes_that_nearly_agree_are_noted(sample: Dataset, tmp_path:
     (tmp_path / "cat").rename(tmp_path / "Dog ")
     (problem,) = [one for one in check_data(tmp_path).problems if one.kind == "similar names"]
     assert problem.is_advice
-    assert "whose name is nearly the same" in problem.message
+    assert "has nearly the same name as the class" in problem.message
 
 
 LEFTOVERS = (

@@ -46,8 +46,8 @@ def test_an_archive_of_pictures_is_to_be_unpacked(suffix: str, pets: Path, tmp_p
         ("empty.zip", b"PK\x05\x06" + bytes(18), "empty.zip is an empty archive, which is not"),
         ("broken.zip", b"PK\x03\x04" + bytes(30), "broken.zip is damaged"),
         ("broken.tar.gz", b"\x1f\x8b\x08" + bytes(30), "broken.tar.gz is truncated or damaged"),
-        ("notes.txt", b"hello", "notes.txt is no data set; give a folder with a sub-folder"),
-        ("nothing", b"", "nothing is no data set"),
+        ("notes.txt", b"hello", "notes.txt is not a data set; give a folder with a sub-folder"),
+        ("nothing", b"", "nothing is not a data set"),
     ],
 )
 def test_what_is_no_data_set_is_described_truly(

@@ -52,8 +52,8 @@ def test_few_images_of_many_classes_are_split() -> None:
 def test_classes_too_small_for_two_parts_are_named() -> None:
     names = ("cat", "dog", "owl", "bee")
     message = (
-        r"classes dog, bee: only one training image, and validation = 0.1 holds out another; "
-        r"add images, remove the class, or use validation = 0"
+        r"classes dog, bee: only one training image, and validation = 0.1 needs another; "
+        r"add images, remove the class, or train with --validation 0"
     )
     with pytest.raises(InputError, match=message):
         stratified_split(repeated(20, 1, 20, 1), 0.1, seed=0, class_names=names)

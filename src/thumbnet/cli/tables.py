@@ -126,7 +126,7 @@ def print_data_info(info: DatasetInfo) -> None:
         low, high = part.value_range
         figures = [
             "  ".join(f"{value:.4f}" for value in values)
-            for values in (part.channel_mean, part.channel_deviation)
+            for values in (part.channel_mean, part.channel_std)
         ]
         pixels.add_row(name, f"{low} to {high}", *figures)
 

@@ -98,7 +98,7 @@ def assemble(
 
 
 def in_memory_if_few(pixels: UInt8Array) -> Images:
-    """Mapped pixels as an array, of which parts are copied, or else as images in their file."""
+    """Mapped pixels as an array in memory, unless they are many: then they stay in their file."""
     if pixels.nbytes <= IN_MEMORY:
         return np.asarray(pixels)
     return StoredImages(pixels, np.arange(len(pixels)))

@@ -1,4 +1,4 @@
-"""Everything about a data set that its owner should mend before training."""
+"""Everything about a data set that its owner should know before training."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -184,14 +184,14 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
         yield Problem(
             "animated",
             path,
-            "has several frames or pages, of which the first is read",
+            "has several frames or pages, and the first is read",
             "save the one that counts as a picture of its own",
         )
     if picture.deep:
         yield Problem(
             "16 bits",
             path,
-            "has more than 8 bits a value, of which the upper 8 are read",
+            "has more than 8 bits per value, and the upper 8 are read",
             "save it with 8 bits, stretched to the range that matters",
         )
     if picture.mode in ("CMYK", "YCCK"):

@@ -74,7 +74,7 @@ def _missing(class_names: Sequence[str], counts: dict[int, Int64Array]) -> Itera
             yield Problem(
                 "missing class",
                 name,
-                f"is a class of which the {SPLIT_NAMES[split]} part has no image",
+                f"has no image in the {SPLIT_NAMES[split]} part",
                 "add some, or remove the class from the other parts",
                 stops_training=split == TRAIN,
             )
@@ -95,8 +95,8 @@ def _too_small(
         yield Problem(
             "small class",
             class_names[label],
-            f"is a class of one training {what}, and another is needed for validation",
-            "add images, remove the class, or train with validation = 0",
+            f"has only one training {what}, and validation needs another",
+            "add images, remove the class, or train with --validation 0",
             stops_training=True,
         )
 
@@ -108,8 +108,8 @@ def _unbalanced(class_names: Sequence[str], training: Int64Array) -> Iterator[Pr
         yield Problem(
             "unbalanced",
             class_names[small],
-            f"is a class of {training[small]:,} training images, where {class_names[large]} has "
-            f"{training[large]:,}",
+            f"has {training[small]:,} training image{'' if training[small] == 1 else 's'}, and "
+            f"{class_names[large]} has {training[large]:,}",
             'add images of it, or train with balance = "class_weights" or "sampling"',
         )
 
@@ -124,6 +124,6 @@ def _similar(class_names: Sequence[str]) -> Iterator[Problem]:
             yield Problem(
                 "similar names",
                 other,
-                f"is a class beside {first}, whose name is nearly the same",
+                f"has nearly the same name as the class {first}",
                 "give both one name if they are one class",
             )

@@ -124,12 +124,13 @@ class Dataset:
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
             raise InputError(
-                f"{self.source} has {len(self.class_names)} class; a classifier needs two or more"
+                f"{self.source} has {'one class' if self.class_names else 'no class'}; a "
+                "classifier needs two or more"
             )
         for name in self.class_names:
             if not name.strip() or not name.isprintable():
                 raise InputError(
-                    f"{name!r}, a class of {self.source}, is no name that can be printed; rename it"
+                    f"{name!r}, a class of {self.source}, cannot be printed; rename it"
                 )
         for part_name, part in self.parts.items():
             if len(part) == 0:
@@ -213,7 +214,7 @@ class Dataset:
         from thumbnet.paths import expanded
 
         if not expanded(path).is_dir():
-            raise InputError(f"{shown(path)} is no folder; thumbnet.load reads files as well")
+            raise InputError(f"{shown(path)} is not a folder; thumbnet.load reads files as well")
         return load(path, image_size=image_size, on_bad_image=on_bad_image)
 
     @classmethod

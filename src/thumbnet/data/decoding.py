@@ -83,9 +83,9 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
 
     Args:
         pictures: what to decode.
-        reading: the size; without one, the pictures keep their own where all have the same, of up
-            to `OWN_SIZE_UP_TO` pixels, and get `USUAL_SIZE` where not. Also, what to do about
-            pictures that cannot be read.
+        reading: the size to decode to, and what to do about pictures that cannot be read. Without
+            a size, pictures keep their own if all have the same one, up to `OWN_SIZE_UP_TO`
+            pixels; otherwise they get `USUAL_SIZE`.
         cache: the directory in which the pixels are kept, in a folder `FOLDER`.
         report: called with a line of text now and then.
 
@@ -154,7 +154,7 @@ def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report)
 
 
 def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
-    """The shape that the first pictures ask for."""
+    """The shape that fits the first pictures."""
     first = next(batched(named(pictures), TASK), [])
     _, seen = _decode_some(first, (1, 1, 1), reading)
     good = [one for one in seen if not one.error] or [_Seen((USUAL_SIZE, USUAL_SIZE), True, "")]

@@ -1,4 +1,4 @@
-"""A folder with one sub-folder a class, or with parts that hold such sub-folders."""
+"""A folder with a sub-folder for each class, or with parts that hold such sub-folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,8 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
         _note_strays(walk, top, parts)
     if not walk.names:
         raise InputError(
-            f"{shown(folder)} holds no picture in a sub-folder; give a folder with one sub-folder "
-            "a class, with or without train, val and test above them"
+            f"{shown(folder)} holds no picture in a sub-folder; give a folder with a sub-folder "
+            "for each class, with or without train, val and test above them"
         )
     class_names, labels = numbered_classes(walk.classes)
     listing = Listing(
@@ -153,7 +153,7 @@ def _require_classes(walk: Walk, part: _Part, names: list[str], nested: bool) ->
 
 
 def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
-    """Note the folders beside the parts; one that holds the same classes is a part unread."""
+    """Note the folders beside the parts; one with the same classes is probably a part."""
     used = {Path(part.path).parts[0] for part in parts}
     for name in sorted(top - used):
         common = walk.contents(name).folders & walk.contents(parts[0].path).folders
@@ -162,8 +162,8 @@ def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
                 Problem(
                     "unknown part",
                     walk.shown(name),
-                    f"holds the same classes as train ({_listed(sorted(common))}), and its name "
-                    "is that of no part",
+                    f"holds the same classes as train ({_listed(sorted(common))}), but its name "
+                    "does not say which part it is",
                     "call it train, val or test, or move it away",
                     stops_training=True,
                 )

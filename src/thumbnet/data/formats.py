@@ -49,7 +49,7 @@ def format_of(beginning: bytes) -> str | None:
     """The format of a picture, as people call it, by the first `SNIFFED` bytes of its content.
 
     Returns:
-        Also the names of formats that are not read; None for what is no picture at all.
+        Also the names of formats that are not read; None for what is not a picture.
     """
     beginning = beginning.removeprefix(b"\xef\xbb\xbf")
     for name, pattern in _BEGINNINGS.items():

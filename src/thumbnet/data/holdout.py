@@ -16,7 +16,7 @@ UInt64Array = npt.NDArray[np.uint64]
 
 
 def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
-    """Hold some of each class out for the test where there is no test part.
+    """Hold out some images of each class for the test, unless there is a test part.
 
     An image is held out if the hash of its name, or of its group's, is below a threshold. Whether
     it is does not depend on the other images, so that those that are added later move none from

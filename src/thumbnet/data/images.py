@@ -44,7 +44,7 @@ class Picture:
     """A picture that was read.
 
     Attributes:
-        image: upright, opaque, RGB; smaller than `size` where a smaller one was asked for.
+        image: upright, opaque, RGB; smaller than `size` if less was needed.
         format: Pillow's name of the format, as the content says, such as "JPEG".
         mode: Pillow's name of how the colours are stored.
         size: width and height of the whole picture, upright.
@@ -128,7 +128,7 @@ def open_picture(
             if needed is not None:
                 _reduce(picture, needed)
             _require_pixels(picture, whole, maximum_pixels, name)
-            # A phone's JPEG file may hold a small copy beside the picture, which is no frame.
+            # A phone's JPEG file may hold a small copy beside the picture, which is not a frame.
             format_ = "JPEG" if picture.format == "MPO" else picture.format or ""
             mode = picture.mode
             animated = format_ != "JPEG" and bool(getattr(picture, "is_animated", False))
@@ -192,8 +192,8 @@ def fit_image(image: Image.Image, shape: tuple[int, int, int]) -> UInt8Array:
 def silent_pillow(maximum_pixels: int = MAXIMUM_PIXELS) -> Iterator[None]:
     """Keep Pillow from warning of what it reads all the same.
 
-    Its own limit on sizes becomes the most that `open_picture` could take with `maximum_pixels`;
-    for a GIF picture, Pillow allocates memory before anybody can ask for its size. Not safe to
+    Pillow's own limit on sizes becomes the most that `open_picture` can accept: for a GIF picture,
+    Pillow allocates memory before its size is known to others. Not safe to
     enter in several threads at once: threads are to be started within.
     """
     before = Image.MAX_IMAGE_PIXELS
@@ -228,7 +228,7 @@ def _size(source: str | Path | bytes) -> int:
         return len(source)
     found = Path(source).stat()
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        raise InputError(f"{shown(source)} is no regular file")
+        raise InputError(f"{shown(source)} is not a regular file")
     return found.st_size
 
 

@@ -17,14 +17,14 @@ class PartInfo:
         counts: how many of each class, by its name.
         value_range: the smallest and the largest pixel value.
         channel_mean: mean of each channel, pixel values taken from 0 to 1.
-        channel_deviation: standard deviation of each channel, likewise.
+        channel_std: standard deviation of each channel, likewise.
     """
 
     images: int
     counts: dict[str, int]
     value_range: tuple[int, int]
     channel_mean: tuple[float, ...]
-    channel_deviation: tuple[float, ...]
+    channel_std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ def _describe_part(part: LabelledImages, class_names: tuple[str, ...]) -> PartIn
     counts = np.bincount(part.labels, minlength=len(class_names)).tolist()
     histogram = channel_histogram(part.images)
     values = np.flatnonzero(histogram.sum(axis=0))
-    shares = histogram / histogram.sum(axis=1, keepdims=True)
+    fractions = histogram / histogram.sum(axis=1, keepdims=True)
     scale = np.arange(256) / 255
-    mean = shares @ scale
-    deviation = np.sqrt(shares @ scale**2 - mean**2)
+    mean = fractions @ scale
+    std = np.sqrt(fractions @ scale**2 - mean**2)
     return PartInfo(
         len(part),
         dict(zip(class_names, counts, strict=True)),
         (int(values[0]), int(values[-1])),
         tuple(mean.tolist()),
-        tuple(deviation.tolist()),
+        tuple(std.tolist()),
     )

@@ -53,7 +53,7 @@ def load(
         group: what tells which pictures belong together, such as the frames of one video, and
             stay in one part: a regular expression that is searched for in each path (below the
             part's folder), or the name of a table's column.
-        require_test: whether to refuse data without a test part, of which one would be held out.
+        require_test: whether to refuse data without a test part, instead of holding one out.
         source: where to take CIFAR-10 from, without a path.
         cache_directory: where decoded pictures are kept; by default the one that
             `THUMBNET_CACHE` names, or the system's.
@@ -133,7 +133,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
 
         return list_json_lines(path, reading)
     raise InputError(
-        f"{shown(path)} is no data set; give a folder with a sub-folder for each class, a table "
+        f"{shown(path)} is not a data set; give a folder with a sub-folder for each class, a table "
         "(.csv, .tsv, .jsonl or .parquet), an .npz file, or an archive of CIFAR-10 or CIFAR-100"
     )
 
@@ -226,7 +226,7 @@ def _require_one_label(path: Path, reading: Reading) -> None:
         )
     if reading.path_column is not None:
         raise InputError(
-            f"--path-column {reading.path_column}: {shown(path)} is no table; leave it out"
+            f"--path-column {reading.path_column}: {shown(path)} is not a table; leave it out"
         )
 
 

@@ -11,7 +11,7 @@ from thumbnet.errors import shown
 
 
 class Pictures(Protocol):
-    """Encoded pictures that can be gone through in order, as often as needed."""
+    """Encoded pictures that can be iterated over in order, as often as needed."""
 
     @property
     def location(self) -> Path:

@@ -76,7 +76,7 @@ indexing by a number, a slice or an array of numbers, which gives an ordinary ar
 """
 
 CHUNK_VALUES = 4_000_000
-"""Values of images that are looked at together where all are gone through."""
+"""Values of images that are processed together when iterating over all."""
 
 
 def chunks(images: Images) -> Iterator[UInt8Array]:
