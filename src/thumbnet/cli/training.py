@@ -252,6 +252,7 @@ def train(
         display = choose_display()
     if seeds:
         dataset = chosen_for or load_dataset(data, source, display, **reading)
+        resolved = _long_enough(resolved, dataset, recipe, overrides, display)
         _train_seeds(resolved, seeds, out, overwrite, dataset, display)
         return
     with _processes(distributed, out) as (processes, directory, display):
@@ -261,10 +262,40 @@ def train(
             )
             resolved = resolved.override({"ghost_batches": 1})
         dataset = chosen_for or load_dataset(data, source, display, **reading)
+        resolved = _long_enough(resolved, dataset, recipe, overrides, display)
         if overwrite:
             _remove_run(directory)
         finished = train_run(resolved, dataset, directory, display, processes)
         _show(finished, processes)
+
+
+def _long_enough(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    name: str | None,
+    overrides: dict[str, Any],
+    display: "Display",
+) -> "Recipe":
+    """The recipe with enough steps for the data, where the user did not choose how many."""
+    from thumbnet.auto.steps import FEWEST_STEPS, planned_steps, with_enough_steps
+    from thumbnet.recipe import shipped_recipes
+
+    planned = planned_steps(recipe, dataset)
+    if planned >= FEWEST_STEPS:
+        return recipe
+    chosen = {"epochs", "batch_size"} & set(overrides)
+    if name not in shipped_recipes() or dataset.path is None or chosen:
+        display.message(
+            f"{recipe.name}: {planned} optimizer steps are few; more --epochs or a smaller "
+            "--batch-size would train longer"
+        )
+        return recipe
+    longer = with_enough_steps(recipe, dataset)
+    display.message(
+        f"{recipe.name}: {longer.epochs} epochs in batches of {longer.batch_size}, not "
+        f"{recipe.epochs} of {recipe.batch_size}, which would be {planned} optimizer steps"
+    )
+    return longer
 
 
 def _is_run(start: str | None) -> bool:
