@@ -281,7 +281,8 @@ def _long_enough(
     from thumbnet.recipe import shipped_recipes
 
     planned = planned_steps(recipe, dataset)
-    if planned >= FEWEST_STEPS:
+    # Fine-tuning begins with a network that works, and needs fewer.
+    if planned >= FEWEST_STEPS or recipe.start.weights:
         return recipe
     chosen = {"epochs", "batch_size"} & set(overrides)
     if name not in shipped_recipes() or dataset.path is None or chosen:
