@@ -22,7 +22,7 @@ from matplotlib.ticker import NullLocator
 from steps import Stepper, batches_of, constant_step, images_of, plain_recipe
 
 from thumbnet.atomic import write_text
-from thumbnet.figures.charts import look
+from thumbnet.figures.charts import series_style
 from thumbnet.figures.style import MUTED, save_figure, style
 
 WIDTHS = (32, 64, 128)
@@ -129,7 +129,9 @@ def draw(growths: Sequence[Growth]) -> Figure:
         exponent, constant = growth.line
         ends = np.array([growth.values[0], growth.values[-1]], dtype=float)
         axes.plot(ends, constant * ends**exponent, color=MUTED, linewidth=1)
-        axes.plot(growth.values, growth.seconds, linestyle="none", markersize=5, **look(slot))
+        axes.plot(
+            growth.values, growth.seconds, linestyle="none", markersize=5, **series_style(slot)
+        )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(growth.values, [f"{value:,}" for value in growth.values], rotation=45)

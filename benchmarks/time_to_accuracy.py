@@ -33,7 +33,7 @@ from matplotlib.ticker import PercentFormatter
 
 from thumbnet import Dataset, load_cifar10
 from thumbnet.atomic import write_text
-from thumbnet.figures.charts import legend, look
+from thumbnet.figures.charts import legend, series_style
 from thumbnet.figures.style import save_figure, style
 from thumbnet.machine import sgemm_gflops
 
@@ -191,7 +191,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
                     linestyle=line_style,
                     linewidth=1.2,
                     markersize=3,
-                    **look(slot),
+                    **series_style(slot),
                 )
     for axes, title in zip(panels, ("training seconds", "training sgemm-TFLOP"), strict=True):
         axes.set_xscale("log")
@@ -201,7 +201,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         axes.grid()
     panels[0].set_ylabel("test accuracy")
     handles = [
-        Line2D([], [], linestyle="--" if name in PEERS else "-", markersize=3, **look(slot))
+        Line2D([], [], linestyle="--" if name in PEERS else "-", markersize=3, **series_style(slot))
         for slot, name in enumerate(grouped)
     ]
     legend(figure, handles, list(grouped))

@@ -72,7 +72,7 @@ def test_reliability_counts_every_image_once(classes: int, images: int, seed: in
     )
 
 
-def test_learning_curve_draws_what_was_measured() -> None:
+def test_learning_curve_shows_the_history() -> None:
     histories = {
         "_a": History.of(
             [{"epoch": 1, "loss": 2.0, "validation_loss": 2.5}, {"epoch": 2, "loss": 1.0}]
@@ -132,7 +132,7 @@ def test_class_f1_chart_puts_the_best_class_on_top() -> None:
     assert points(axes.lines[0])[-1, 0] == pytest.approx(best.f1)
 
 
-def test_reliability_chart_leaves_out_what_few_images_say() -> None:
+def test_reliability_chart_omits_bins_with_few_images() -> None:
     predictions = predictions_of()
     above, below = reliability_chart({"a": predictions}).axes
 
@@ -158,7 +158,7 @@ def test_image_grid_takes_grey_images(sample: Dataset) -> None:
     assert drawn_images(figure).shape == (2, 32, 32)
 
 
-def test_image_grid_refuses_what_makes_no_grid(sample: Dataset) -> None:
+def test_image_grid_refuses_invalid_input(sample: Dataset) -> None:
     with pytest.raises(InputError, match="0 images"):
         image_grid(sample.test.images[:0], [])
     with pytest.raises(InputError, match="2 captions"):
@@ -195,7 +195,7 @@ def test_charts_keep_names_as_they_are(tmp_path: Path) -> None:
     assert {"$x_1$", "<b>&", "_under", "漢字", "a · b"} <= texts
 
 
-def test_pixels_show_names_without_a_font_as_numbers_and_no_boxes(
+def test_letters_without_a_font_are_escaped_in_bitmaps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thumbnet.figures.glyphs._NO_LETTERS", ("",))  # as with no other font
@@ -221,7 +221,7 @@ def test_save_figure_gives_the_same_bytes_again(tmp_path: Path) -> None:
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_save_figure_says_what_it_cannot_do(tmp_path: Path) -> None:
+def test_save_figure_refuses_other_formats_and_unwritable_paths(tmp_path: Path) -> None:
     figure = learning_curve({}, "loss")
     with pytest.raises(InputError, match=r"ends in \.png"):
         save_figure(figure, tmp_path / "figure.docx")
@@ -248,7 +248,7 @@ def test_write_figures(tmp_path: Path, small: Dataset) -> None:
     assert f"pets on {small.name}, 200 test images" in texts
 
 
-def test_a_figure_that_fails_leaves_the_others(
+def test_a_figure_that_fails_does_not_stop_the_others(
     tmp_path: Path, small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(evaluation: object) -> Figure:
@@ -263,7 +263,7 @@ def test_a_figure_that_fails_leaves_the_others(
     assert "the figure confusion cannot be written: in Matplotlib" in message
 
 
-def test_figures_that_take_too_long_are_left_out(
+def test_figures_are_skipped_after_the_time_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thumbnet.figures.SECONDS", -1.0)
@@ -291,6 +291,6 @@ def test_charts_show_themselves_in_a_notebook_without_pyplot(kind: str, small: D
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_showing_a_chart_outside_a_notebook_says_what_to_do() -> None:
+def test_showing_a_chart_outside_a_notebook_is_refused() -> None:
     with pytest.raises(InputError, match="save it with"):
         learning_curve({}, "loss").show()

@@ -22,7 +22,7 @@ def from_logits(logits: np.ndarray, labels: np.ndarray) -> Predictions:
 
 
 def calibrated_logits(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels drawn with just their probabilities."""
+    """Logits, and labels drawn with the probabilities they give."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(images, 5)) * 2
     gumbel = random.gumbel(size=logits.shape)
@@ -39,7 +39,7 @@ def test_scaling_probabilities_is_scaling_logits() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
-def test_finds_the_temperature_that_was_put_in(factor: float) -> None:
+def test_a_known_temperature_is_recovered(factor: float) -> None:
     logits, labels = calibrated_logits(20_000, 1)
     assert fit_temperature(from_logits(logits * factor, labels)) == pytest.approx(factor, rel=0.05)
 
@@ -76,7 +76,7 @@ def test_risk_and_coverage_by_hand() -> None:
     assert everything == Rejection(rejected=1.0, threshold=None, accuracy=None)
 
 
-def test_the_test_images_have_no_say_in_the_temperature() -> None:
+def test_the_temperature_does_not_depend_on_the_test_images() -> None:
     logits, labels = calibrated_logits(5_000, 3)
     validation = from_logits(2 * logits, labels)
     test = from_logits(0.3 * logits, labels)
@@ -92,7 +92,10 @@ def test_the_test_images_have_no_say_in_the_temperature() -> None:
 
 @pytest.mark.parametrize(
     ("images", "reason"),
-    [(0, "no validation images; a temperature is fitted from 100 on"), (15, "only 15 validation")],
+    [
+        (0, "no validation images; temperature scaling needs at least 100"),
+        (15, "only 15 validation"),
+    ],
 )
 def test_with_few_validation_images_confidence_stays_uncalibrated(images: int, reason: str) -> None:
     logits, labels = calibrated_logits(200, 4)
@@ -105,7 +108,7 @@ def test_with_few_validation_images_confidence_stays_uncalibrated(images: int, r
     assert described.validation_images == images
 
 
-def test_from_a_hundred_validation_images_on_a_temperature_is_fitted() -> None:
+def test_a_temperature_is_fitted_from_100_validation_images_on() -> None:
     logits, labels = calibrated_logits(200, 4)
     validation = from_logits(3 * logits[:100], labels[:100])
     described = describe_calibration(from_logits(3 * logits, labels), validation)

@@ -8,7 +8,7 @@ from thumbnet.evaluation.predictions import Predictions
 
 
 def answers(right: list[bool], first_id: int = 0) -> Predictions:
-    """Predictions for images of class 0 that are right or wrong as told."""
+    """Predictions for images of class 0, correct or wrong as given."""
     probabilities = np.array([[0.9, 0.1] if one else [0.1, 0.9] for one in right], np.float32)
     count = len(right)
     return Predictions(
@@ -41,7 +41,7 @@ def test_a_run_does_not_differ_from_itself() -> None:
     assert compare_pair("a", same, "b", same).p_value == 1
 
 
-def test_other_images_are_refused() -> None:
+def test_runs_on_different_images_are_refused() -> None:
     with pytest.raises(InputError, match="one and two were tested on different images"):
         compare_pair("one", answers([True, True]), "two", answers([True, True], first_id=5))
 

@@ -39,7 +39,7 @@ def some_predictions(draw: st.DrawFn) -> Predictions:
 
 @settings(deadline=None)
 @given(some_predictions())
-def test_figures_are_those_of_scikit_learn(predictions: Predictions) -> None:
+def test_metrics_equal_those_of_scikit_learn(predictions: Predictions) -> None:
     evaluation = evaluate(predictions)
     classes = range(len(predictions.class_names))
     report = classification_report(
@@ -82,7 +82,7 @@ def test_brier_score_of_two_classes_is_twice_scikit_learns() -> None:
     assert evaluate(predictions).brier_score == pytest.approx(2 * binary)
 
 
-def test_figures_worked_out_by_hand() -> None:
+def test_metrics_calculated_by_hand() -> None:
     # Right with 0.8, wrong with 0.6 (true: 0.3), right with 0.5.
     evaluation = evaluate(make([[0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.3, 0.2, 0.5]], [0, 2, 2]))
     assert evaluation.accuracy == pytest.approx(2 / 3)
@@ -93,7 +93,7 @@ def test_figures_worked_out_by_hand() -> None:
     assert evaluation.accuracy_high == pytest.approx(0.93851, abs=1e-4)
 
 
-def test_calibration_error_worked_out_by_hand() -> None:
+def test_ece_calculated_by_hand() -> None:
     # Bins of a fifth: (0.8, 1] holds 0.9 and 1.0, both right; (0.4, 0.6] holds 0.6, wrong.
     confidence, correct = np.array([0.9, 1.0, 0.6]), np.array([True, True, False])
     expected = (2 * abs(1 - 0.95) + 1 * abs(0 - 0.6)) / 3
@@ -108,7 +108,7 @@ def test_a_perfect_model_has_no_error() -> None:
     assert evaluation.brier_score == 0
 
 
-def test_ties_do_not_count_as_found() -> None:
+def test_ties_count_against_top_k_accuracy() -> None:
     even = make([[0.25] * 4], [3])
     assert evaluate(even).top_k_accuracy == 0  # top 3 of 4
 
@@ -122,7 +122,7 @@ def test_a_class_without_images_has_no_scores_and_is_left_out_of_the_averages() 
         assert getattr(evaluation.macro_average, name) == 1
 
 
-def test_the_surest_mistakes_come_first() -> None:
+def test_the_most_confident_mistakes_come_first() -> None:
     predictions = make([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], [1, 1, 1, 0])
     assert most_confident_mistakes(predictions, 2).tolist() == [2, 3]
     assert most_confident_mistakes(predictions, 10).tolist() == [2, 3, 0]
@@ -162,13 +162,13 @@ def test_pickled_predictions_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("probabilities", "labels", "message"),
     [
-        ([[0.5, 0.6]], [0], "not probabilities"),
-        ([[-0.5, 1.5]], [0], "not probabilities"),
+        ([[0.5, 0.6]], [0], "not a probability distribution"),
+        ([[-0.5, 1.5]], [0], "not a probability distribution"),
         ([[0.5, 0.5]], [2], "label outside 0 to 1"),
-        ([[0.5, 0.5]], [0, 1], "do not fit together"),
+        ([[0.5, 0.5]], [0, 1], "predictions are inconsistent"),
     ],
 )
-def test_what_is_no_prediction_is_refused(
+def test_invalid_predictions_are_refused(
     probabilities: list[list[float]], labels: list[int], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

@@ -9,7 +9,7 @@ from thumbnet.evaluation.mistakes import (
     confused_examples,
     confused_pairs,
     image_rows,
-    least_certain_right,
+    least_confident_correct,
     likely_label_errors,
     most_confident_mistakes,
 )
@@ -24,9 +24,9 @@ ANSWERS = Predictions(
 )
 
 
-def test_order_of_mistakes_and_of_doubtful_answers() -> None:
+def test_order_of_mistakes_and_of_uncertain_predictions() -> None:
     assert most_confident_mistakes(ANSWERS, 5).tolist() == [2, 5]
-    assert least_certain_right(ANSWERS, 2).tolist() == [1, 4]
+    assert least_confident_correct(ANSWERS, 2).tolist() == [1, 4]
 
 
 def test_confident_learning_by_hand() -> None:
@@ -68,14 +68,14 @@ def test_rows_name_images_by_their_files(tmp_path: Path) -> None:
     assert last["name"] == "päper/1.jpg"
 
 
-def test_names_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match="6 labels and 1 image names"):
+def test_invalid_image_names_are_refused() -> None:
+    with pytest.raises(InputError, match="6 labels but 1 image names"):
         replace(ANSWERS, names=("a.jpg",))
-    with pytest.raises(InputError, match="name that cannot be printed"):
+    with pytest.raises(InputError, match="name with control characters"):
         replace(ANSWERS, names=("\x1b[2J",) * 6)
 
 
-def test_examples_come_pair_by_pair_the_surest_first() -> None:
+def test_examples_are_grouped_by_pair_with_the_most_confident_first() -> None:
     answers = Predictions(
         np.array([[0.2, 0.7, 0.1], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9], [0.9, 0.1, 0.0]], "f4"),
         np.zeros(4, np.int64),

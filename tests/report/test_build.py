@@ -103,7 +103,7 @@ def test_has_every_section_and_the_accuracy_of_each_run(
     assert all(svg["aria-label"] for svg in charts)
 
 
-def test_needs_nothing_but_itself(page: Page) -> None:
+def test_the_report_is_self_contained(page: Page) -> None:
     for tag, attributes in page.elements:
         for name, value in attributes.items():
             if name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
@@ -117,7 +117,7 @@ def test_needs_nothing_but_itself(page: Page) -> None:
     assert len(page.text.encode()) < 5_000_000
 
 
-def test_every_reference_leads_to_one_id(page: Page) -> None:
+def test_every_reference_has_one_target(page: Page) -> None:
     ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
     assert max(ids.values()) == 1
     references = re.findall(r"url\(#([^)]*)\)", page.text)
@@ -136,7 +136,7 @@ def test_charts_take_their_colours_from_the_page(page: Page) -> None:
     assert not {colour for colour in colours if colour.startswith("#")}
 
 
-def test_names_of_strangers_are_shown_and_not_obeyed(make_run: MakeRun, small: Dataset) -> None:
+def test_markup_in_names_is_escaped(make_run: MakeRun, small: Dataset) -> None:
     runs = [make_run(name, class_names=HOSTILE) for name in ("<u>run & $a$", "_second")]
     page = report(runs, small)
 
@@ -151,7 +151,7 @@ def test_names_of_strangers_are_shown_and_not_obeyed(make_run: MakeRun, small: D
     assert ">$x_1$ &amp; \"y\" 'z'</text>" in charts
 
 
-def test_shows_no_image_where_there_is_no_dataset(two: list[Run]) -> None:
+def test_shows_no_images_without_a_dataset(two: list[Run]) -> None:
     page = report(two, None)
 
     assert not page.all("img")
@@ -267,7 +267,7 @@ def test_a_run_without_mistakes_says_so(make_run: MakeRun, small: Dataset) -> No
     assert "There are no mistakes." in page.words
 
 
-def test_refuses_what_it_cannot_report_on(
+def test_invalid_runs_are_refused(
     make_run: MakeRun, small: Dataset, sample: Dataset, tmp_path: Path
 ) -> None:
     run, path = make_run("a"), tmp_path / "report.html"

@@ -1,4 +1,4 @@
-"""Whether a confidence can be believed, and how to mend it. Pure functions of `Predictions`."""
+"""Calibration of confidence and temperature scaling. Pure functions of `Predictions`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +12,21 @@ from thumbnet.evaluation.records import Calibration, Rejection, Scores
 
 CALIBRATION_BINS = 15  # equal widths, as in Guo et al. 2017
 REJECTED_FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.5)
-# From how many validation images on a temperature is fitted. On fewer, the fit makes a calibrated
-# model worse, and one that is off by a quarter no better: benchmarks/temperature_size.py.
+# Minimum number of validation images to fit a temperature. With fewer, the fit makes a calibrated
+# model worse, and does not improve one whose temperature is off by a quarter:
+# benchmarks/temperature_size.py.
 NEEDED_FOR_TEMPERATURE = 100
-_TEMPERATURES = (0.05, 20.0)  # beyond these a temperature says that the split is too small
+_TEMPERATURES = (0.05, 20.0)  # a temperature outside this range means that the split is too small
 
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """How often a run is wrong on the images it is surest of.
+    """Error rate of the most confident predictions as a function of coverage.
 
     Attributes:
-        coverage: float64 array of shape (n,), the share of images answered, 1/n to 1.
-        risk: float64 array of shape (n,), the share of wrong answers among those.
+        coverage: float64 array of shape (n,), the fraction of images that are not rejected, 1/n
+            to 1.
+        risk: float64 array of shape (n,), the error rate on those images.
         area: mean of `risk`, the area under the curve; lower is better.
     """
 
@@ -34,13 +36,12 @@ class RiskCoverage:
 
 
 def fit_temperature(validation: Predictions) -> float:
-    """The temperature by which the log loss of held-out predictions is lowest.
+    """The temperature with the lowest log loss on validation predictions.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017 (arXiv 1706.04599).
 
     Args:
-        validation: predictions of images that neither training nor the test has seen; at least
-            one.
+        validation: predictions for images used neither for training nor for testing; at least one.
     """
     from scipy.optimize import minimize_scalar
 
@@ -56,12 +57,12 @@ def fit_temperature(validation: Predictions) -> float:
 def scale_probabilities(probabilities: Float32Array, temperature: float) -> Float32Array:
     """Softmax of the logits divided by `temperature`, from the softmax of the logits.
 
-    log p differs from the logits by a constant in each row, which softmax takes out again. The
-    order of the classes stays, and with it the accuracy.
+    log p differs from the logits by a constant in each row, which cancels in the softmax. The order
+    of the classes does not change, and neither does the accuracy.
 
     Args:
         probabilities: float32 array of shape (n, classes).
-        temperature: above 1 to lower the confidence, below 1 to raise it; 1 changes nothing.
+        temperature: above 1 lowers the confidence, below 1 raises it; 1 changes nothing.
     """
     if temperature == 1:
         return probabilities
@@ -73,13 +74,13 @@ def scale_probabilities(probabilities: Float32Array, temperature: float) -> Floa
 
 
 def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
-    """The same predictions with scaled probabilities."""
+    """The same predictions after temperature scaling."""
     scaled = scale_probabilities(predictions.probabilities, temperature)
     return replace(predictions, probabilities=scaled)
 
 
 def probability_scores(predictions: Predictions) -> Scores:
-    """The three figures that judge probabilities rather than answers."""
+    """Log loss, ECE and Brier score: the metrics of probabilities."""
     one_hot = np.eye(len(predictions.class_names))[predictions.labels]
     return Scores(
         log_loss=exact_log_loss(predictions),
@@ -103,7 +104,9 @@ def expected_calibration_error(
     correct: npt.NDArray[np.bool_],
     bins: int = CALIBRATION_BINS,
 ) -> float:
-    """Mean gap between confidence and accuracy over bins of equal width, weighted by size.
+    """ECE: mean absolute gap between confidence and accuracy over bins of equal width.
+
+    Bins are weighted by their number of images.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017 (arXiv 1706.04599).
     """
@@ -114,7 +117,7 @@ def expected_calibration_error(
 
 
 def risk_coverage(predictions: Predictions) -> RiskCoverage:
-    """Risk over coverage, the surest answers first.
+    """The risk-coverage curve, the most confident predictions first.
 
     Source: Geifman and El-Yaniv, Selective Classification, 2017 (arXiv 1705.08500).
     """
@@ -127,31 +130,31 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
 def rejection_table(
     predictions: Predictions, fractions: Sequence[float] = REJECTED_FRACTIONS
 ) -> list[Rejection]:
-    """The accuracy on the rest when the least certain images are left unanswered.
+    """Accuracy on the remaining images when the least confident predictions are rejected.
 
     Returns:
-        A row for each of `fractions`.
+        One row for each of `fractions`.
     """
     curve = risk_coverage(predictions)
     ranked = -np.sort(-predictions.confidence)
     rows = []
     for fraction in fractions:
-        answered = len(predictions) - round(fraction * len(predictions))
+        kept = len(predictions) - round(fraction * len(predictions))
         rows.append(
             Rejection(
                 rejected=fraction,
-                threshold=float(ranked[answered - 1]) if answered else None,
-                accuracy=float(1 - curve.risk[answered - 1]) if answered else None,
+                threshold=float(ranked[kept - 1]) if kept else None,
+                accuracy=float(1 - curve.risk[kept - 1]) if kept else None,
             )
         )
     return rows
 
 
 def describe_calibration(test: Predictions, validation: Predictions | None) -> Calibration:
-    """Fit a temperature on the validation split, and say what it does to the test figures.
+    """Fit a temperature on the validation split, and score the test predictions before and after.
 
-    With fewer than `NEEDED_FOR_TEMPERATURE` validation images, `temperature` is 1, `reason` says
-    why, and `after` is None, as nothing was calibrated.
+    With fewer than `NEEDED_FOR_TEMPERATURE` validation images, no temperature is fitted:
+    `temperature` is 1, `reason` says why, and `after` is None.
     """
     images = len(validation) if validation is not None else 0
     fitted = images >= NEEDED_FOR_TEMPERATURE
@@ -170,12 +173,12 @@ def describe_calibration(test: Predictions, validation: Predictions | None) -> C
 
 
 def _why_uncalibrated(images: int) -> str:
-    there = f"only {images} validation images" if images else "no validation images"
-    return f"{there}; a temperature is fitted from {NEEDED_FOR_TEMPERATURE} on"
+    found = f"only {images} validation images" if images else "no validation images"
+    return f"{found}; temperature scaling needs at least {NEEDED_FOR_TEMPERATURE}"
 
 
 def _exact(predictions: Predictions) -> npt.NDArray[np.float64]:
-    # In float64, renormalised, so that the loss does not depend on rounding in the engine.
+    # In float64 and renormalised, so that the loss does not depend on rounding in the engine.
     probabilities = predictions.probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return probabilities

@@ -1,4 +1,4 @@
-"""Whether one run is better than another, on the same images. Pure functions of `Predictions`."""
+"""Comparison of two runs on the same images. Pure functions of `Predictions`."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, eq=False)
 class PairComparison:
-    """Two runs against each other.
+    """The comparison of two runs.
 
     Attributes:
         first, second: names of the runs.
-        only_first: positions (not ids) of the images that only the first got right.
-        only_second: positions of the images that only the second got right.
+        only_first: positions (not ids) of the images that only the first run classifies correctly.
+        only_second: positions of the images that only the second run classifies correctly.
         both_right, both_wrong: numbers of images.
-        p_value: of McNemar's exact test that both are equally often right.
-        accuracy_gain, macro_f1_gain: how far the first is ahead of the second; each with its 95%
-            interval.
+        p_value: p-value of McNemar's exact test, with the null hypothesis of equal accuracy.
+        accuracy_gain, macro_f1_gain: value of the first run minus that of the second, each with
+            its 95% CI.
     """
 
     first: str
@@ -72,21 +72,21 @@ def _gain(gain: float, interval: Interval) -> str:
 def compare_pair(
     first_name: str, first: Predictions, second_name: str, second: Predictions
 ) -> PairComparison:
-    """Compare two sets of predictions of the same images.
+    """Compare two sets of predictions for the same images.
 
-    McNemar's test in its exact form: among the images that just one run got right, the first's
-    share is held against one half with a binomial test (McNemar 1947; Dietterich 1998).
+    McNemar's exact test: of the images that only one run classifies correctly, the fraction of the
+    first run is compared with one half in a binomial test (McNemar 1947; Dietterich 1998).
 
     Raises:
-        InputError: the predictions are of different images, or there are none.
+        InputError: the predictions are for different images, or there are none.
     """
     if not (np.array_equal(first.ids, second.ids) and np.array_equal(first.labels, second.labels)):
         raise InputError(
             f"{first_name} and {second_name} were tested on different images "
-            f"({len(first)} and {len(second)}); compare runs of the same data set"
+            f"({len(first)} and {len(second)}); compare runs of the same dataset"
         )
     if len(first) == 0:
-        raise InputError(f"{first_name} and {second_name} hold no predictions to compare")
+        raise InputError(f"{first_name} and {second_name} have no predictions to compare")
     only_first = np.flatnonzero(first.correct & ~second.correct)
     only_second = np.flatnonzero(~first.correct & second.correct)
     discordant = len(only_first) + len(only_second)

@@ -1,7 +1,7 @@
-"""How far a figure may be off by the choice of test images. Pure functions of counts.
+"""Confidence intervals of metrics over the sampling of test images. Pure functions of counts.
 
 Everything here is in closed form, so that the same predictions always give the same interval.
-`benchmarks/intervals.py` simulates how often each interval covers the true value.
+`benchmarks/interval_coverage.py` simulates how often each interval covers the true value.
 """
 
 import math
@@ -20,14 +20,14 @@ _Z = 1.959964  # the 97.5% quantile of the normal distribution
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95% interval."""
+    """A 95% confidence interval."""
 
     low: float
     high: float
 
 
 def wilson(successes: int, trials: int) -> Interval | None:
-    """Wilson's score interval of a proportion (Wilson 1927); None if nothing was tried."""
+    """Wilson's score interval of a proportion (Wilson 1927); None without trials."""
     return _score_interval(successes, trials) if trials else None
 
 
@@ -37,11 +37,12 @@ def f1_intervals(confusion: Int64Array) -> tuple[Interval, tuple[Interval | None
     The F1 of a class is 2J / (1 + J), where J = TP / (TP + FP + FN) is a proportion: Wilson's
     interval of J, transformed (Lam, Gopal and Qian 2023, arXiv 2309.14621, "Wilson indirect").
 
-    Macro F1 is no proportion. The jackknife gives its variance and its bias (Efron and Tibshirani
-    1993, chapter 11). The variance gives the number of images from which a proportion would be as
-    uncertain, and Wilson's interval for that number (Korn and Graubard 1998) is taken around the
-    estimate less half the bias: the bias is all of it if the class counts of test sets vary by
-    chance, and nearly none if they are fixed. Bootstrap intervals are too narrow here.
+    Macro F1 is not a proportion. The jackknife gives its variance and bias (Efron and Tibshirani
+    1993, chapter 11). The variance gives the effective number of images, for which a proportion
+    would have the same variance, and Wilson's interval for that number (Korn and Graubard 1998) is
+    centred on the estimate minus half of the bias: the bias applies fully if the class counts of
+    test sets are random, and hardly at all if they are fixed. Bootstrap intervals are too narrow
+    here.
 
     Args:
         confusion: int64 array of shape (classes, classes); rows are true, columns predicted; at
@@ -74,20 +75,20 @@ def f1_intervals(confusion: Int64Array) -> tuple[Interval, tuple[Interval | None
 def paired_differences(
     labels: Int64Array, first: Int64Array, second: Int64Array, classes: int
 ) -> tuple[Interval, Interval]:
-    """Intervals of how far one run is ahead of another on the same images.
+    """Intervals of the difference between two runs on the same images.
 
-    That of accuracy is Bonett and Price's (2012), which adds one image to each of the two counts
-    of images that only one run got right. That of macro F1 is normal, with the variance of the
-    jackknife over images, each counted for both runs, and the same two images added.
+    For accuracy, the interval of Bonett and Price (2012), which adds one image to each of the two
+    counts of images that only one run classifies correctly. For macro F1, a normal interval with
+    the variance of a paired jackknife over images, with the same two images added.
 
     Args:
         labels: int64 array of shape (n,), the true classes; at least one.
-        first: int64 array of shape (n,), the classes that the first run predicts.
-        second: the same of the second.
-        classes: how many there are.
+        first: int64 array of shape (n,), the classes predicted by the first run.
+        second: the same for the second run.
+        classes: number of classes.
 
     Returns:
-        Intervals of the difference in accuracy and of that in macro F1.
+        Intervals of the differences in accuracy and in macro F1.
     """
     total = len(labels)
     only_first = (int(((first == labels) & (second != labels)).sum()) + 1) / (total + 2)
@@ -107,7 +108,7 @@ def paired_differences(
 def _leave_one_out(
     true: Int64Array, predicted: Int64Array, counts: Int64Array, classes: int
 ) -> tuple[float, Float64Array]:
-    """Macro F1, and by how much it changes if one image of each cell is left out."""
+    """Macro F1, and its change if one image of each cell of the confusion matrix is left out."""
     support = np.bincount(true, counts, classes)
     given = np.bincount(predicted, counts, classes)
     right = np.bincount(true, counts * (true == predicted), classes)
@@ -125,7 +126,7 @@ def _leave_one_out(
 
 
 def _jackknife(changes: Float64Array, counts: Int64Array) -> tuple[float, float]:
-    """Bias and variance from the change by leaving out each image; a change for each cell."""
+    """Jackknife bias and variance, from the change of leaving out an image of each cell."""
     total = int(counts.sum())
     mean = float(counts @ changes) / total
     variance = (total - 1) / total * float(counts @ (changes - mean) ** 2)
@@ -133,18 +134,18 @@ def _jackknife(changes: Float64Array, counts: Int64Array) -> tuple[float, float]
 
 
 def _effective_images(support: npt.NDArray[np.int64]) -> float:
-    """The number of images of equally frequent classes that would be as good as these."""
+    """The number of images of equally frequent classes that would give the same variance."""
     there = support[support > 0]
     return float(len(there) ** 2 / (1 / there).sum())
 
 
 def _score_interval(successes: float, trials: float) -> Interval:
-    """Wilson's interval of numbers that need not be whole."""
+    """Wilson's interval for counts that need not be integers."""
     proportion = successes / trials
     center = (proportion + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
     spread = math.sqrt(proportion * (1 - proportion) / trials + _Z**2 / (4 * trials**2))
     half = _Z * spread / (1 + _Z**2 / trials)
-    # A bound that is 0 or 1 exactly must not be rounded to the other side of the proportion.
+    # A bound of exactly 0 or 1 must not be rounded past the proportion.
     low = 0.0 if proportion == 0 else center - half
     high = 1.0 if proportion == 1 else center + half
     return Interval(low, high)

@@ -1,4 +1,4 @@
-"""Every figure that describes one set of predictions. Pure functions of `Predictions`."""
+"""All metrics of a set of predictions. Pure functions of `Predictions`."""
 
 from typing import NamedTuple
 
@@ -16,11 +16,11 @@ from thumbnet.evaluation.records import ClassScores, Evaluation
 def evaluate(predictions: Predictions) -> Evaluation:
     """Compute every metric of one set of predictions.
 
-    Precision and F1 of a class that is never predicted count as 0 in the averages. A class without
-    images is left out of them: a model that is right on every image has a macro F1 of 1.
+    Precision and F1 of a class that is never predicted count as 0 in the averages. Classes without
+    images are excluded from the averages, so that a perfect model has a macro F1 of 1.
 
     Raises:
-        InputError: there is no prediction.
+        InputError: there are no predictions.
     """
     labels, predicted = predictions.labels, predictions.predicted
     count, class_count = predictions.probabilities.shape
@@ -28,7 +28,7 @@ def evaluate(predictions: Predictions) -> Evaluation:
     correct = int(predictions.correct.sum())
     interval = wilson(correct, count)
     if interval is None:
-        raise InputError("there is no prediction to evaluate")
+        raise InputError("there are no predictions to evaluate")
     top_k = min(5, max(1, class_count - 1))
     confusion = confusion_matrix(labels, predicted, labels=every_class)
     macro_interval, class_intervals = f1_intervals(confusion)
@@ -58,9 +58,9 @@ def evaluate(predictions: Predictions) -> Evaluation:
 
 
 def top_k_accuracy(predictions: Predictions, k: int) -> float:
-    """Share of images whose true class is among the `k` most probable.
+    """Fraction of images whose true class is among the `k` most probable.
 
-    Ties count against the model: a class as probable as the true one ranks before it.
+    Ties count against the model: a class as probable as the true class ranks before it.
     """
     probabilities = predictions.probabilities
     true = np.take_along_axis(probabilities, predictions.labels[:, None], axis=1)

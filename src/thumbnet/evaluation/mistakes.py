@@ -1,4 +1,4 @@
-"""Which images and classes a run gets wrong, and which labels may be wrong themselves."""
+"""Misclassified images, confused classes, and possible label errors."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,24 +10,24 @@ from thumbnet.evaluation.predictions import Predictions
 
 
 def most_confident_mistakes(predictions: Predictions, count: int) -> Int64Array:
-    """Positions of the wrong predictions with the highest confidence, surest first."""
+    """Positions of the wrong predictions, in order of decreasing confidence."""
     wrong = np.flatnonzero(~predictions.correct)
     return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
 
 
-def least_certain_right(predictions: Predictions, count: int) -> Int64Array:
-    """Positions of the right predictions with the lowest confidence, least certain first."""
-    right = np.flatnonzero(predictions.correct)
-    return right[np.argsort(predictions.confidence[right], kind="stable")][:count]
+def least_confident_correct(predictions: Predictions, count: int) -> Int64Array:
+    """Positions of the correct predictions, in order of increasing confidence."""
+    correct = np.flatnonzero(predictions.correct)
+    return correct[np.argsort(predictions.confidence[correct], kind="stable")][:count]
 
 
 def likely_label_errors(predictions: Predictions) -> Int64Array:
-    """Positions of images whose label is probably wrong, the likeliest first.
+    """Positions of images whose label is probably wrong, the most likely first.
 
-    Confident learning: an image counts as a class whose probability is at least as high as that
-    class's mean probability over the images that bear its label. Images that count as another
-    class than their label's are suspects, ranked by how far the probability of the label lies
-    below the highest other one. The model must not have been trained on these images.
+    Confident learning: an image is assigned to a class if its probability is at least the mean
+    probability of that class over the images with its label. Images that are assigned to a class
+    other than their label are suspects, ranked by the margin between the probability of the label
+    and the highest other one. The model must not have been trained on these images.
 
     Source: Northcutt, Jiang and Chuang, Confident Learning, JAIR 2021 (arXiv 1911.00068).
     """
@@ -35,7 +35,7 @@ def likely_label_errors(predictions: Predictions) -> Int64Array:
     classes = len(predictions.class_names)
     images = np.bincount(labels, minlength=classes)
     own = probabilities[np.arange(len(labels)), labels]
-    # A class without an image has no threshold that could be passed.
+    # No image can pass the threshold of a class without images.
     threshold = np.where(
         images > 0, np.bincount(labels, own, classes) / np.maximum(images, 1), np.inf
     )
@@ -48,7 +48,7 @@ def likely_label_errors(predictions: Predictions) -> Int64Array:
 
 
 def confused_pairs(predictions: Predictions) -> list[dict[str, Any]]:
-    """Every pair of classes taken for each other, the most frequent first, as rows of a table."""
+    """Table rows of all confused pairs of classes, in order of decreasing frequency."""
     names = predictions.class_names
     support = np.bincount(predictions.labels, minlength=len(names))
     wrong = ~predictions.correct
@@ -71,12 +71,12 @@ def confused_pairs(predictions: Predictions) -> list[dict[str, Any]]:
 def confused_examples(
     predictions: Predictions, count: int, per_pair: int = 6, without: Collection[int] = ()
 ) -> Int64Array:
-    """Positions of images of the most confused pairs: the most confident of each, pair by pair.
+    """Positions of the most confident mistakes of the most confused pairs, pair by pair.
 
     Args:
-        predictions: of images.
-        count: how many images at most.
-        per_pair: how many of one pair at most.
+        predictions: the predictions.
+        count: maximum number of images.
+        per_pair: maximum number of images per pair.
         without: positions to leave out.
     """
     predicted, names = predictions.predicted, predictions.class_names
@@ -93,9 +93,9 @@ def confused_examples(
 
 
 def image_rows(predictions: Predictions, positions: Int64Array) -> list[dict[str, Any]]:
-    """The predictions of some images, as rows of a table.
+    """Table rows of the predictions at some positions.
 
-    `image` is the index within `part`, and `name` the file; empty for images without names.
+    `image` is the index within `part`, and `name` the file name; empty for images without names.
     """
     names, predicted = predictions.class_names, predictions.predicted
     return [

@@ -1,4 +1,4 @@
-"""What a model answered: the one input of every evaluation, figure and comparison."""
+"""The predictions of a model: the input of every evaluation, figure and comparison."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +16,19 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Class probabilities beside the true labels.
+    """Class probabilities and true labels.
 
     Attributes:
         probabilities: float32 array of shape (n, classes); each row sums to 1.
         labels: int64 array of shape (n,), the true classes.
-        ids: int64 array of shape (n,), the index of each image in the part of the data set it
-            came from.
+        ids: int64 array of shape (n,), the index of each image in its split of the dataset.
         class_names: one name for each column of `probabilities`.
-        part: the part of the data set: "train", "validation" or "test"; empty if not recorded.
-        names: what each image is called in its data set, such as "glass/glass12.jpg"; empty for
-            images without names.
+        part: the split: "train", "validation" or "test"; empty if not recorded.
+        names: name of each image in its dataset, such as "glass/glass12.jpg"; empty for images
+            without names.
 
     Raises:
-        InputError: shapes that do not fit together, or rows that are no probabilities.
+        InputError: the shapes do not match, or a row is not a probability distribution.
     """
 
     probabilities: Float32Array
@@ -43,19 +42,19 @@ class Predictions:
         count, classes = len(self.labels), len(self.class_names)
         if self.probabilities.shape != (count, classes) or self.ids.shape != (count,):
             raise InputError(
-                f"predictions do not fit together: {count} labels and {classes} class names, but "
+                f"predictions are inconsistent: {count} labels and {classes} class names, but "
                 f"probabilities of shape {self.probabilities.shape} and ids of shape "
                 f"{self.ids.shape}"
             )
         if len(self.names) not in (0, count):
-            raise InputError(f"predictions hold {count} labels and {len(self.names)} image names")
+            raise InputError(f"predictions have {count} labels but {len(self.names)} image names")
         if not all(text.isprintable() for text in (self.part, *self.class_names, *self.names)):
-            raise InputError("predictions hold a name that cannot be printed")
+            raise InputError("predictions contain a name with control characters")
         if count and (self.labels.min() < 0 or self.labels.max() >= classes):
-            raise InputError(f"predictions hold a label outside 0 to {classes - 1}")
+            raise InputError(f"predictions contain a label outside 0 to {classes - 1}")
         sums = self.probabilities.sum(axis=1, dtype=np.float64)
         if (self.probabilities < 0).any() or not np.allclose(sums, 1, atol=1e-3):
-            raise InputError("predictions hold rows that are not probabilities (a sum of 1)")
+            raise InputError("predictions contain a row that is not a probability distribution")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,11 +77,11 @@ class Predictions:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """Where the most probable class is the true one, bool of shape (n,)."""
+        """Whether the most probable class is the true one, bool of shape (n,)."""
         return np.equal(self.predicted, self.labels)
 
     def save(self, path: str | Path) -> None:
-        """Write to an `.npz` file, beside the old one first and then in its place."""
+        """Write to an `.npz` file, atomically."""
         with replacing(Path(path)) as file:
             np.savez_compressed(
                 file,
@@ -91,16 +90,16 @@ class Predictions:
                 ids=self.ids,
                 class_names=np.array(self.class_names),
                 part=np.array(self.part),
-                # Not an array of texts, in which each would take as much as the longest.
+                # An array of strings would store each with the length of the longest.
                 names=np.frombuffer("\n".join(self.names).encode(), np.uint8),
             )
 
     @classmethod
     def load(cls, path: str | Path) -> "Predictions":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            InputError: the file is missing, damaged, or holds something else.
+            InputError: the file is missing or damaged, or has other content.
         """
         path = Path(path)
         try:

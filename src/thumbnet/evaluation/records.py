@@ -1,7 +1,7 @@
-"""What an evaluation finds: classes that are keys of `metrics.json` too.
+"""Records of an evaluation, which are parts of `metrics.json`.
 
-They are apart from the functions that compute them, which import scikit-learn: a service that reads
-a run's `metrics.json` does without.
+They are separate from the functions that compute them, which import scikit-learn: a service that
+reads a run's `metrics.json` does not need it.
 """
 
 from typing import Annotated
@@ -33,22 +33,22 @@ class ClassScores(Record):
 
 
 class Evaluation(Record):
-    """What `evaluate` found; these are keys of `metrics.json` too.
+    """The result of `evaluate`; its attributes are keys of `metrics.json`.
 
     Attributes:
         test_images: number of images evaluated.
         accuracy: fraction of images whose most probable class is the true one (top-1).
         accuracy_low, accuracy_high: 95% Wilson interval of `accuracy`.
-        top_k_accuracy: fraction whose true class is among the `top_k` most probable ones.
-        top_k: 5, or one less than the number of classes where there are five or fewer.
+        top_k_accuracy: fraction of images whose true class is among the `top_k` most probable.
+        top_k: 5, or one less than the number of classes if there are five or fewer.
         log_loss: mean negative log-likelihood in nats.
-        expected_calibration_error: with 15 bins of equal width.
+        expected_calibration_error: ECE with 15 bins of equal width.
         brier_score: mean squared distance of the probabilities from the one-hot label, 0 to 2.
         macro_precision, macro_recall, macro_f1: means over the classes that have images.
         macro_f1_low, macro_f1_high: 95% interval of `macro_f1`.
-        weighted_precision, weighted_recall, weighted_f1: means weighted by the images of a class.
-        classes: one entry for each class, in label order.
-        confusion: numbers of images; rows are true classes, columns predicted ones.
+        weighted_precision, weighted_recall, weighted_f1: means weighted by class support.
+        classes: one entry per class, in label order.
+        confusion: numbers of images; rows are true classes, columns predicted classes.
     """
 
     test_images: Count
@@ -118,11 +118,11 @@ class Evaluation(Record):
 
 
 class Scores(Record):
-    """The three figures that judge probabilities rather than answers.
+    """The metrics of probabilities.
 
     Attributes:
         log_loss: mean negative log-likelihood in nats.
-        expected_calibration_error: with 15 bins of equal width.
+        expected_calibration_error: ECE with 15 bins of equal width.
         brier_score: mean squared distance of the probabilities from the one-hot label, 0 to 2.
     """
 
@@ -132,13 +132,13 @@ class Scores(Record):
 
 
 class Rejection(Record):
-    """What is left when the least certain images are not answered.
+    """The result of rejecting the least confident predictions.
 
     Attributes:
-        rejected: the fraction of images that is not answered.
-        threshold: the lowest confidence that is answered, to give as `--reject-below`; None where
-            nothing is answered.
-        accuracy: of the answered; None where nothing is.
+        rejected: fraction of the predictions that are rejected.
+        threshold: lowest confidence that is not rejected, for `--reject-below`; None if all are
+            rejected.
+        accuracy: accuracy on the remaining images; None if all are rejected.
     """
 
     rejected: Fraction
@@ -147,17 +147,17 @@ class Rejection(Record):
 
 
 class Calibration(Record):
-    """How the temperature was fitted, and what it changes on the test images.
+    """Temperature scaling, and its effect on the test images.
 
     Attributes:
-        temperature: what logits are divided by; 1 where none was fitted.
-        validation_images: how many it was fitted on.
-        reason: why none was fitted; None where one was.
-        bins: of the expected calibration error.
-        before, after: the scores without the temperature and with it; `after` is None where none
-            was fitted.
+        temperature: divisor of the logits; 1 if none was fitted.
+        validation_images: number of images it was fitted on.
+        reason: why none was fitted; None if one was.
+        bins: number of bins of the ECE.
+        before, after: scores before and after temperature scaling; `after` is None if no
+            temperature was fitted.
         risk_coverage_area: mean error rate over all coverages, see `RiskCoverage`.
-        rejection: accuracy when some images are not answered.
+        rejection: accuracy when the least confident predictions are rejected.
     """
 
     temperature: Annotated[float, Field(gt=0)]

@@ -1,4 +1,4 @@
-"""Pictures of results: one function a figure, and all of a run's in one call."""
+"""Figures of results: one function per figure, and `write_figures` for all of a run."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation.mistakes import (
     confused_examples,
-    least_certain_right,
+    least_confident_correct,
     likely_label_errors,
     most_confident_mistakes,
 )
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 GRID = 24
-SECONDS = 120.0  # of drawing, after which no further figure is begun
+SECONDS = 120.0  # drawing time after which no further figure is started
 _GRIDS = ("samples", "mistakes", "confused_pairs", "uncertain", "label_suspects")
 
 
@@ -51,18 +51,18 @@ def write_figures(
     dataset: Dataset | None,
     report: Callable[[str], None],
 ) -> None:
-    """Write a run's figures into its directory: charts as SVG and PNG, grids of images as PNG.
+    """Write a run's figures into its directory: charts as SVG and PNG, image grids as PNG.
 
-    A figure that cannot be drawn or written is left out with a message, as are those that have not
-    been begun after `SECONDS`: a run is finished without its figures.
+    A figure that cannot be drawn or written is skipped with a message, and so are those that have
+    not been started after `SECONDS`: a run counts as finished without its figures.
 
     Args:
         run: the run; its history is drawn too.
-        predictions: of its test images.
-        calibrated: the same at the run's temperature; grids show its confidence.
-        evaluation: of `predictions`.
-        dataset: the images it was tested on; without them there are no grids.
-        report: called with a message for each figure that is left out.
+        predictions: predictions for its test images.
+        calibrated: the same after temperature scaling; image grids show its confidence.
+        evaluation: evaluation of `predictions`.
+        dataset: the images it was tested on; without them there are no image grids.
+        report: called with a message for each figure that is skipped.
     """
     began = time.monotonic()
     about = f"{label(run.name)}, {len(predictions):,} test images"
@@ -72,14 +72,14 @@ def write_figures(
     for number, (name, title, draw) in enumerate(figures):
         if time.monotonic() - began > SECONDS:
             left = ", ".join(name for name, _, _ in figures[number:])
-            report(f"figures left out after {SECONDS:.0f} s: {left}; the run is finished")
+            report(f"figures skipped after {SECONDS:.0f} s: {left}; the run is finished")
             return
         try:
             figure = draw()
             add_title(figure, title, about)
             for suffix in (".png",) if name in _GRIDS else (".svg", ".png"):
                 save_figure(figure, run.figures_path / f"{name}{suffix}")
-        except Exception as error:  # Matplotlib raises whatever its many parts raise
+        except Exception as error:  # Matplotlib can raise many kinds of exceptions
             report(f"the figure {name} cannot be written: {error}; the run is finished")
 
 
@@ -90,7 +90,7 @@ def _figures(
     evaluation: Evaluation,
     dataset: Dataset | None,
 ) -> list[tuple[str, str, Callable[[], Figure]]]:
-    """For each figure its name, its title, and what draws it."""
+    """Name, title and drawing function of each figure."""
     history = run.history()
     figures: list[tuple[str, str, Callable[[], Figure]]] = [
         (
@@ -101,7 +101,7 @@ def _figures(
         ("class_f1", "F1 of each class, 95% CI", lambda: class_f1_chart({run.name: evaluation})),
         (
             "reliability",
-            "Reliability, as trained",
+            "Reliability, before temperature scaling",
             lambda: reliability_chart({run.name: predictions}),
         ),
     ]
@@ -115,8 +115,11 @@ def _figures(
         "samples": ("Sample predictions", sample_positions(len(predictions), GRID)),
         "mistakes": ("Most confident mistakes", most_confident_mistakes(calibrated, GRID)),
         "confused_pairs": ("Most confused classes", confused_examples(calibrated, GRID)),
-        "uncertain": ("Right, and least certain", least_certain_right(calibrated, GRID)),
-        "label_suspects": ("Labels that may be wrong", likely_label_errors(predictions)[:GRID]),
+        "uncertain": (
+            "Least confident correct predictions",
+            least_confident_correct(calibrated, GRID),
+        ),
+        "label_suspects": ("Possible label errors", likely_label_errors(predictions)[:GRID]),
     }
     for name in _GRIDS:
         title, positions = chosen[name]

@@ -1,4 +1,4 @@
-"""The charts: results in, Matplotlib figure out."""
+"""Charts: results in, Matplotlib figure out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ from thumbnet.evaluation.records import Evaluation
 from thumbnet.figures.style import HEAT, INK, MARKERS, MUTED, PAPER, SERIES, Chart, label, style
 from thumbnet.runs.history import History
 
-# A confusion matrix of more classes has no room for counts, numbers, or all names.
+# Above these numbers of classes, a confusion matrix has no room for counts, percentages, all names.
 COUNTED_CLASSES, NUMBERED_CLASSES, NAMED_CLASSES = 10, 20, 100
 _MATRIX_INCHES = 12.0
 _EXTREME_CLASSES = 20
-_LEGEND_WIDTH, _HANDLE_WIDTH = 55, 7  # in letters, of a chart 4.2 inches wide
+_LEGEND_WIDTH, _HANDLE_WIDTH = 55, 7  # in letters, for a chart 4.2 inches wide
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Confidence against accuracy, in those bins of equal width that hold an image.
+    """Confidence against accuracy, in the non-empty bins of equal width.
 
     Attributes:
         confidence: float64 array of shape (bins,), the mean confidence in each bin.
-        accuracy: float64 array of shape (bins,), the fraction of right answers in each bin.
-        images: int64 array of shape (bins,).
+        accuracy: float64 array of shape (bins,), the accuracy in each bin.
+        images: int64 array of shape (bins,), the number of images in each bin.
     """
 
     confidence: npt.NDArray[np.float64]
@@ -44,16 +44,16 @@ class Reliability:
 
 
 def reliability_of(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Reliability:
-    """What the reliability diagram shows, in the bins of the expected calibration error."""
+    """The data of the reliability diagram, in the bins of the ECE."""
     confidence = predictions.confidence.astype(np.float64)
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     images = np.bincount(bin_of, minlength=bins)
     filled = images > 0
     confidence_sum = np.bincount(bin_of, weights=confidence, minlength=bins)
-    right = np.bincount(bin_of, weights=predictions.correct, minlength=bins)
+    correct = np.bincount(bin_of, weights=predictions.correct, minlength=bins)
     return Reliability(
         confidence=confidence_sum[filled] / images[filled],
-        accuracy=right[filled] / images[filled],
+        accuracy=correct[filled] / images[filled],
         images=images[filled],
     )
 
@@ -62,17 +62,17 @@ def reliability_of(predictions: Predictions, bins: int = CALIBRATION_BINS) -> Re
 def learning_curve(
     histories: Mapping[str, History], metric: str = "loss", ax: Axes | None = None
 ) -> Figure:
-    """A metric over the epochs, in training (dashed) and validation (solid).
+    """A metric over the epochs, for training (dashed) and validation (solid).
 
     Args:
-        histories: for each run its history, as `Run.history` gives it.
-        metric: a column of the history; `validation_` before it gives the other one.
-        ax: axes to draw in; without them, a figure of its own.
+        histories: history of each run, from `Run.history`.
+        metric: a column of the history; its validation column is `validation_` and this name.
+        ax: axes to draw in; a new figure by default.
     """
     figure, axes = canvas(ax, (4.2, 3.0))
     handles: list[Line2D] = []
     for slot, history in enumerate(histories.values()):
-        shape = look(slot) | {"markersize": 3.5}
+        shape = series_style(slot) | {"markersize": 3.5}
         handles.append(Line2D([], [], **shape))
         for column, dashes in ((metric, (0, (2.5, 1.5))), (f"validation_{metric}", "-")):
             epochs, values = history.series(column)
@@ -90,15 +90,16 @@ def learning_curve(
 
 @style()
 def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
-    """The confusion matrix; rows are true classes, columns predicted ones.
+    """The confusion matrix; rows are true classes, columns predicted classes.
 
-    The colour, and up to 20 classes a number, is the percentage of the images of the true class; up
-    to 10 classes the number of images stands below it. The colour goes with the square root, so
-    that confusions show beside a strong diagonal. Of more than 100 classes, some are named.
+    The colour shows the percentage of the images of the true class; with up to 20 classes a number
+    does too, and with up to 10 the number of images is below it. The colour scale is the square
+    root, so that mistakes are visible beside a strong diagonal. Above 100 classes, only some are
+    named.
 
     Args:
-        evaluation: whose confusion matrix to draw.
-        ax: axes to draw in; without them, a figure of its own.
+        evaluation: the evaluation whose confusion matrix to draw.
+        ax: axes to draw in; a new figure by default.
     """
     counts = evaluation.confusion_matrix
     names = [label(scores.name) for scores in evaluation.classes]
@@ -113,10 +114,10 @@ def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
         edges,
         edges,
         fractions,
-        # From nothing to opaque, so that the paper may have any colour.
+        # From transparent to opaque, so that the background can have any colour.
         cmap=LinearSegmentedColormap.from_list("heat", [HEAT + "00", HEAT + "ff"]),
         norm=PowerNorm(0.5, vmin=0, vmax=1),
-        rasterized=not with_percent,  # ten thousand cells are smaller as one picture
+        rasterized=not with_percent,  # ten thousand cells are smaller as a bitmap
     )
     axes.set(aspect="equal", ylim=(classes - 0.5, -0.5))
     for row, column in zip(*np.nonzero(counts), strict=True) if with_percent else ():
@@ -130,7 +131,7 @@ def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
             color=INK,
             fontsize=9,
         )
-        text.set_in_layout(False)  # within the axes anyway, and slow to measure
+        text.set_in_layout(False)  # inside the axes anyway, and slow to measure
         if with_counts:
             below = axes.text(
                 column,
@@ -147,7 +148,7 @@ def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
     shown = np.arange(0, classes, step)
     axes.set_xticks(shown, names[::step], rotation=90, fontsize=text_size)
     axes.set_yticks(shown, names[::step], rotation=0, fontsize=text_size)
-    # Without this, the text would hang where the width in another font puts its corner.
+    # Anchored at the tick, so that labels stay in place if the viewer uses another font.
     for tick in axes.get_xticklabels():
         tick.set(rotation_mode="anchor", ha="right", va="center")
     axes.tick_params(length=0)
@@ -160,13 +161,13 @@ def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
 
 @style()
 def class_f1_chart(evaluations: Mapping[str, Evaluation], ax: Axes | None = None) -> Figure:
-    """F1 of each class with its 95% interval, the best class of the first run on top.
+    """F1 of each class with its 95% CI, the best class of the first run on top.
 
-    Of more than 100 classes, the best 20 and the worst 20 are shown.
+    With more than 100 classes, only the best 20 and the worst 20 are shown.
 
     Args:
-        evaluations: for each run its evaluation, all of the same classes.
-        ax: axes to draw in; without them, a figure of its own.
+        evaluations: evaluation of each run; all have the same classes.
+        ax: axes to draw in; a new figure by default.
     """
     scores = np.array([[c.f1 or 0.0 for c in e.classes] for e in evaluations.values()])
     order = np.argsort(scores[0], kind="stable")
@@ -185,15 +186,19 @@ def class_f1_chart(evaluations: Mapping[str, Evaluation], ax: Axes | None = None
     axes.hlines(rows, low, scores.max(axis=0)[order], color=MUTED, linewidth=1)
     handles: list[Line2D] = []
     for slot, evaluation in enumerate(evaluations.values()):
-        # Where there is no image of a class, there is no interval: NaN draws nothing.
+        # A class without images has no interval: NaN draws nothing.
         ends = np.array([(c.f1_low, c.f1_high) for c in evaluation.classes], np.float64)[order]
-        axes.hlines(rows, *ends.T, color=look(slot)["color"], linewidth=4, alpha=0.35)
+        axes.hlines(rows, *ends.T, color=series_style(slot)["color"], linewidth=4, alpha=0.35)
     for slot, values in enumerate(scores):
-        shape = look(slot) | {"markersize": 7, "markeredgecolor": PAPER, "linestyle": "none"}
+        shape = series_style(slot) | {
+            "markersize": 7,
+            "markeredgecolor": PAPER,
+            "linestyle": "none",
+        }
         handles += axes.plot(values[order], rows, **shape)
     if left_out:
         middle = _EXTREME_CLASSES
-        axes.text(0.5, middle, f"{left_out:,} classes between", ha="center", va="center")
+        axes.text(0.5, middle, f"{left_out:,} more classes", ha="center", va="center")
     axes.set_yticks(rows, [names[i] for i in order], fontsize=9 if len(order) <= 40 else 7)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.6, rows[-1] + 0.6)
@@ -211,16 +216,16 @@ def reliability_chart(
     most_images: float | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Accuracy against confidence, above the fraction of images at each confidence.
+    """Reliability diagram: accuracy against confidence, above the distribution of confidence.
 
-    The accuracy of bins of fewer than ten images says little and is left out.
+    The accuracy of bins with fewer than ten images is not shown.
 
     Args:
-        predictions: for each run its predictions.
-        most_images: the fraction of images at which the lower axis ends, so that two charts can
-            have the same; by default the largest that occurs.
-        ax: axes to draw accuracy against confidence in, without the fractions of images; without
-            them, a figure of its own.
+        predictions: predictions of each run.
+        most_images: upper limit of the lower axis, as a fraction of images, so that two charts can
+            have the same; by default the largest fraction that occurs.
+        ax: axes for accuracy against confidence only, without the distribution; a new figure with
+            both by default.
     """
     found = {name: reliability_of(answers) for name, answers in predictions.items()}
 
@@ -233,12 +238,12 @@ def reliability_chart(
     above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     handles: list[Line2D] = []
     for slot, bins in enumerate(found.values()):
-        share = bins.images / bins.images.sum()
-        shape = look(slot)
+        fraction = bins.images / bins.images.sum()
+        shape = series_style(slot)
         sure = bins.images >= min(10, bins.images.max())
         above.plot(bins.confidence[sure], bins.accuracy[sure], markersize=4.5, **shape)
         if below is not None:
-            below.plot(bins.confidence, share, markersize=3, linewidth=1.2, **shape)
+            below.plot(bins.confidence, fraction, markersize=3, linewidth=1.2, **shape)
         handles.append(Line2D([], [], markersize=4.5, **shape))
     above.set(xlim=(0, 1.02), ylim=(0, 1.02), ylabel="accuracy")
     lowest = above if below is None else below
@@ -270,8 +275,8 @@ class _WholePercent(MaxNLocator):
         return [tick / 100 for tick in super().tick_values(100 * vmin, 100 * vmax)]
 
 
-def look(slot: int) -> dict[str, Any]:
-    """What a run is known by in every chart."""
+def series_style(slot: int) -> dict[str, Any]:
+    """Colour and marker of a run, the same in every chart."""
     return {"color": SERIES[slot % len(SERIES)], "marker": MARKERS[slot % len(MARKERS)]}
 
 
@@ -280,20 +285,20 @@ def canvas(
     size: tuple[float, float],
     layout: Literal["constrained", "compressed"] = "constrained",
 ) -> tuple[Figure, Axes]:
-    """What to draw in: the caller's axes with their figure, or a new figure of a size in inches."""
+    """The caller's axes and their figure, or a new figure with a size in inches."""
     if ax is None:
         figure: Figure = Chart(figsize=size, layout=layout)
         return figure, figure.subplots()
     found = ax.get_figure(root=True)
     if found is None:
-        raise InputError("the axes given as ax belong to no figure any more")
+        raise InputError("the axes given as ax do not belong to a figure")
     return found, ax
 
 
 def legend(
     figure: Figure, handles: Sequence[Line2D], names: Sequence[str], ax: Axes | None = None
 ) -> None:
-    """Name the lines above the axes, in as many columns as there is room for.
+    """A legend above the axes, in as many columns as fit.
 
     In axes of the caller's the names stand inside, where there is most room.
     """
@@ -305,7 +310,7 @@ def legend(
     widths = [len(label(name)) + _HANDLE_WIDTH for name in names]
     one_row = sum(widths) <= _LEGEND_WIDTH
     columns = len(names) if one_row else max(1, _LEGEND_WIDTH // max(widths))
-    # Matplotlib leaves out labels that begin with an underscore, hence the names afterwards.
+    # Matplotlib drops labels that start with an underscore, so the names are set afterwards.
     drawn = figure.legend(handles, ["name"] * len(names), loc="outside upper left", ncols=columns)
     for text, name in zip(drawn.get_texts(), names, strict=True):
         text.set_text(label(name))

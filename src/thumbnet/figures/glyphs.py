@@ -1,4 +1,4 @@
-"""Names in any script, in figures of pixels: SVG leaves the choice of a font to its viewer."""
+"""Names in any script in bitmap figures; in SVG the viewer chooses the font."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,17 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 
-# Pictures in colour, which cannot be drawn, and Matplotlib's boxes for what no font has.
+# Colour emoji cannot be drawn, and the last resort font only has boxes.
 _NO_LETTERS = ("emoji", "lastresort")
 
 
 @contextmanager
 def with_all_glyphs(figure: Figure) -> Iterator[None]:
-    r"""Give every letter of a figure a font of this computer that has it, else write its number.
+    r"""Add installed fonts that have all letters of a figure; escape letters that no font has.
 
-    A Chinese name without such a font becomes "\u6f22\u5b57" instead of two boxes.
+    Without a suitable font, a Chinese name becomes "\u6f22\u5b57" instead of two boxes.
     """
-    figure.draw_without_rendering()  # which makes the labels of the axes
+    figure.draw_without_rendering()  # creates the tick labels
     texts = figure.findobj(Text)
     letters = frozenset("".join(text.get_text() for text in texts if isinstance(text, Text)))
     families, missing = _fonts_for(letters)
@@ -34,7 +34,7 @@ def with_all_glyphs(figure: Figure) -> Iterator[None]:
         before.append((text, text.get_text(), text.get_fontfamily()))
         text.set_fontfamily([*text.get_fontfamily(), *families])
         text.set_text(text.get_text().translate(numbers))
-    # The axes write their labels anew whenever they are drawn.
+    # The tick labels are created again whenever the axes are drawn.
     named = [
         (axis, formatter)
         for axes in figure.axes

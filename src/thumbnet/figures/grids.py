@@ -9,7 +9,7 @@ from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.style import DPI, Chart, file_label, label, style
 
-LONGEST_SIDE = 2**15  # pixels; Matplotlib draws no larger pictures than twice this
+LONGEST_SIDE = 2**15  # pixels; Matplotlib's limit is twice this
 
 
 @style()
@@ -18,11 +18,12 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
 
     Args:
         images: uint8 array of shape (n, height, width, channels), with 1 or 3 channels.
-        captions: one for each image; a line break starts a new line.
-        columns: images in a row.
+        captions: one per image; may contain line breaks.
+        columns: images per row.
 
     Raises:
-        InputError: there is no image, not one caption for each, or too many for a picture.
+        InputError: there are no images, the number of captions differs, or there are too many
+            images for one figure.
     """
     if len(images) == 0 or len(images) != len(captions):
         raise InputError(f"a grid of {len(images)} images cannot have {len(captions)} captions")
@@ -30,11 +31,11 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
     rows = -(-len(images) // columns)
     lines = max(caption.count("\n") for caption in captions) + 1
     tall = images.shape[1] / images.shape[2]
-    # In units of the width of an image, which is 1.1 inches on paper.
+    # In units of the width of an image, which is 1.1 inches.
     cell_width, cell_height = 1.2, tall + 0.17 * lines + 0.12
     size = (1.1 * cell_width * columns, 1.1 * cell_height * rows)
     if max(size) * DPI >= LONGEST_SIDE:
-        raise InputError(f"{len(images)} images are too many for one picture; show fewer")
+        raise InputError(f"{len(images)} images are too many for one figure; show fewer")
     figure = Chart(figsize=size)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -56,18 +57,18 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
 
 
 def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Chart:
-    """Test images drawn at random, the same ones every time, with what was predicted."""
+    """A fixed random sample of test images with their predictions."""
     return predicted_grid(predictions, test, sample_positions(len(predictions), count))
 
 
 def sample_positions(images: int, count: int) -> Int64Array:
-    """Up to `count` sorted positions out of `images`, drawn once and for all."""
+    """Up to `count` sorted positions out of `images`, drawn with a fixed seed."""
     chosen = np.random.default_rng(0).choice(images, min(count, images), replace=False)
     return np.sort(chosen).astype(np.int64)
 
 
 def predicted_grid(predictions: Predictions, test: LabelledImages, positions: Int64Array) -> Chart:
-    """Test images at `positions` of the predictions, with what was predicted."""
+    """The test images at `positions` of the predictions, with their predictions."""
     names, predicted = predictions.class_names, predictions.predicted
     captions = [
         f"{'✓' if predictions.correct[i] else '✗'} {names[predicted[i]]} "

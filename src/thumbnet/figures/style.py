@@ -1,4 +1,4 @@
-"""How every figure looks, and how one is written to a file."""
+"""The style of all figures, and writing them to files."""
 
 import io
 import sys
@@ -16,14 +16,14 @@ from thumbnet.atomic import replacing_path
 from thumbnet.errors import InputError
 from thumbnet.figures.glyphs import with_all_glyphs
 
-# The report replaces each of these by a CSS variable, so that charts follow the page between
-# light and dark; every colour of a chart must be one of them, possibly with an opacity.
+# The report replaces each of these with a CSS variable, so that charts follow the page's light or
+# dark theme; every colour of a chart must be one of them, possibly with an opacity.
 INK = "#1c2733"
 MUTED = "#5b6875"
 LINE = "#dde3e9"
 PAPER = "#ffffff"
 HEAT = "#7fb2ec"
-# Apart from each other in every common form of colour blindness, and 3:1 against the paper.
+# Distinguishable with every common form of colour blindness, with a contrast of 3:1 to the paper.
 SERIES = (
     "#2a6fbb",
     "#cf6212",
@@ -36,13 +36,13 @@ SERIES = (
     "#1f8fc4",
     "#333f4d",
 )
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h")  # for those who see no colours at all
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h")  # for readers who see no colours
 
 LONGEST_LABEL = 20
 _TITLE_INCHES = 0.5
 DPI = 192  # twice that of a screen
 
-# Of each format, what Matplotlib would note of itself and of the day.
+# Metadata that Matplotlib would write to each format, such as the date.
 FORMATS = {
     "svg": ("Creator", "Date", "Format", "Type"),
     "png": ("Software",),
@@ -69,24 +69,24 @@ _STYLE: dict[Any, Any] = {  # Matplotlib types the keys as a union of 300 litera
     "legend.frameon": False,
     "legend.borderpad": 0,
     "lines.linewidth": 1.8,
-    # A class may be called "$x_1$"; that is a name, not a formula.
+    # A class name like "$x_1$" is not a formula.
     "text.parse_math": False,
     "axes.unicode_minus": True,
-    # Text stays text: it is sharp, can be found and copied, and takes the font of the page.
+    # Keep text as text: it is sharp, can be searched and copied, and uses the font of the page.
     "svg.fonttype": "none",
     "svg.hashsalt": "thumbnet",  # the same figure gives the same file
 }
 
 
 class Chart(Figure):
-    """A figure that shows itself as the last value of a notebook's cell.
+    """A figure that a notebook displays as the last value of a cell.
 
-    A plain `Figure` does so only after `%matplotlib inline`, since it does not come from pyplot,
-    which keeps every figure in memory until it is closed.
+    A plain `Figure` that was not created by pyplot is displayed only after `%matplotlib inline`;
+    pyplot keeps every figure in memory until it is closed.
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """The picture, and the size at which it is sharp on a screen of twice the density."""
+        """The image, and its display size, at which it is sharp on a high-density screen."""
         file = io.BytesIO()
         render(self, file, "png", PAPER)
         width, height = (round(inches * DPI / 2) for inches in self.get_size_inches())
@@ -96,30 +96,30 @@ class Chart(Figure):
         """Show the figure in a notebook.
 
         Args:
-            warn: has no effect; `Figure.show` has it.
+            warn: has no effect; a parameter of `Figure.show`.
 
         Raises:
-            InputError: this is no notebook.
+            InputError: this is not a notebook.
         """
         shell = sys.modules.get("IPython")
         if shell is None or shell.get_ipython() is None:
             raise InputError(
-                "a chart is shown in a notebook only; save it with figure.savefig('chart.png')"
+                "charts can be shown only in a notebook; save it with figure.savefig('chart.png')"
             )
         shell.display.display(self)
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib's settings for all figures; also a decorator for what draws one."""
+    """Matplotlib's settings for all figures; also a decorator for functions that draw one."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # Names in scripts that DejaVu Sans lacks: SVG leaves the choice of font to the viewer.
+        # DejaVu Sans lacks some scripts, but in SVG the viewer chooses the font.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
 
 
 def label(name: str) -> str:
-    """A name as a figure shows it: on one line, printable, and not too long."""
+    """A name for a figure: on one line, printable, and not too long."""
     printable = "".join(letter if letter.isprintable() else "·" for letter in name)
     if len(printable) > LONGEST_LABEL:
         return printable[: LONGEST_LABEL - 1] + "…"
@@ -135,9 +135,9 @@ def file_label(name: str) -> str:
 
 
 def add_title(figure: Figure, title: str, subtitle: str) -> None:
-    """Say above a figure what it shows, and of which run and data.
+    """Add a title and a subtitle above a figure.
 
-    The figure grows by the height of the two lines; what it held keeps its size.
+    The figure grows by the height of the two lines; its content keeps its size.
     """
     with style():
         figure.draw_without_rendering()  # gives the legends their size
@@ -147,7 +147,7 @@ def add_title(figure: Figure, title: str, subtitle: str) -> None:
         figure.set_size_inches(width, inches)
         occupied = 0.0
         for legend in figure.legends:
-            # A legend outside the axes goes to the top of the figure, where the title will be.
+            # Move a legend above the axes down, to make room for the title.
             legend.set_bbox_to_anchor((0, 0, 1, below), figure.transFigure)
             occupied += legend.get_window_extent().height / figure.dpi / inches
         engine = figure.get_layout_engine()
@@ -163,7 +163,7 @@ def add_title(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def render(figure: Figure, target: Path | IO[bytes], file_format: str, background: str) -> None:
-    """Write a figure, without a date, so that the same figure gives the same bytes.
+    """Write a figure without a date, so that the same figure gives the same bytes.
 
     Args:
         figure: what to write.
@@ -182,15 +182,15 @@ def render(figure: Figure, target: Path | IO[bytes], file_format: str, backgroun
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure on white to a file, all of it or nothing.
+    """Write a figure on a white background to a file, atomically.
 
     Raises:
-        InputError: the name does not end in .png, .svg or .pdf.
+        InputError: the file name does not end in .png, .svg or .pdf.
         JobError: the file cannot be written.
     """
     path = Path(path)
     file_format = path.suffix.removeprefix(".").lower()
     if file_format not in FORMATS:
-        raise InputError(f"{path}: give a name that ends in .png, .svg or .pdf")
+        raise InputError(f"{path}: use a file name that ends in .png, .svg or .pdf")
     with replacing_path(path) as beside:
         render(figure, beside, file_format, PAPER)

@@ -1,4 +1,4 @@
-"""The charts that say how far a run can be trusted: results in, Matplotlib figure out."""
+"""Charts of risk and coverage, robustness, cost and features: results in, Matplotlib figure out."""
 
 import colorsys
 from collections.abc import Mapping, Sequence
@@ -13,31 +13,30 @@ from matplotlib.patheffects import withStroke
 
 from thumbnet.evaluation.calibration import risk_coverage
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.charts import canvas, legend, look, percent_axis
+from thumbnet.figures.charts import canvas, legend, percent_axis, series_style
 from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, SERIES, Chart, label, style
 from thumbnet.recipes import KnownRecipe
 
 
 @style()
 def risk_coverage_chart(predictions: Mapping[str, Predictions], ax: Axes | None = None) -> Figure:
-    """Risk over coverage: the fraction of wrong answers among the most confident ones.
+    """Risk-coverage curve: the error rate of the most confident predictions.
 
     Args:
-        predictions: for each run its calibrated predictions.
-        ax: axes to draw in; without them, a figure of its own.
+        predictions: calibrated predictions of each run.
+        ax: axes to draw in; a new figure by default.
     """
     figure, axes = canvas(ax, (4.2, 3.0))
     handles: list[Line2D] = []
     for slot, answers in enumerate(predictions.values()):
         curve = risk_coverage(answers)
-        # Among a handful of answers the fraction jumps about and says nothing; a chart needs no
-        # more than some hundred points.
+        # The error rate of very few predictions is noise; and 200 points are enough for a chart.
         first = min(len(answers) // 50, len(answers) - 1)
         shown = np.unique(np.linspace(first, len(answers) - 1, 200).astype(int))
-        shape = look(slot) | {"markevery": 25, "markersize": 3.5}
+        shape = series_style(slot) | {"markevery": 25, "markersize": 3.5}
         axes.plot(curve.coverage[shown], curve.risk[shown], **shape)
-        handles.append(Line2D([], [], **(look(slot) | {"markersize": 3.5})))
-    axes.set(xlim=(0, 1.02), xlabel="coverage: images answered", ylabel="risk: wrong among them")
+        handles.append(Line2D([], [], **(series_style(slot) | {"markersize": 3.5})))
+    axes.set(xlim=(0, 1.02), xlabel="coverage", ylabel="risk (error rate)")
     axes.set_ylim(bottom=0)
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
@@ -48,11 +47,11 @@ def risk_coverage_chart(predictions: Mapping[str, Predictions], ax: Axes | None 
 
 @style()
 def corruption_chart(accuracy: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Figure:
-    """A heat map of accuracy in percent: a row for each corruption, a column for each severity.
+    """A heat map of accuracy in percent: one row per corruption, one column per severity.
 
     Args:
         accuracy: of each corruption, the accuracy at each severity.
-        ax: axes to draw in; without them, a figure of its own.
+        ax: axes to draw in; a new figure by default.
     """
     values = 100 * np.array(list(accuracy.values()))
     rows, columns = values.shape
@@ -75,18 +74,18 @@ def corruption_chart(accuracy: Mapping[str, Sequence[float]], ax: Axes | None = 
 
 @style()
 def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[KnownRecipe]) -> Chart:
-    """Accuracy against the arithmetic of one prediction.
+    """Accuracy against FLOP per image.
 
     Args:
-        runs: for each run its FLOP for one image and its accuracy.
-        known: the recipes to place them among, in the order of their arithmetic.
+        runs: FLOP per image and accuracy of each run.
+        known: recipes to compare with, in order of their FLOP.
     """
     figure = Chart(figsize=(4.2, 3.0), layout="constrained")
     axes = figure.subplots()
     handles: list[Line2D] = []
     for slot, (flop, accuracy) in enumerate(runs.values()):
         handles += axes.plot(
-            [flop], [accuracy], **(look(slot) | {"markersize": 7, "linestyle": "none"})
+            [flop], [accuracy], **(series_style(slot) | {"markersize": 7, "linestyle": "none"})
         )
     rings = [(recipe.flop_per_image, recipe.accuracy) for recipe in known]
     handles += axes.plot(
@@ -98,7 +97,7 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
         markeredgecolor=MUTED,
     )
     for recipe, following in zip(known, [*known[1:], None], strict=True):
-        # To the left where the next one is so near that its ring would lie on the name.
+        # To the left if the next ring is so close that it would cover the name.
         near = following and following.flop_per_image < 1.5 * recipe.flop_per_image
         axes.annotate(
             recipe.name,
@@ -110,9 +109,9 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
         )
     axes.set_xscale("log")
     axes.margins(0.25)
-    # Powers of ten would be formulas, which the style takes for names.
+    # Matplotlib would label powers of ten with formulas, which the style shows as plain text.
     axes.xaxis.set_major_formatter(lambda flop, _: f"{flop / 1e6:g}")
-    axes.set_xlabel("MFLOP of one prediction")
+    axes.set_xlabel("MFLOP per image")
     axes.set_ylabel("test accuracy")
     percent_axis(axes.yaxis)
     axes.grid()
@@ -126,15 +125,15 @@ def projection_chart(
     labels: "np.typing.NDArray[np.int64]",
     names: Sequence[str],
 ) -> Chart:
-    """Penultimate features in two dimensions, each class named at the middle of its images.
+    """Penultimate features in two dimensions, with each class name at the median of its images.
 
-    Up to ten classes have a colour and a marker of their own, and a legend; more are told apart by
-    hue and by their names.
+    Up to ten classes have distinct colours and markers and a legend; more classes are distinguished
+    by hue and by their names.
 
     Args:
         points: float64 array of shape (n, 2).
         labels: int64 array of shape (n,).
-        names: of the classes.
+        names: class names.
     """
     few = len(names) <= len(SERIES)
     figure = Chart(figsize=(4.4, 3.6), layout="constrained")
@@ -142,7 +141,7 @@ def projection_chart(
     present = [number for number in range(len(names)) if (labels == number).any()]
     handles: list[Line2D] = []
     for number in present:
-        shape = look(number) if few else {"color": _hue(number, len(names)), "marker": "o"}
+        shape = series_style(number) if few else {"color": _hue(number, len(names)), "marker": "o"}
         shape |= {"linestyle": "none", "markeredgewidth": 0}
         own = points[labels == number]
         axes.plot(own[:, 0], own[:, 1], **(shape | {"markersize": 3, "alpha": 0.5}))
@@ -150,7 +149,7 @@ def projection_chart(
     middles = {number: np.median(points[labels == number], axis=0) for number in present}
     gap, lowest = 0.04 * np.ptp(points[:, 1]), -np.inf
     for number in sorted(present, key=lambda number: float(middles[number][1])):
-        # Classes that lie together would have their names on top of each other.
+        # Keep names of neighbouring classes from overlapping.
         lowest = max(middles[number][1], lowest + gap)
         axes.text(
             middles[number][0],
@@ -181,5 +180,5 @@ def projection_chart(
 
 
 def _hue(number: int, classes: int) -> tuple[float, float, float]:
-    """A colour of medium lightness, which shows on light and on dark."""
+    """A colour of medium lightness, visible on light and dark backgrounds."""
     return colorsys.hls_to_rgb(number / classes, 0.48, 0.7)

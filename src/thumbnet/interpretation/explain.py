@@ -14,7 +14,7 @@ from thumbnet.data.images import read_image
 from thumbnet.engines import KerasEngine, in_batches, open_keras_engine
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import at_temperature
-from thumbnet.evaluation.mistakes import least_certain_right, most_confident_mistakes
+from thumbnet.evaluation.mistakes import least_confident_correct, most_confident_mistakes
 from thumbnet.figures import image_grid, save_figure
 from thumbnet.figures.style import file_label
 from thumbnet.figures.trust import projection_chart
@@ -106,7 +106,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
     predictions = at_temperature(run.predictions(), run.temperature())
     chosen = {
         "most confident mistake": most_confident_mistakes(predictions, EACH),
-        "least confident correct prediction": least_certain_right(predictions, EACH),
+        "least confident correct prediction": least_confident_correct(predictions, EACH),
         "random": _draw(len(predictions), EACH),
     }
     positions = np.concatenate(list(chosen.values()))

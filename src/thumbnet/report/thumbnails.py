@@ -14,7 +14,7 @@ from thumbnet.errors import InputError
 from thumbnet.evaluation.comparison import PairComparison
 from thumbnet.evaluation.mistakes import (
     confused_examples,
-    least_certain_right,
+    least_confident_correct,
     likely_label_errors,
     most_confident_mistakes,
 )
@@ -95,7 +95,7 @@ class Gallery:
     def uncertain(self, result: Result, count: int) -> list[Picture]:
         """The images on which the run is right with the lowest confidence."""
         predictions = result.calibrated
-        return self._first(least_certain_right(predictions, len(predictions)), count, [result])
+        return self._first(least_confident_correct(predictions, len(predictions)), count, [result])
 
     def label_suspects(self, result: Result, count: int) -> list[Picture]:
         """The images whose label is probably wrong, the likeliest first."""

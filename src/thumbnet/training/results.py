@@ -16,7 +16,7 @@ from thumbnet.evaluation.metrics import evaluate
 from thumbnet.evaluation.mistakes import (
     confused_pairs,
     image_rows,
-    least_certain_right,
+    least_confident_correct,
     likely_label_errors,
     most_confident_mistakes,
 )
@@ -162,7 +162,7 @@ def _write_mistakes(
     write_table(run.path / "confused_pairs.csv", confused_pairs(predictions))
     for name, positions in (
         ("mistakes", most_confident_mistakes(calibrated, len(calibrated))),
-        ("uncertain", least_certain_right(calibrated, LISTED_UNCERTAIN)),
+        ("uncertain", least_confident_correct(calibrated, LISTED_UNCERTAIN)),
     ):
         write_table(run.path / f"{name}.csv", image_rows(calibrated, positions))
     suspects = [
