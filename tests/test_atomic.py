@@ -1,10 +1,13 @@
+import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from thumbnet.atomic import replacing, replacing_path, write_json, write_text
 from thumbnet.errors import JobError
+from thumbnet.record import MAXIMUM_TEXT_BYTES
 
 
 def write_half(path: Path) -> None:
@@ -57,3 +60,18 @@ def test_the_file_is_readable_by_other_users(tmp_path: Path) -> None:
     ordinary = tmp_path / "b.txt"
     ordinary.touch()
     assert path.stat().st_mode == ordinary.stat().st_mode
+
+
+def test_lists_of_numbers_take_one_line(tmp_path: Path) -> None:
+    values = {"confusion": [[1, 0], [2.5, -3e-7]], "words": ["[\n 1,\n 2\n ]", "[ 1 ]"], "none": []}
+    path = tmp_path / "a.json"
+    write_json(path, values)
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == values
+    assert "    [1,0],\n    [2.5,-3e-07]\n" in text
+
+
+def test_the_confusion_matrix_of_a_thousand_classes_can_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"confusion": np.eye(1_000, dtype=int).tolist()})
+    assert path.stat().st_size < MAXIMUM_TEXT_BYTES / 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import IO, Any
 from thumbnet.errors import StorageError
 
 _MARK = ".writing-"
+# Within a text, JSON has no line break: what this finds is a list.
+_NUMBERS = re.compile(r"\[\n\s+[-+.\deE]+(?:,\n\s+[-+.\deE]+)*\n\s+\]")
 
 
 @contextmanager
@@ -56,8 +59,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` as indented JSON to `path`; NaN, which JSON does not have, is refused."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+    """Write `values` as indented JSON to `path`; NaN, which JSON does not have, is refused.
+
+    A list of numbers stands on one line, so that the confusion matrix of a thousand classes stays
+    small.
+    """
+    text = json.dumps(values, indent=2, allow_nan=False)
+    write_text(path, _NUMBERS.sub(lambda found: "".join(found[0].split()), text) + "\n")
 
 
 def remove_leftovers(directory: Path, stem: str = "") -> None:
