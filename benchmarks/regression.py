@@ -78,7 +78,7 @@ def measure() -> dict[str, Any]:
     for seed in SEEDS:
         recipe = Recipe.read("cnn").override(SETTINGS | {"seed": seed})
         with tempfile.TemporaryDirectory() as directory:
-            run = train(recipe, dataset, Path(directory) / "run", SilentDisplay())
+            run = train(recipe, dataset, Path(directory) / "run", display=SilentDisplay())
             metrics, history = run.metrics(), run.history()
         _, of_epochs = history.series("images_per_second")
         speeds += [speed / metrics.sgemm_gflops for speed in of_epochs[1:]]

@@ -69,7 +69,9 @@ def finished_run(
     """A finished run on the whole sample; tests that change it take a copy."""
     from thumbnet.training import train
 
-    return train(tiny_recipe, sample, tmp_path_factory.mktemp("runs") / "tiny", SilentDisplay())
+    return train(
+        tiny_recipe, sample, tmp_path_factory.mktemp("runs") / "tiny", display=SilentDisplay()
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,7 @@ def test_mixed_precision_learns_and_leaves_a_model_in_float32(
         },
         "test",
     )
-    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    run = train(recipe, small, tmp_path / "run", display=SilentDisplay())
     losses = [row.loss for row in run.history()]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0] - 0.1
@@ -161,7 +161,7 @@ def test_auto_takes_what_the_processor_is_fast_at_and_records_it(
         },
         "test",
     )
-    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    run = train(recipe, small, tmp_path / "run", display=SilentDisplay())
     assert run.recipe().precision == expected
 
 

@@ -66,10 +66,10 @@ def main(directory: Path) -> None:
         },
         "test",
     )
-    alone = train(recipe, sample, directory / "alone", SilentDisplay())
+    alone = train(recipe, sample, directory / "alone", display=SilentDisplay())
     with pytest.raises(JobError) as stopped:
-        train(recipe, sample, directory / "stopped", _Interrupting())
-    resumed = resume(directory / "stopped", sample, SilentDisplay())
+        train(recipe, sample, directory / "stopped", display=_Interrupting())
+    resumed = resume(directory / "stopped", sample, display=SilentDisplay())
     assert np.array_equal(alone.predictions().probabilities, resumed.predictions().probabilities), (
         "a run that was stopped ended elsewhere"
     )

@@ -63,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         ends = EpochEnds(directory / "run" / "checkpoints", directory)
-        metrics = train(recipe, dataset, directory / "run", ends).metrics()
+        metrics = train(recipe, dataset, directory / "run", display=ends).metrics()
         accuracies = [*_accuracies(recipe, dataset, ends.kept), metrics.accuracy]
     rows = [
         {"epoch": epoch, "seconds": seconds, "accuracy": accuracy}

@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import tomli_w
-from pydantic import Field, SerializeAsAny, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from thumbnet import registry
 from thumbnet.augmentations import augmentation, in_order
 from thumbnet.errors import InputError
-from thumbnet.models import ModelParameters, architecture_names, parameters_class
+from thumbnet.models import CUSTOM, ModelParameters, architecture_names, parameters_class
 from thumbnet.record import read_bounded_text
 from thumbnet.section import Section
 
@@ -53,6 +60,12 @@ class Loss(Section):
     label_smoothing: Fraction = 0.0
 
 
+def _known_optimizer(name: str) -> str:
+    if name not in registry.names("optimizer"):
+        raise ValueError(f"must be one of {', '.join(registry.names('optimizer'))}")
+    return name
+
+
 class Optimizer(Section):
     """Which optimizer, and its peak learning rate.
 
@@ -62,7 +75,7 @@ class Optimizer(Section):
     0 with `muon`, which keeps the norm of each kernel fixed.
     """
 
-    name: Literal["muon", "sgd", "adamw"] = "adamw"
+    name: Annotated[str, AfterValidator(_known_optimizer)] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     momentum: Fraction = 0.9
     adam_lr_ratio: Annotated[float, Field(gt=0)] = 0.05
@@ -279,7 +292,7 @@ class Recipe(Section):
     @staticmethod
     def _parameters_class(model: Any, origin: str) -> type[ModelParameters]:
         architecture = model.get("architecture") if isinstance(model, Mapping) else None
-        if architecture not in architecture_names():
+        if architecture not in (*architecture_names(), CUSTOM):
             raise InputError(
                 f"{origin}: model.architecture: must be one of {', '.join(architecture_names())}, "
                 f"got {architecture!r}"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from thumbnet.errors import InputError
 
-Kind = Literal["architecture", "augmentation"]
+Kind = Literal["architecture", "augmentation", "optimizer"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ _PLACES: dict[Kind, _Place] = {
     "augmentation": _Place(
         "thumbnet.augmentations", "augmentations", ("Setting", "MIXES_IMAGES", "build")
     ),
+    "optimizer": _Place("thumbnet.optimizers", "optimizers", ("build",)),
 }
 _registered: dict[tuple[Kind, str], Any] = {}
 

@@ -142,7 +142,7 @@ def test_a_run_goes_on_with_the_same_pictures_only(
     recipe = tiny_recipe.override({"batch_size": 12})
     for name in ("one", "two"):
         with pytest.raises(JobError, match="interrupted after 1 step"):
-            train(recipe, load(pets, image_size=16), tmp_path / name, Interrupting())
+            train(recipe, load(pets, image_size=16), tmp_path / name, display=Interrupting())
     assert thumbnet("train", "--resume", tmp_path / "one") == 0
     assert Run.open(tmp_path / "one").metrics().test_images == 12
     # Given anew, the pictures are read in the way in which they were.
@@ -166,11 +166,11 @@ def test_pictures_that_stay_in_their_file_train_as_others_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = tiny_recipe.override({"balance": balance, "batch_size": 12})
-    in_memory = train(recipe, load(pets), tmp_path / "memory", SilentDisplay())
+    in_memory = train(recipe, load(pets), tmp_path / "memory", display=SilentDisplay())
     monkeypatch.setattr(assembly, "IN_MEMORY", 0)
     stored = load(pets)
     assert isinstance(stored.test.images, StoredImages)
-    from_file = train(recipe, stored, tmp_path / "file", SilentDisplay())
+    from_file = train(recipe, stored, tmp_path / "file", display=SilentDisplay())
     np.testing.assert_allclose(
         from_file.predictions().probabilities, in_memory.predictions().probabilities, atol=1e-5
     )
@@ -189,7 +189,7 @@ def test_balance_decides_what_is_expected_of_a_class(
     )
     dataset = Dataset("blank", NAMES, blank, blank.take([0, 99]), "here", validation=blank)
     settings = {"balance": balance, "epochs": 60, "batch_size": 50, "optimizer.learning_rate": 0.05}
-    run = train(tiny_recipe.override(settings), dataset, tmp_path / "run", SilentDisplay())
+    run = train(tiny_recipe.override(settings), dataset, tmp_path / "run", display=SilentDisplay())
     assert run.predictions().probabilities[:, 0] == pytest.approx(share, abs=0.06)
 
 
@@ -203,7 +203,7 @@ def test_few_pictures_of_many_classes_train(tmp_path: Path, tiny_recipe: Recipe)
     dataset = load(tmp_path / "data")
     assert dataset.image_shape == (12, 12, 1)
     recipe = tiny_recipe.override({"validation": 0.5, "batch_size": 1000, "epochs": 1})
-    run = train(recipe, dataset, tmp_path / "run", SilentDisplay())
+    run = train(recipe, dataset, tmp_path / "run", display=SilentDisplay())
     assert run.predictions().probabilities.shape == (100, 100)
     assert run.class_names()[:3] == ("0", "1", "2")
 

@@ -68,7 +68,7 @@ def exported(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
         },
     }
     recipe = Recipe.check(values, "test")
-    run = train(recipe, small, tmp_path_factory.mktemp("runs") / "small", SilentDisplay())
+    run = train(recipe, small, tmp_path_factory.mktemp("runs") / "small", display=SilentDisplay())
     for to in FORMATS:
         export_run(run, to, small, ignore)
     with pytest.MonkeyPatch.context() as monkeypatch:

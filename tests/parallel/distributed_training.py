@@ -16,11 +16,11 @@ import without_tensorflow  # noqa: F401
 from thumbnet import training
 from thumbnet.cli import main
 from thumbnet.parallel import processes
-from thumbnet.training import loop
+from thumbnet.training import checkpoints
 
 if __name__ == "__main__":
     processes.HEARTBEAT_SECONDS, processes.JOIN_SECONDS = map(int, sys.argv[1:3])
-    loop.CHECKPOINT_SECONDS = 0.0
+    checkpoints.CHECKPOINT_SECONDS = 0.0
     training.sgemm_gflops = lambda: 100.0  # type: ignore[attr-defined]
     sys.argv = ["thumbnet", *sys.argv[3:]]
     main()

@@ -263,7 +263,13 @@ def test_batches_that_do_not_divide_among_the_devices_are_refused(
 ) -> None:
     recipe = tiny_recipe.override(settings)
     with pytest.raises(InputError, match=message):
-        train(recipe, small, tmp_path / "run", SilentDisplay(), Processes(devices=devices))
+        train(
+            recipe,
+            small,
+            tmp_path / "run",
+            display=SilentDisplay(),
+            processes=Processes(devices=devices),
+        )
     assert not (tmp_path / "run").exists()
 
 

@@ -23,7 +23,7 @@ from thumbnet.data.sources.locate import load_cifar10
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
 from thumbnet.runtime import prepare_keras
-from thumbnet.training import loop, resume, train
+from thumbnet.training import checkpoints, resume, train
 from thumbnet.training.progress import SilentDisplay
 
 RECIPE = {
@@ -73,13 +73,13 @@ def _sit(out: Path, dataset: Dataset, prepare: Callable[[], None]) -> int:
     process = os.fork()
     if process:
         return process
-    loop.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
+    checkpoints.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
     prepare()
     try:
         if Run.is_free(out):
-            train(Recipe.check(RECIPE, "test"), dataset, out, SilentDisplay())
+            train(Recipe.check(RECIPE, "test"), dataset, out, display=SilentDisplay())
         else:
-            resume(out, dataset, SilentDisplay())
+            resume(out, dataset, display=SilentDisplay())
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)

@@ -165,6 +165,6 @@ def test_a_run_is_trained_with_mixed_labels_and_class_weights(
     recipe = tiny_recipe.override(
         {"augmentation.mixup": 0.4, "augmentation.rand_augment": 0.2, "balance": "class_weights"}
     )
-    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    run = train(recipe, small, tmp_path / "run", display=SilentDisplay())
     assert run.recipe() == recipe
     assert run.history()[-1].loss < run.history()[0].loss

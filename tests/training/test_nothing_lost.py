@@ -87,18 +87,18 @@ def test_a_full_disk_leaves_a_run_that_goes_on(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with room_again(), pytest.raises(JobError, match=r"cannot write .*; go on with .*--resume"):
-        train(tiny_recipe, small, tmp_path / "run", FillDisk(6))
+        train(tiny_recipe, small, tmp_path / "run", display=FillDisk(6))
     run = Run.open(tmp_path / "run")
     assert [path.name for path in run.checkpoints_path.iterdir()] == ["step-000000005.npz"]
-    assert resume(run, small, SilentDisplay()).metrics().steps == 10
+    assert resume(run, small, display=SilentDisplay()).metrics().steps == 10
 
 
 def test_a_lack_of_memory_leaves_a_run_that_goes_on(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError, match=r"out of memory: .*--resume .*smaller batch_size"):
-        train(tiny_recipe, small, tmp_path / "run", LackMemory(6))
-    assert resume(tmp_path / "run", small, SilentDisplay()).metrics().steps == 10
+        train(tiny_recipe, small, tmp_path / "run", display=LackMemory(6))
+    assert resume(tmp_path / "run", small, display=SilentDisplay()).metrics().steps == 10
 
 
 def test_a_directory_that_cannot_be_written_is_named(tiny_recipe: Recipe, small: Dataset) -> None:
@@ -106,7 +106,7 @@ def test_a_directory_that_cannot_be_written_is_named(tiny_recipe: Recipe, small:
     if not out.parent.is_dir():
         pytest.skip("no /proc here")
     with pytest.raises(JobError, match=r"cannot write /proc/thumbnet-run"):
-        train(tiny_recipe, small, out, SilentDisplay())
+        train(tiny_recipe, small, out, display=SilentDisplay())
 
 
 def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
@@ -116,9 +116,9 @@ def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
         {"optimizer.name": "sgd", "optimizer.learning_rate": 1e30, "schedule.decay": "constant"}
     )
     with pytest.raises(JobError, match=r"loss became (nan|inf) in step \d+; .* --set; go"):
-        train(recipe, small, tmp_path / "run", SilentDisplay())
+        train(recipe, small, tmp_path / "run", display=SilentDisplay())
     settings = {"optimizer.learning_rate": 0.01}
-    run = resume(tmp_path / "run", small, SilentDisplay(), settings)
+    run = resume(tmp_path / "run", small, display=SilentDisplay(), settings=settings)
     assert run.metrics().steps == 10
     assert run.recipe().optimizer.learning_rate == 0.01
     assert run.environment().changed_on_resuming == [settings]
@@ -126,18 +126,18 @@ def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
 
 def test_only_what_does_not_change_the_past_can_be_set_when_resuming(finished_run: Run) -> None:
     with pytest.raises(InputError, match=r"batch_size cannot be changed when a run is resumed"):
-        resume(finished_run, None, SilentDisplay(), {"batch_size": 7})  # type: ignore[arg-type]
+        resume(finished_run, None, display=SilentDisplay(), settings={"batch_size": 7})  # type: ignore[arg-type]
 
 
 def test_two_processes_do_not_train_one_run(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
-        train(tiny_recipe, small, tmp_path / "run", LackMemory(2))
+        train(tiny_recipe, small, tmp_path / "run", display=LackMemory(2))
     run = Run.open(tmp_path / "run")
     with run.lock(), pytest.raises(JobError, match="is being trained by another process"):
-        resume(run, small, SilentDisplay())
-    assert resume(run, small, SilentDisplay()).finished
+        resume(run, small, display=SilentDisplay())
+    assert resume(run, small, display=SilentDisplay()).finished
 
 
 def test_what_a_killed_start_left_is_no_hindrance(
@@ -149,5 +149,5 @@ def test_what_a_killed_start_left_is_no_hindrance(
         (out / "environment.json").touch()
     with pytest.raises(InputError, match=r"is no run directory: it holds no recipe\.toml"):
         Run.open(out)
-    assert train(tiny_recipe.override({"epochs": 1}), small, out, SilentDisplay()).finished
+    assert train(tiny_recipe.override({"epochs": 1}), small, out, display=SilentDisplay()).finished
     assert not list(out.glob(".writing-*"))

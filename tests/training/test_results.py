@@ -52,7 +52,7 @@ def test_without_a_validation_split_nothing_is_calibrated(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"validation": 0, "epochs": 1})
-    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    run = train(recipe, small, tmp_path / "run", display=SilentDisplay())
     calibration = run.metrics().calibration
     assert run.temperature() == 1
     assert calibration.after is None

@@ -34,7 +34,9 @@ def started(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Run:
     recipe = tiny_recipe.override({"start.weights": str(finished_run.path)})
-    return train(recipe, two_classes, tmp_path_factory.mktemp("started") / "run", SilentDisplay())
+    return train(
+        recipe, two_classes, tmp_path_factory.mktemp("started") / "run", display=SilentDisplay()
+    )
 
 
 def test_a_head_is_fitted_before_the_first_step(started: Run) -> None:
@@ -68,8 +70,8 @@ def test_a_run_that_started_from_another_is_resumed(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_train_epoch", killed)
         with pytest.raises(JobError, match="power"):
-            train(started.recipe(), two_classes, tmp_path / "run", SilentDisplay())
-    resumed = resume(tmp_path / "run", two_classes, SilentDisplay())
+            train(started.recipe(), two_classes, tmp_path / "run", display=SilentDisplay())
+    resumed = resume(tmp_path / "run", two_classes, display=SilentDisplay())
 
     assert np.array_equal(resumed.predictions().probabilities, started.predictions().probabilities)
 
@@ -81,7 +83,7 @@ def test_weights_of_another_network_are_refused(
         {"start.weights": str(finished_run.path), "model.widths": [24], "epochs": 1}
     )
     with pytest.raises(InputError, match=r"the layer dense_1 of \S+ has other weights"):
-        train(recipe, two_classes, tmp_path / "run", SilentDisplay())
+        train(recipe, two_classes, tmp_path / "run", display=SilentDisplay())
     imagenet = tiny_recipe.override({"start.weights": "imagenet"})
     with pytest.raises(InputError, match=r'needs model\.architecture = "backbone", not ann'):
-        train(imagenet, two_classes, tmp_path / "other", SilentDisplay())
+        train(imagenet, two_classes, tmp_path / "other", display=SilentDisplay())

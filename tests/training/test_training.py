@@ -42,10 +42,12 @@ def test_a_subset_of_the_images_is_trained_on_and_all_held_out_ones_are_kept(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"subset": 0.5, "epochs": 1})
-    metrics = train(recipe, small, tmp_path / "run", SilentDisplay()).metrics()
+    metrics = train(recipe, small, tmp_path / "run", display=SilentDisplay()).metrics()
     assert metrics.train_images == 150
     assert metrics.validation_images == 100
-    smallest = train(recipe.override({"subset": 0.001}), small, tmp_path / "b", SilentDisplay())
+    smallest = train(
+        recipe.override({"subset": 0.001}), small, tmp_path / "b", display=SilentDisplay()
+    )
     assert smallest.metrics().train_images == 10  # one of each class
 
 
@@ -129,7 +131,9 @@ def test_validation_and_training_images_share_none(finished_run: Run, sample: Da
 @pytest.fixture(scope="module")
 def whole(tiny_recipe: Recipe, small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two epochs of five steps that nothing interrupted."""
-    return train(tiny_recipe, small, tmp_path_factory.mktemp("whole") / "run", SilentDisplay())
+    return train(
+        tiny_recipe, small, tmp_path_factory.mktemp("whole") / "run", display=SilentDisplay()
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,10 +148,10 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     number: signal.Signals,
 ) -> None:
     with pytest.raises(JobError, match=rf"interrupted after {at_step} steps; .*--resume .*halves"):
-        train(tiny_recipe, small, tmp_path / "halves", Interrupting(at_step, number))
+        train(tiny_recipe, small, tmp_path / "halves", display=Interrupting(at_step, number))
     halves = Run.open(tmp_path / "halves")
     assert not halves.finished
-    resume(halves, small, SilentDisplay())
+    resume(halves, small, display=SilentDisplay())
     np.testing.assert_allclose(
         halves.predictions().probabilities, whole.predictions().probabilities, atol=1e-5
     )
@@ -160,11 +164,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
-        train(tiny_recipe, small, tmp_path / "run", Interrupting(8))
+        train(tiny_recipe, small, tmp_path / "run", display=Interrupting(8))
     run = Run.open(tmp_path / "run")
     *_, before, last = sorted(run.checkpoints_path.glob("step-*.npz"))
     last.write_bytes(last.read_bytes()[:1000])
-    assert resume(run, small, SilentDisplay()).finished
+    assert resume(run, small, display=SilentDisplay()).finished
     assert before.name == "step-000000005.npz"
 
 
@@ -172,26 +176,26 @@ def test_checkpoints_that_are_all_damaged_are_named(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
-        train(tiny_recipe, small, tmp_path / "run", Interrupting(2))
+        train(tiny_recipe, small, tmp_path / "run", display=Interrupting(2))
     run = Run.open(tmp_path / "run")
     for path in run.checkpoints_path.iterdir():
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"step-000000002.npz is damaged"):
-        resume(run, small, SilentDisplay())
+        resume(run, small, display=SilentDisplay())
 
 
 def test_a_run_is_not_resumed_with_other_images(
     tiny_recipe: Recipe, small: Dataset, sample: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
-        train(tiny_recipe, small, tmp_path / "run", Interrupting(2))
+        train(tiny_recipe, small, tmp_path / "run", display=Interrupting(2))
     with pytest.raises(InputError, match="begun with other images than those of: bundled sample"):
-        resume(tmp_path / "run", sample, SilentDisplay())
+        resume(tmp_path / "run", sample, display=SilentDisplay())
 
 
 def test_a_finished_run_is_left_as_it_is(finished_run: Run, sample: Dataset) -> None:
     before = finished_run.metrics_path.stat().st_mtime_ns
-    assert resume(finished_run, sample, SilentDisplay()) == finished_run
+    assert resume(finished_run, sample, display=SilentDisplay()) == finished_run
     assert finished_run.metrics_path.stat().st_mtime_ns == before
 
 
@@ -214,7 +218,7 @@ def test_what_ends_a_run_is_said(
     settings: dict[str, float],
     reason: str,
 ) -> None:
-    run = train(tiny_recipe.override(settings), small, tmp_path / "run", SilentDisplay())
+    run = train(tiny_recipe.override(settings), small, tmp_path / "run", display=SilentDisplay())
     assert run.metrics().stop_reason.startswith(reason)
 
 
@@ -222,7 +226,7 @@ def test_early_stopping_keeps_the_best_epoch(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"stopping.patience": 2, "epochs": 30})
-    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    run = train(recipe, small, tmp_path / "run", display=SilentDisplay())
     from thumbnet.evaluation.predictions import Predictions
 
     kept = evaluate(Predictions.load(run.validation_predictions_path)).accuracy
@@ -239,7 +243,7 @@ def test_the_learning_rate_follows_the_schedule(
         {"optimizer.learning_rate": 0.01, "schedule.decay": "linear", "schedule.warmup": 0.5}
     )
     display = Recording()
-    train(recipe, small, tmp_path / "run", display)
+    train(recipe, small, tmp_path / "run", display=display)
     assert display.rates == pytest.approx(
         [0.002, 0.004, 0.006, 0.008, 0.01, 0.01, 0.008, 0.006, 0.004, 0.002]
     )
@@ -249,7 +253,7 @@ def test_no_validation_split_is_said_and_not_made_up(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"validation": 0, "epochs": 1})
-    run = train(recipe, small, tmp_path / "run", SilentDisplay())
+    run = train(recipe, small, tmp_path / "run", display=SilentDisplay())
     assert run.metrics().validation_accuracy is None
     assert run.metrics().train_images == len(small.train)
     assert not run.validation_predictions_path.exists()
@@ -261,9 +265,9 @@ def test_a_directory_in_use_is_not_touched(
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="is not empty"):
-        train(tiny_recipe, small, tmp_path, SilentDisplay())
+        train(tiny_recipe, small, tmp_path, display=SilentDisplay())
     with pytest.raises(InputError, match=r"mine.txt is a file"):
-        train(tiny_recipe, small, tmp_path / "mine.txt", SilentDisplay())
+        train(tiny_recipe, small, tmp_path / "mine.txt", display=SilentDisplay())
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -272,9 +276,14 @@ def test_what_cannot_be_trained_leaves_nothing(
 ) -> None:
     recipe = tiny_recipe.override({"model": {"architecture": "cnn", "widths": [4] * 6}})
     with pytest.raises(InputError, match="too small for 6 blocks"):
-        train(recipe, small, tmp_path / "run", SilentDisplay())
+        train(recipe, small, tmp_path / "run", display=SilentDisplay())
     with pytest.raises(InputError, match=r"validation share of 0.001 of 400 images"):
-        train(tiny_recipe.override({"validation": 0.001}), small, tmp_path / "run", SilentDisplay())
+        train(
+            tiny_recipe.override({"validation": 0.001}),
+            small,
+            tmp_path / "run",
+            display=SilentDisplay(),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -291,7 +300,7 @@ def test_a_layer_that_a_run_may_not_hold_is_refused_before_training(
 
     monkeypatch.setattr("thumbnet.models.architectures.ann.build", build)
     with pytest.raises(InputError, match=r"ann cannot be trained.*keras.layers.Discretization"):
-        train(tiny_recipe, small, tmp_path / "run", SilentDisplay())
+        train(tiny_recipe, small, tmp_path / "run", display=SilentDisplay())
     assert not list(tmp_path.iterdir())
 
 
@@ -307,7 +316,7 @@ def test_an_unfinished_run_has_no_engine(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
-        train(tiny_recipe, small, tmp_path / "run", Interrupting(2))
+        train(tiny_recipe, small, tmp_path / "run", display=Interrupting(2))
     with pytest.raises(InputError, match=r"metrics.json is missing: .*thumbnet train --resume"):
         open_engine(Run.open(tmp_path / "run"))
 
@@ -375,7 +384,7 @@ def test_smaller_images_cost_less(growing: Recipe, small: Dataset, tmp_path: Pat
             recipe,
             small,
             tmp_path / f"{len(recipe.augmentation.progressive_resizing)}",
-            SilentDisplay(),
+            display=SilentDisplay(),
         ).metrics()
         for recipe in (growing, whole)
     }
@@ -392,10 +401,10 @@ def test_a_run_goes_on_with_the_sizes_and_images_it_would_have_seen(
     growing: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     growing = growing.override({"deterministic": True, "epochs": 4})
-    alone = train(growing, small, tmp_path / "alone", SilentDisplay())
+    alone = train(growing, small, tmp_path / "alone", display=SilentDisplay())
     with pytest.raises(JobError, match="interrupted after 8 steps"):  # of 4 and three times 3
-        train(growing, small, tmp_path / "stopped", Interrupting(8))
-    resumed = resume(tmp_path / "stopped", small, SilentDisplay())
+        train(growing, small, tmp_path / "stopped", display=Interrupting(8))
+    resumed = resume(tmp_path / "stopped", small, display=SilentDisplay())
     np.testing.assert_array_equal(
         alone.predictions().probabilities, resumed.predictions().probabilities
     )
@@ -412,5 +421,5 @@ def test_sizes_that_the_model_cannot_take_are_refused(
         }
     )
     with pytest.raises(InputError, match=rf"pixels, which this {architecture} cannot take"):
-        train(recipe, small, tmp_path / "run", SilentDisplay())
+        train(recipe, small, tmp_path / "run", display=SilentDisplay())
     assert not (tmp_path / "run").exists()

@@ -120,7 +120,7 @@ def test_a_journal_that_has_no_room_keeps_its_lines(
 def test_planned_flop_equal_the_flop_of_the_training(
     base: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
-    run = train(base, small, tmp_path / "run", SilentDisplay())
+    run = train(base, small, tmp_path / "run", display=SilentDisplay())
     assert run.metrics().train_flops == planned_flop(base, small)
 
 
@@ -150,7 +150,7 @@ def test_a_search_finds_the_best_of_its_trials_without_the_test_images(
     # Resuming a trial finishes its run without another step, and then reads the test images.
     steps = {run.path.name: _last_checkpoint(run) for run in finished}
     for run in finished:
-        metrics = resume(run, small, SilentDisplay()).metrics()
+        metrics = resume(run, small, display=SilentDisplay()).metrics()
         assert metrics.steps == steps[run.path.name] == run.history()[-1].step
         assert metrics.validation_accuracy == pytest.approx(
             run.history()[-1].validation_accuracy, abs=1e-6

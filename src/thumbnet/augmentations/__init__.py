@@ -59,7 +59,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def of_layer(make_layer: "Callable[[], keras.Layer]") -> Augment:
-    """An augmentation by one of Keras's preprocessing layers for images.
+    """An augmentation by one of Keras's preprocessing layers.
 
     Its random numbers are those of the generator that it is given, so that the same batch is
     changed in the same way whatever came before it.
@@ -76,8 +76,10 @@ def of_layer(make_layer: "Callable[[], keras.Layer]") -> Augment:
     ) -> tuple[npt.NDArray[Any], Float32Array]:
         for variable in seeds:
             variable.assign(random.integers(2**31, size=2))
-        batch = {"images": images.astype(np.float32), "labels": labels}
-        changed = layer(batch, training=True)
+        pixels = np.asarray(images, np.float32)
+        if not hasattr(layer, "transform_labels"):  # not one for images and their labels
+            return np.asarray(layer(pixels, training=True)), labels
+        changed = layer({"images": pixels, "labels": labels}, training=True)
         return np.asarray(changed["images"]), np.asarray(changed["labels"])
 
     return augment

@@ -28,6 +28,8 @@ from thumbnet.cli.options import (
 from thumbnet.errors import InputError, shown
 
 if TYPE_CHECKING:
+    import keras
+
     from thumbnet.auto import Plan
     from thumbnet.data.dataset import Dataset
     from thumbnet.parallel.processes import Processes
@@ -186,14 +188,25 @@ def train(
             help="Train as one of several processes started by srun, torchrun or a Kubernetes Job.",
         ),
     ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Log every epoch to tensorboard, mlflow, wandb or trackio, if installed. Can be "
+            "repeated.",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
     from thumbnet.runs.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
+    from thumbnet.training.loggers import require_logger
     from thumbnet.training.progress import choose_display
 
+    for name in log or []:
+        require_logger(name)
     overrides = _settings(
         seed=seed,
         epochs=epochs,
@@ -217,12 +230,19 @@ def train(
         if recipe or out or start or overwrite or seeds or reading_changed:
             raise InputError(
                 "--resume continues a run with its own recipe and data options; the only other "
-                "options it accepts are --data, --source, --set and --distributed"
+                "options it accepts are --data, --source, --set, --log and --distributed"
             )
         with _processes(distributed, resume) as (processes, directory, display):
             opened = Run.open(directory)
             dataset = dataset_to_resume(opened, data, source, display)
-            finished = resume_run(opened, dataset, display, overrides, processes)
+            finished = resume_run(
+                opened,
+                dataset,
+                settings=overrides,
+                callbacks=_loggers(log, resume, opened.recipe(), processes),
+                display=display,
+                processes=processes,
+            )
             _show(finished, processes)
         return
     if out is None or (recipe is None and data is None and start is None):
@@ -253,7 +273,7 @@ def train(
     if seeds:
         dataset = chosen_for or load_dataset(data, source, display, **reading)
         resolved = _long_enough(resolved, dataset, recipe, overrides, display)
-        _train_seeds(resolved, seeds, out, overwrite, dataset, display)
+        _train_seeds(resolved, seeds, out, overwrite, dataset, display, log)
         return
     with _processes(distributed, out) as (processes, directory, display):
         if distributed and resolved.ghost_batches > 1:
@@ -265,7 +285,14 @@ def train(
         resolved = _long_enough(resolved, dataset, recipe, overrides, display)
         if overwrite:
             _remove_run(directory)
-        finished = train_run(resolved, dataset, directory, display, processes)
+        finished = train_run(
+            resolved,
+            dataset,
+            directory,
+            callbacks=_loggers(log, out, resolved, processes),
+            display=display,
+            processes=processes,
+        )
         _show(finished, processes)
 
 
@@ -359,6 +386,15 @@ def _processes(distributed: bool, path: Path) -> Iterator[tuple["Processes", Pat
         yield processes, directory, SilentDisplay() if processes.rank else choose_display()
 
 
+def _loggers(
+    names: list[str] | None, path: Path, recipe: "Recipe", processes: "Processes"
+) -> "list[keras.callbacks.Callback]":
+    """The callbacks of `--log`; only the first of several processes logs."""
+    from thumbnet.training.loggers import loggers
+
+    return [] if processes.rank else loggers(names or [], path, recipe)
+
+
 def _show(run: "Run", processes: "Processes") -> None:
     from thumbnet.cli.tables import print_summary
 
@@ -406,16 +442,25 @@ def _require_usable(recipe: "Recipe", out: Path, overwrite: bool) -> None:
         )
 
 
-def _train_or_resume(recipe: "Recipe", dataset: "Dataset", out: Path, display: "Display") -> "Run":
+def _train_or_resume(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    out: Path,
+    display: "Display",
+    log: list[str] | None = None,
+) -> "Run":
+    from thumbnet.parallel.processes import SINGLE_PROCESS
     from thumbnet.runs.run import Run
     from thumbnet.training import resume as resume_run
     from thumbnet.training import train as train_run
 
     if Run.is_free(out):
-        return train_run(recipe, dataset, out, display)
+        callbacks = _loggers(log, out, recipe, SINGLE_PROCESS)
+        return train_run(recipe, dataset, out, callbacks=callbacks, display=display)
     there = Run.open(out)
     display.message(f"{out}: {'already finished' if there.finished else 'resuming'}")
-    return resume_run(there, dataset, display)
+    callbacks = [] if there.finished else _loggers(log, out, recipe, SINGLE_PROCESS)
+    return resume_run(there, dataset, callbacks=callbacks, display=display)
 
 
 def _train_seeds(
@@ -425,6 +470,7 @@ def _train_seeds(
     overwrite: bool,
     dataset: "Dataset",
     display: "Display",
+    log: list[str] | None,
 ) -> None:
     """Train with several seeds; existing runs are kept if finished, and resumed if not."""
     from thumbnet.cli.tables import print_seeds
@@ -434,7 +480,9 @@ def _train_seeds(
     recipes = [recipe.override({"seed": first + number}) for number in range(seeds)]
     for one in recipes:
         _require_usable(one, out / f"seed-{one.seed}", overwrite)
-    runs = [_train_or_resume(one, dataset, out / f"seed-{one.seed}", display) for one in recipes]
+    runs = [
+        _train_or_resume(one, dataset, out / f"seed-{one.seed}", display, log) for one in recipes
+    ]
     print_seeds(write_seeds(runs, out))
     typer.echo(f"Runs: {shown(out)}")
 

@@ -5,16 +5,24 @@ the recipe's `[model]` table, and a function `build` that returns a `keras.Model
 pixels to logits.
 """
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from thumbnet import registry
 from thumbnet.data.dataset import Images
+from thumbnet.errors import InputError
 from thumbnet.section import Section
 
 if TYPE_CHECKING:
     import keras
+
+
+CUSTOM = "custom"
+"""The architecture of a run whose model its user made: no recipe can build it."""
 
 
 class ModelParameters(Section):
@@ -49,7 +57,7 @@ def architecture(name: str) -> Architecture:
 
 def parameters_class(name: str) -> type[ModelParameters]:
     """The class that checks the `[model]` table of one architecture."""
-    return architecture(name).Parameters
+    return ModelParameters if name == CUSTOM else architecture(name).Parameters
 
 
 def build_model(
@@ -72,13 +80,33 @@ def build_model(
     Returns:
         A model from uint8 images of shape (n, height, width, channels) to float32 logits of
         shape (n, class_count).
+
+    Raises:
+        InputError: the images do not suit the architecture, or there is none to build.
     """
+    if parameters.architecture == CUSTOM:
+        raise InputError(
+            "the model of this run was made by its user, and its recipe does not hold it: pass it "
+            "again, as in thumbnet.resume(run, dataset, model=model)"
+        )
+    with seeded(seed), dtype_policy(precision):
+        return architecture(parameters.architecture).build(parameters, train_images, class_count)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from `seed`, and leave the caller's generators as they were."""
     from thumbnet.runtime import prepare_keras
 
     keras = prepare_keras()
+    # Keras seeds NumPy's global generator as well.
+    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
     keras.utils.set_random_seed(seed)
-    with dtype_policy(precision):
-        return architecture(parameters.architecture).build(parameters, train_images, class_count)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(numpy_before)  # noqa: NPY002
 
 
 @contextmanager
@@ -110,7 +138,7 @@ def plain_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Mo
     """A model in the form that is saved, with initial weights.
 
     Args:
-        model: from uint8 images, of fixed or variable size, to logits.
+        model: from images of raw pixels, of fixed or variable size, to logits or probabilities.
         image_shape: height, width and channels of the images it will see.
 
     Returns:
@@ -126,7 +154,29 @@ def plain_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Mo
         kind = getattr(layer, "plain", layer.__class__)
         return kind.from_config(layer.get_config() | {"dtype": "float32"})
 
-    pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
-    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
-    with_probabilities = keras.Model(model.input, probabilities, name=model.name)
-    return keras.models.clone_model(with_probabilities, pixels, clone_function=plain)
+    pixels = converted = keras.Input(image_shape, dtype="uint8", name="pixels")
+    if model.inputs[0].dtype != "uint8":
+        converted = keras.layers.Rescaling(1.0, dtype="float32", name="to_float")(pixels)
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        return layer(*(converted if x is pixels else x for x in arguments), **options)
+
+    outputs = model.outputs[0]
+    if not gives_probabilities(model):
+        outputs = keras.layers.Softmax(name="probabilities")(outputs)
+    return keras.models.clone_model(
+        keras.Model(model.inputs[0], outputs, name=model.name),
+        pixels,
+        clone_function=plain,
+        call_function=call,
+        recursive=True,
+    )
+
+
+def gives_probabilities(model: "keras.Model") -> bool:
+    """Whether a model ends with a softmax, and so gives probabilities rather than logits."""
+    from thumbnet.runtime import prepare_keras
+
+    keras = prepare_keras()
+    last, softmax = model.layers[-1], keras.activations.softmax
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is softmax

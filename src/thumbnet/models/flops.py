@@ -45,7 +45,8 @@ def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> i
     import keras
 
     uncompiled = keras.Model(model.inputs[0], model.outputs[0])
-    sized = keras.models.clone_model(uncompiled, keras.Input(image_shape, dtype="uint8"))
+    pixels = keras.Input(image_shape, dtype=model.inputs[0].dtype)
+    sized = keras.models.clone_model(uncompiled, pixels)
     flop, trained_before = 0, False
     for ours, layer in zip(_layers(uncompiled), _layers(sized), strict=True):
         trained = bool(ours.trainable_weights)

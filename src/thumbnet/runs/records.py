@@ -61,6 +61,7 @@ class Environment(Host):
     processes: Count
     data: DataRecord
     changed_on_resuming: list[dict[Text, JsonValue]] = Field(default=[])
+    own_parts: list[Text] = Field(default=[])
 
     @field_validator("format_version")
     @classmethod

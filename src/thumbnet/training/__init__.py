@@ -1,34 +1,27 @@
-"""From a recipe and a dataset to a run: what is made ready, trained, and left behind."""
+"""From a recipe or a model and a dataset to a run: prepared, trained, and evaluated."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from thumbnet.atomic import remove_leftovers
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.known import remember_place
-from thumbnet.errors import InputError, JobError, JobInterruptedError
-from thumbnet.machine import describe_host, sgemm_gflops
+from thumbnet.errors import InputError, JobInterruptedError
+from thumbnet.machine import sgemm_gflops
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Recipe
 from thumbnet.runs.model_card import write_model_card
-from thumbnet.runs.records import FORMAT_VERSION, DataRecord, Environment, TrainingCost
+from thumbnet.runs.records import TrainingCost
 from thumbnet.runs.run import Run
-from thumbnet.runtime import is_out_of_memory
-from thumbnet.training.checkpoints import set_weights
 from thumbnet.training.cost import flop_of_image, training_flop
-from thumbnet.training.loop import (
-    Job,
-    image_losses_to_begin_with,
-    restore_state,
-    run_epochs,
-)
-from thumbnet.training.prepare import Prepared, prepare, resolve_precision
+from thumbnet.training.loop import Training
+from thumbnet.training.own import BuildModel, custom_recipe, own_parts
 from thumbnet.training.progress import Display, choose_display
 from thumbnet.training.results import write_results
+from thumbnet.training.session import fit, new_training, reopened_training, with_resume_hint
+
+if TYPE_CHECKING:
+    import keras
 
 # What may be set anew when a run is resumed: it changes the steps to come, not what they mean.
 RESUMABLE_SETTINGS = (
@@ -40,20 +33,38 @@ RESUMABLE_SETTINGS = (
 
 
 def train(
-    recipe: Recipe | str | Path,
+    recipe_or_model: "Recipe | str | Path | keras.Model | BuildModel",
     dataset: Dataset,
-    out: str | Path,
+    out: str | Path | None = None,
+    *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    augment: Any = None,
+    optimizer: "keras.optimizers.Optimizer | None" = None,
     display: Display | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Run:
     """Train one model and write its run directory.
 
     Args:
-        recipe: a recipe, the name of a shipped one, the path of a file, or "auto" for one that
-            `thumbnet.auto.choose_recipe` chooses.
+        recipe_or_model: a recipe, the name of a shipped one, the path of a file, or "auto" for one
+            that `thumbnet.auto.choose_recipe` chooses; or a `keras.Model`, or a function that
+            builds one from the images' (height, width, channels) and the number of classes. Such a
+            model sees raw pixels, 0 to 255, and gives a logit or a probability for each class; one
+            that is given is copied with its weights.
         dataset: the images; its test part is read once, after training. With "auto" its pictures
             may be read again in another size.
-        out: a directory that is empty or does not exist.
+        out: a directory that is empty or does not exist; by default a new one under `runs`.
+        epochs: passes over the training images, in place of the recipe's.
+        seed: decides everything that is random, in place of the recipe's.
+        callbacks: Keras callbacks, called as `keras.Model.fit` would. One that sets
+            `model.stop_training` ends the run, which is then evaluated.
+        augment: a Keras preprocessing layer, several of them, or a function that takes uint8 images
+            of shape (n, height, width, channels), float32 labels of shape (n, classes) and a
+            `numpy.random.Generator`, and returns images from 0 to 255 and labels. Applied after
+            the recipe's augmentations.
+        optimizer: a Keras optimizer, in place of the recipe's `[optimizer]` and `[schedule]`.
         display: what shows the progress; by default a live line on a terminal and a plain line
             an epoch elsewhere, on standard error.
         processes: those that train this run together, each of which calls this; `out` comes from
@@ -63,64 +74,65 @@ def train(
         The finished run; only of rank 0 does it hold the results.
 
     Raises:
-        InputError: a recipe that cannot be used, or a directory that is not empty.
+        InputError: a recipe, a model or another part that cannot be used, or a directory that is
+            not empty.
         JobError: the loss is no longer finite, the disk is full, the memory is not enough,
             another process trains this run, or Ctrl-C was pressed. The run can be resumed.
     """
     display = display or choose_display()
-    # What cannot be trained leaves no directory behind.
-    Run.require_free(out)
-    if recipe == "auto":
+    if out is not None:
+        Run.require_free(out)
+    changed = {"epochs": epochs, "seed": seed}
+    settings = {key: value for key, value in changed.items() if value is not None}
+    model = None
+    if recipe_or_model == "auto":
         from thumbnet.auto import choose_recipe  # which trains briefly by means of this package
 
         plan = choose_recipe(dataset, display)
         recipe, dataset = plan.recipe, plan.dataset
-    recipe = resolve_precision(recipe if isinstance(recipe, Recipe) else Recipe.read(recipe))
-    prepared = prepare(recipe, dataset, display, processes)
-    run = Run(Path(out))
-    if dataset.path is not None:
-        remember_place(dataset.path)
-    with run.lock():
-        run.begin(
-            recipe,
-            Environment(
-                **dict(describe_host()),
-                format_version=FORMAT_VERSION,
-                seed=recipe.seed,
-                processes=processes.count,
-                data=DataRecord(
-                    name=dataset.name,
-                    source=dataset.source,
-                    path=str(dataset.path.resolve()) if dataset.path else None,
-                    reading=dataset.reading.model_dump(),
-                    digests=dataset.digests,
-                    class_names=list(dataset.class_names),
-                ),
-            ),
-        )
-        return _train(run, recipe, dataset, prepared, display, processes)
+    elif isinstance(recipe_or_model, Recipe):
+        recipe = recipe_or_model
+    elif isinstance(recipe_or_model, str | Path):
+        recipe = Recipe.read(recipe_or_model)
+    else:
+        model = recipe_or_model
+        recipe = custom_recipe(model)
+    recipe = recipe.override(settings)
+    own = own_parts(model, augment, optimizer)
+    path = _new_directory(recipe.name) if out is None else Path(out)
+    with new_training(path, recipe, dataset, display, processes, own) as training:
+        return _fit_and_evaluate(training, dataset, display, callbacks)
 
 
 def resume(
     run: Run | str | Path,
     dataset: Dataset,
-    display: Display | None = None,
+    *,
     settings: Mapping[str, Any] | None = None,
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    model: "keras.Model | BuildModel | None" = None,
+    augment: Any = None,
+    optimizer: "keras.optimizers.Optimizer | None" = None,
+    display: Display | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Run:
-    """Go on with a run that was stopped, from its last checkpoint, as if it had not been.
+    """Continue a run that was stopped, from its last checkpoint, as if it had not been.
 
     Args:
         run: the run; one that is finished is returned as it is.
         dataset: the same images as before.
-        display: as in `train`.
         settings: values of the recipe to replace from here on, by their dotted keys; only
             `RESUMABLE_SETTINGS`. They are saved with the run.
+        callbacks: as in `train`.
+        model: the model, or the function that builds it, where `train` was given one.
+        augment: as in `train`, where it was given there.
+        optimizer: as in `train`, where it was given there.
+        display: as in `train`.
         processes: as in `train`; there may be more or fewer than before.
 
     Raises:
-        InputError: the images are others than before, a setting cannot be replaced, or no
-            checkpoint is sound.
+        InputError: the images are others than before, a part of the user's own is missing, a
+            setting cannot be replaced, or no checkpoint is sound.
         JobError: as in `train`.
     """
     run = run if isinstance(run, Run) else Run.open(run)
@@ -129,7 +141,8 @@ def resume(
             f"{', '.join(fixed)} cannot be changed when a run is resumed, only "
             f"{', '.join(RESUMABLE_SETTINGS)}; begin anew with --overwrite"
         )
-    if run.environment().data.digests != dataset.digests:
+    environment = run.environment()
+    if environment.data.digests != dataset.digests:
         raise InputError(
             f"{run.path} was begun with other images than those of: {dataset.source}; resume it "
             "with the same data, or begin anew with --overwrite"
@@ -138,78 +151,50 @@ def resume(
         if processes.rank == 0 and not run.model_card_path.is_file():
             write_model_card(run)
         return run
-    with run.lock():
-        recipe, display = run.recipe(), display or choose_display()
-        if settings:
-            recipe = recipe.override(settings)
-            run.change_recipe(recipe, settings)
-        for directory in (run.path, run.checkpoints_path, run.figures_path):
-            remove_leftovers(directory)
-        prepared = prepare(recipe, dataset, display, processes)
-        return _train(run, recipe, dataset, prepared, display, processes)
-
-
-def _train(
-    run: Run,
-    recipe: Recipe,
-    dataset: Dataset,
-    prepared: Prepared,
-    display: Display,
-    processes: Processes,
-) -> Run:
-    model = prepared.model
-    state, best_weights, restored = restore_state(run, model)
-    losses = image_losses_to_begin_with(recipe, len(prepared.batches.data), restored)
-    ceiling = float(processes.gather(sgemm_gflops()).sum())
-    job = Job(
-        run=run,
-        recipe=recipe,
-        model=model,
-        batches=prepared.batches,
-        validation=prepared.validation,
-        one_hot=np.eye(len(dataset.class_names), dtype=np.float32),
-        state=state,
-        best_weights=best_weights,
-        losses=losses,
-        display=display,
-        seconds_before=state.seconds,
-        processes=processes,
-    )
-    with _with_resume_hint(run):
-        try:
-            run_epochs(job)
-            if best_weights:
-                set_weights(model, best_weights)
-        except JobInterruptedError:
-            processes.leave()
-            raise
-        processes.leave()
-        if processes.rank:
-            return run
-        display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
-        cost = TrainingCost(
-            train_flops=training_flop(
-                prepared.batches, state.step, flop_of_image(model, prepared.batches)
-            ),
-            sgemm_gflops=ceiling,
-            sgemm_tflop=state.seconds * ceiling / 1000,
+    own = own_parts(model, augment, optimizer)
+    if (needed := environment.own_parts) != own.names():
+        arguments = "".join(f", {name}=…" for name in needed)
+        raise InputError(
+            f"{run.path} was begun with {_listed(needed)} of the user's own, and is resumed with "
+            f"{_listed(own.names())}: use thumbnet.resume(run, dataset{arguments}) in Python"
         )
-        write_results(job, dataset, prepared.held_out, cost)
-    return run
+    display = display or choose_display()
+    with reopened_training(run, dataset, display, settings, processes, own) as training:
+        return _fit_and_evaluate(training, dataset, display, callbacks)
 
 
-@contextmanager
-def _with_resume_hint(run: Run) -> Iterator[None]:
-    """Add the command that resumes the run to every failure."""
-    resume_hint = f"go on with `thumbnet train --resume {run.path}`"
+def _listed(parts: list[str]) -> str:
+    return f"{' and '.join(parts)}" if parts else "no part"
+
+
+def _new_directory(name: str) -> Path:
+    """A directory under `runs` that no run has yet: NAME, NAME-2 and so on."""
+    paths = (Path("runs", name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+    return next(path for path in paths if Run.is_free(path))
+
+
+def _fit_and_evaluate(
+    training: Training,
+    dataset: Dataset,
+    display: Display,
+    callbacks: "Sequence[keras.callbacks.Callback]",
+) -> Run:
+    recipe, state, processes = training.recipe, training.state, training.processes
+    ceiling = float(processes.gather(sgemm_gflops()).sum())
     try:
-        yield
-    except JobError as error:
-        raise type(error)(f"{error}; {resume_hint}") from error
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise JobError(
-            f"out of memory: close other programs and {resume_hint}, or start again with a smaller "
-            "batch_size"
-        ) from error
+        fit(training, display, callbacks)
+    except JobInterruptedError:
+        processes.leave()
+        raise
+    processes.leave()
+    if processes.rank:
+        return training.run
+    display.message(f"{recipe.name}: {state.stopped}; evaluating on the test images")
+    batches = training.prepared.batches
+    flop = training_flop(batches, state.step, flop_of_image(training.model, batches))
+    cost = TrainingCost(
+        train_flops=flop, sgemm_gflops=ceiling, sgemm_tflop=state.seconds * ceiling / 1000
+    )
+    with with_resume_hint(training.run):
+        write_results(training, dataset, cost, display.message)
+    return training.run

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Weights = dict[str, Array]
 
 KEPT = 2
+# A checkpoint is written at the end of every epoch, and within a long one as often as this: the
+# upper bound on the work lost to a kill. Writing one takes some hundredths of a second.
+CHECKPOINT_SECONDS = 60.0
 # Room for the history of a long run, beside the variables, whose size the model tells.
 STATE_BYTES = 2**28
 _PATTERN = "step-*.npz"

@@ -1,319 +1,263 @@
-"""The training loop: epochs and steps, checkpoints on the way, and what ends it."""
+"""The training loop: epochs, steps, and the callbacks that watch them."""
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
 
-from thumbnet.data.dataset import LabelledImages
 from thumbnet.engines import prediction_batch
-from thumbnet.errors import InputError, JobError, JobInterruptedError
-from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
+from thumbnet.errors import JobError, JobInterruptedError
+from thumbnet.parallel.processes import Processes
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
 from thumbnet.training import hard_examples as image_losses
-from thumbnet.training.batches import Batches
-from thumbnet.training.checkpoints import Weights, restore_checkpoint, save_checkpoint, weights_of
+from thumbnet.training.checkpoints import weights_of
 from thumbnet.training.interruption import Interruption
 from thumbnet.training.optimizers import lr_multiplier
+from thumbnet.training.prepare import Prepared
 from thumbnet.training.progress import Display
 from thumbnet.training.start import fit_head, load_start_weights
+from thumbnet.training.state import Clock, Snapshot, TrainingState
 
 if TYPE_CHECKING:
     import keras
 
-# A checkpoint is due at the end of every epoch, and within a long one as often as this: what a
-# killed run loses. Writing one takes some hundredths of a second.
-CHECKPOINT_SECONDS = 60.0
-
-
-@dataclass
-class TrainingState:
-    """What a checkpoint holds beside the weights and the optimizer's variables.
-
-    Attributes:
-        step: steps taken.
-        seconds: training time so far, over all sittings, by the clock of the first process.
-        sums: of each metric over the steps of the epoch that is under way.
-        history: one row for each finished epoch.
-        best_accuracy: the highest validation accuracy so far.
-        best_epoch: the epoch that reached it, counted from 1.
-        stopped: why the run is over; empty while it is not.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, int | float]] = field(default_factory=list)
-    best_accuracy: float = 0.0
-    best_epoch: int = 0
-    stopped: str = ""
-
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """What stays the same while a run is trained; `state` and `best_weights` are what changes.
-
-    `best_weights` are those of the best epoch, where early stopping will want them back. `losses`
-    are of the training images, where the recipe revisits the hardest: "latest", and "ranked" as
-    they were when the epoch began; empty where it does not.
-    """
+class Training:
+    """One run while it is trained."""
 
     run: Run
     recipe: Recipe
-    model: "keras.Model"
-    batches: Batches
-    validation: LabelledImages
-    one_hot: npt.NDArray[np.float32]
-    state: TrainingState
-    best_weights: Weights
-    losses: Weights
-    display: Display
-    seconds_before: float
-    processes: Processes = SINGLE_PROCESS
-    started: float = field(default_factory=time.monotonic)
+    prepared: Prepared
+    snapshot: Snapshot
+    clock: Clock
+    processes: Processes
 
-    def seconds(self) -> float:
-        """Training time so far, over all sittings."""
-        return self.seconds_before + time.monotonic() - self.started
+    @property
+    def model(self) -> "keras.Model":
+        return self.prepared.model
+
+    @property
+    def state(self) -> TrainingState:
+        return self.snapshot.state
 
     def learning_rate(self) -> float:
         """The learning rate of the next step.
 
-        With a time budget the schedule follows whichever is further on, the steps or the clock:
-        a run that is cut off at a high learning rate would lose several points of accuracy.
+        With a time budget the schedule follows steps or time, whichever is further on: a run that
+        is cut off at a high learning rate would lose several points of accuracy.
         """
-        progress = self.state.step / self.batches.total_steps
+        steps = self.prepared.batches.total_steps
+        progress = self.state.step / steps
         if budget := self.recipe.stopping.budget_seconds:
             progress = max(progress, min(1.0, self.state.seconds / budget))
         peak = self.recipe.optimizer.learning_rate
-        step = 1 / self.batches.total_steps
-        return peak * lr_multiplier(self.recipe.schedule, progress, step)
+        return peak * lr_multiplier(self.recipe.schedule, progress, 1 / steps)
+
+    def note_accuracy(self, epoch: int, accuracy: float) -> None:
+        """Note the validation accuracy of an epoch, and with `patience` the best one's weights."""
+        if accuracy > self.state.best_accuracy:
+            self.state.best_accuracy, self.state.best_epoch = accuracy, epoch
+            if self.recipe.stopping.patience:
+                self.snapshot.best_weights.update(weights_of(self.model))
+
+    def is_budget_spent(self) -> bool:
+        """Whether the recipe's training time is used up."""
+        budget = self.recipe.stopping.budget_seconds
+        return bool(budget) and self.state.seconds >= budget
 
 
-def restore_state(run: Run, model: "keras.Model") -> tuple[TrainingState, Weights, Weights]:
-    """Set the model to the run's last sound checkpoint.
+def run_epochs(
+    training: Training, callbacks: "keras.callbacks.CallbackList", display: Display
+) -> None:
+    """Train until a callback stops it.
+
+    Args:
+        training: the run.
+        callbacks: Keras's, and Thumbnet's own, of which one has to end the training. They see what
+            `keras.Model.fit` would show them: epochs from 0, steps within an epoch, and metrics by
+            Keras's names, such as `val_accuracy`.
+        display: shows what is done before the first epoch.
+
+    Raises:
+        JobError: it was interrupted, the loss or a weight is not finite, or a file cannot be
+            written. Checkpoints that were written are kept.
+    """
+    model, state = training.model, training.state
+    model.stop_training = bool(state.stopped)
+    logs: dict[str, float] = {}
+    with Interruption() as interruption:
+        callbacks.on_train_begin()
+        try:
+            if training.recipe.start.weights and not state.step and not state.history:
+                _load_start_weights(training, callbacks, display)
+            while not model.stop_training:
+                interrupted = _train_epoch(training, callbacks, interruption)
+                _, taken = training.prepared.batches.position(state.step)
+                if interrupted and taken:
+                    _save(training)
+                    raise JobInterruptedError(f"interrupted after {state.step} steps")
+                logs = _end_epoch(training, callbacks)
+                if _synchronise(training, interruption) and not model.stop_training:
+                    raise JobInterruptedError(f"interrupted after {state.step} steps")
+        finally:
+            # Also after an error, so that progress bars and files are closed.
+            callbacks.on_train_end(logs)
+
+
+def _save(training: Training) -> None:
+    if training.processes.rank == 0:
+        training.snapshot.save(training.run, training.model)
+
+
+def _synchronise(training: Training, interruption: Interruption) -> bool:
+    """Let all processes know the time, and what callbacks of the first one decided.
 
     Returns:
-        The training state, the weights of the best epoch, and the losses of the images; those of
-        a run that has not begun where there is no checkpoint.
-
-    Raises:
-        InputError: there are checkpoints, and none is sound.
+        Whether any process was asked to end.
     """
-    restored = restore_checkpoint(run.checkpoints_path, model)
-    if restored is None:
-        return TrainingState(), {}, {}
-    values, best_weights, losses = restored
-    try:
-        return TypeAdapter(TrainingState).validate_python(values), best_weights, losses
-    except ValidationError as error:
-        raise InputError(f"{run.checkpoints_path} holds no training state: {error}") from error
+    own = [training.clock.seconds(), training.model.stop_training, interruption.requested]
+    gathered = training.processes.gather(own)
+    training.state.seconds = float(gathered[0, 0])
+    training.model.stop_training = bool(gathered[0, 1])
+    return bool(gathered[:, 2].any())
 
 
-def run_epochs(job: Job) -> None:
-    """Train until something ends it.
-
-    Raises:
-        JobError: it was interrupted, the loss or a weight is no number, or a file cannot be
-            written. The checkpoints that are there are kept.
-    """
-    state, batches = job.state, job.batches
-    with Interruption() as interruption, job.display.training(job.recipe, batches):
-        if job.recipe.start.weights and not state.step and not state.history:
-            _load_start_weights(job)
-        while not state.stopped:
-            interrupted = _train_epoch(job, interruption)
-            _, taken = batches.position(state.step)
-            epoch_ended = not interrupted or taken == 0
-            if epoch_ended:
-                _end_epoch(job)
-            _save(job)
-            if epoch_ended:
-                # After the checkpoint: a search may end the training here.
-                job.display.epoch(state.history[-1])
-            if _is_interrupted(job, interruption) and not state.stopped:
-                raise JobInterruptedError(f"interrupted after {state.step} steps")
-
-
-def _load_start_weights(job: Job) -> None:
-    """Begin with the weights that the recipe names, and with a head fitted to them.
-
-    What the model can do then counts as epoch 0, to which fine-tuning goes back with
-    `stopping.patience`, should it do no better.
-    """
-    recipe, model = job.recipe, job.model
-    job.display.message(f"{recipe.name}: starting from {recipe.start.weights}")
-    load_start_weights(recipe, model)
-    if not recipe.start.fit_head:
-        return
-    job.display.message(f"{recipe.name}: fitting the head to the features of the images")
-    mirrored = recipe.augmentation.flip != "none"
-    loss = fit_head(model, job.batches.data, mirrored)
-    row: dict[str, int | float] = {"epoch": 0, "step": 0, "learning_rate": 0.0, "loss": loss}
-    row["images_per_second"] = len(job.batches.data) / job.seconds()
-    _finish_row(job, row)
-    _save(job)
-    job.display.epoch(row)
-
-
-def _save(job: Job) -> None:
-    state = job.state
-    if job.processes.rank == 0:
-        save_checkpoint(
-            job.run.checkpoints_path,
-            job.model,
-            state.step,
-            asdict(state),
-            job.best_weights,
-            job.losses,
-        )
-
-
-def _is_interrupted(job: Job, interruption: Interruption) -> bool:
-    """Whether any process was asked to end; what the clock says is noted as well, for all alike."""
-    gathered = job.processes.gather([job.seconds(), interruption.requested])
-    job.state.seconds = float(gathered[0, 0])
-    return bool(gathered[:, 1].any())
-
-
-def _train_epoch(job: Job, interruption: Interruption) -> bool:
-    """Take the steps that are left of the epoch, until they or the patience of the user end.
+def _train_epoch(
+    training: Training, callbacks: "keras.callbacks.CallbackList", interruption: Interruption
+) -> bool:
+    """Take the remaining steps of the epoch, until it ends or is to be ended.
 
     Returns:
         Whether it was interrupted.
     """
-    state, model, batches = job.state, job.model, job.batches
+    state, model, batches = training.state, training.model, training.prepared.batches
+    losses = training.snapshot.losses
     epoch, first_step = batches.position(state.step)
-    order = batches.order(epoch, job.losses.get("ranked"))
-    saved = state.seconds
-    for images, labels in batches.epoch(epoch, first_step, order):
-        rate = job.learning_rate()
-        model.optimizer.learning_rate = job.processes.replicate(rate)
+    order = batches.order(epoch, losses.get("ranked"))
+    one_hot = np.eye(batches.class_count, dtype=np.float32)
+    callbacks.on_epoch_begin(epoch)
+    for step, (images, labels) in enumerate(batches.epoch(epoch, first_step, order), first_step):
+        callbacks.on_train_batch_begin(step)
         values = model.train_on_batch(
             images,
-            job.one_hot[labels] if labels.ndim == 1 else labels,
+            one_hot[labels] if labels.ndim == 1 else labels,
             sample_weight=batches.weights(labels),
             return_dict=True,
         )
-        _require_finite(values, job)
-        if losses := job.losses:
-            _, within = batches.position(state.step)
-            seen = order[within * batches.size : (within + 1) * batches.size]
+        _require_finite(values, training)
+        if losses:
+            seen = order[step * batches.size : (step + 1) * batches.size]
             losses["latest"][seen] = values.pop(image_losses.NAME)[: len(seen)]
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + float(value)
         state.step += 1
-        job.display.step(state.step, values, rate, len(images) * job.processes.count)
-        if (interrupted := _is_interrupted(job, interruption)) or _budget_is_spent(job):
+        callbacks.on_train_batch_end(step, _means(state.sums, step + 1))
+        interrupted = _synchronise(training, interruption)
+        if interrupted or model.stop_training or training.is_budget_spent():
             return interrupted
-        _, taken = batches.position(state.step)
-        if taken and state.seconds - saved >= CHECKPOINT_SECONDS:
-            _save(job)
-            saved = state.seconds
     return False
 
 
-def _end_epoch(job: Job) -> None:
-    """Measure the validation images, add a row to the history, and see whether the run is over."""
-    state = job.state
-    last, within = job.batches.position(state.step - 1)
-    epoch, steps = last + 1, within + 1
-    seconds_before = state.history[-1]["seconds"] if state.history else 0.0
-    row: dict[str, int | float] = {"epoch": epoch, "step": state.step}
-    row["learning_rate"] = float(job.model.optimizer.learning_rate)
-    row |= {name: total / steps for name, total in state.sums.items()}
-    row["images_per_second"] = steps * job.batches.size / (job.seconds() - seconds_before)
-    if job.losses:
-        job.losses["ranked"] = job.processes.first(job.losses["latest"]).copy()
-    accuracy = _finish_row(job, row)
-    state.stopped = _reason_to_stop(job, epoch, accuracy)
-
-
-def _finish_row(job: Job, row: dict[str, int | float]) -> float:
-    """Add the validation metrics and the time to a row of the history, and keep it.
+def _end_epoch(training: Training, callbacks: "keras.callbacks.CallbackList") -> dict[str, float]:
+    """Measure the validation images, add a row to the history, and tell the callbacks.
 
     Returns:
-        The validation accuracy; 0 where it is not measured.
+        The metrics of the epoch by Keras's names.
     """
-    state, recipe, epoch = job.state, job.recipe, int(row["epoch"])
-    row |= {f"validation_{name}": value for name, value in _validate(job).items()}
-    state.seconds = row["seconds"] = float(job.processes.first(job.seconds()))
-    state.history.append(row)
+    state, batches = training.state, training.prepared.batches
+    epoch, last_step = batches.position(state.step - 1)
+    steps = last_step + 1
+    metrics = _means(state.sums, steps)
+    seconds_before = state.history[-1]["seconds"] if state.history else 0.0
+    row: dict[str, int | float] = {"epoch": epoch + 1, "step": state.step}
+    row["learning_rate"] = float(training.model.optimizer.learning_rate)
+    row |= metrics
+    row["images_per_second"] = steps * batches.size / (training.clock.seconds() - seconds_before)
     state.sums = {}
-    job.run.write_history(state.history)
+    if losses := training.snapshot.losses:
+        losses["ranked"] = training.processes.first(losses["latest"]).copy()
+    validation = _add_row(training, callbacks, row)
+    logs = metrics | {f"val_{name}": value for name, value in validation.items()}
+    logs["learning_rate"] = row["learning_rate"]
+    callbacks.on_epoch_end(epoch, logs)
+    return logs
 
-    accuracy = row.get("validation_accuracy", 0.0)
-    if accuracy > state.best_accuracy:
-        state.best_accuracy, state.best_epoch = accuracy, epoch
-        if recipe.stopping.patience:
-            job.best_weights.update(weights_of(job.model))
-    return accuracy
+
+def _add_row(
+    training: Training,
+    callbacks: "keras.callbacks.CallbackList",
+    row: dict[str, int | float],
+) -> dict[str, float]:
+    """Complete a row of the history with the validation metrics, which are returned."""
+    state = training.state
+    validation = _validate(training, callbacks)
+    row |= {f"validation_{name}": value for name, value in validation.items()}
+    state.seconds = row["seconds"] = float(training.processes.first(training.clock.seconds()))
+    state.history.append(row)
+    training.run.write_history(state.history)
+    return validation
 
 
-def _validate(job: Job) -> dict[str, float]:
+def _load_start_weights(
+    training: Training, callbacks: "keras.callbacks.CallbackList", display: Display
+) -> None:
+    """Begin with the weights that the recipe names, and with a head fitted to them.
+
+    What the model can do then counts as epoch 0, to which fine-tuning goes back with
+    `stopping.patience`, should it do no better. Callbacks do not see it.
+    """
+    recipe, model, batches = training.recipe, training.model, training.prepared.batches
+    display.message(f"{recipe.name}: starting from {recipe.start.weights}")
+    load_start_weights(recipe, model)
+    if not recipe.start.fit_head:
+        return
+    display.message(f"{recipe.name}: fitting the head to the features of the images")
+    loss = fit_head(model, batches.data, recipe.augmentation.flip != "none")
+    row: dict[str, int | float] = {"epoch": 0, "step": 0, "learning_rate": 0.0, "loss": loss}
+    row["images_per_second"] = len(batches.data) / training.clock.seconds()
+    validation = _add_row(training, callbacks, row)
+    training.note_accuracy(0, validation.get("accuracy", 0.0))
+    _save(training)
+    display.epoch(row)
+
+
+def _means(sums: Mapping[str, float], steps: int) -> dict[str, float]:
+    return {name: total / steps for name, total in sums.items()}
+
+
+def _validate(training: Training, callbacks: "keras.callbacks.CallbackList") -> dict[str, float]:
     """The mean of each metric over the validation images; empty where there are none."""
+    images, labels = training.prepared.validation.images, training.prepared.validation.labels
+    if not len(labels):
+        return {}
     totals: dict[str, float] = {}
-    images, labels = job.validation.images, job.validation.labels
-    size = job.processes.round_up(prediction_batch(images.shape[1:]))
-    for start in range(0, len(job.validation), size):
-        stop = min(start + size, len(job.validation))
-        own = job.processes.shard(start, stop)
-        values = job.model.test_on_batch(images[own], job.one_hot[labels[own]], return_dict=True)
+    one_hot = np.eye(training.prepared.batches.class_count, dtype=np.float32)
+    size = training.processes.round_up(prediction_batch(images.shape[1:]))
+    callbacks.on_test_begin()
+    for number, start in enumerate(range(0, len(labels), size)):
+        stop = min(start + size, len(labels))
+        own = training.processes.shard(start, stop)
+        callbacks.on_test_batch_begin(number)
+        values = training.model.test_on_batch(images[own], one_hot[labels[own]], return_dict=True)
         values.pop(image_losses.NAME, None)
         for name, value in values.items():
             totals[name] = totals.get(name, 0.0) + float(value) * (stop - start)
-    return {name: total / len(job.validation) for name, total in totals.items()}
+        callbacks.on_test_batch_end(number, _means(totals, stop))
+    means = _means(totals, len(labels))
+    callbacks.on_test_end(means)
+    return means
 
 
-def _reason_to_stop(job: Job, epoch: int, accuracy: float) -> str:
-    """Why the run is over after this epoch, in words; empty if it is not."""
-    stopping, state = job.recipe.stopping, job.state
-    if stopping.target_accuracy and accuracy >= stopping.target_accuracy:
-        return (
-            f"reached the desired validation accuracy of {stopping.target_accuracy:.1%} in epoch "
-            f"{epoch}, with {accuracy:.1%}"
-        )
-    if _budget_is_spent(job):
-        return f"spent the time budget of {stopping.budget_seconds:g} s in epoch {epoch}"
-    if stopping.patience and epoch - state.best_epoch >= stopping.patience:
-        return (
-            f"stopped early in epoch {epoch}: no better validation accuracy than "
-            f"{state.best_accuracy:.1%}, of epoch {state.best_epoch}, in {stopping.patience} epochs"
-        )
-    if epoch >= job.recipe.epochs:
-        return f"finished all {epoch} epochs"
-    return ""
-
-
-def _budget_is_spent(job: Job) -> bool:
-    budget = job.recipe.stopping.budget_seconds
-    return bool(budget) and job.state.seconds >= budget
-
-
-def _require_finite(values: Mapping[str, float], job: Job) -> None:
-    if not math.isfinite(values["loss"]):
-        raise JobError(
-            f"the loss became {values['loss']} in step {job.state.step + 1}; lower "
-            f"optimizer.learning_rate (now {job.recipe.optimizer.learning_rate:g}) with --set"
-        )
-
-
-def image_losses_to_begin_with(recipe: Recipe, images: int, restored: Weights) -> Weights:
-    """What `Job.losses` begins with: what a checkpoint held, or every image among the hardest.
-
-    Raises:
-        InputError: the checkpoint held losses of other images.
-    """
-    if recipe.hard_example_fraction == 1:
-        return {}
-    unseen = np.full(images, np.inf, np.float32)
-    losses = {"latest": unseen, "ranked": unseen.copy()} | restored
-    if any(array.shape != (images,) or array.dtype != np.float32 for array in losses.values()):
-        raise InputError("the checkpoint holds losses of other images; begin anew with --overwrite")
-    return losses
+def _require_finite(values: Mapping[str, float], training: Training) -> None:
+    if math.isfinite(values["loss"]):
+        return
+    rate = f"optimizer.learning_rate (now {training.recipe.optimizer.learning_rate:g}) with --set"
+    if training.prepared.own.optimizer is not None:
+        rate = "the learning rate of your optimizer"
+    raise JobError(
+        f"the loss became {values['loss']} in step {training.state.step + 1}; lower {rate}"
+    )

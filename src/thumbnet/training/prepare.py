@@ -11,7 +11,7 @@ from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split, stratified_subset
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError
-from thumbnet.models import build_model, dtype_policy, plain_model
+from thumbnet.models import build_model, dtype_policy, gives_probabilities, plain_model
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Augmentation, Recipe
 from thumbnet.runs.model_file import require_known_layers
@@ -20,6 +20,7 @@ from thumbnet.training.batches import Batches
 from thumbnet.training.ghost_batches import with_ghost_batches
 from thumbnet.training.hard_examples import image_losses
 from thumbnet.training.optimizers import build_optimizer
+from thumbnet.training.own import NOTHING, Own, cannot_be_saved, custom_model
 from thumbnet.training.progress import Display
 from thumbnet.training.start import adopt_normalization, source_run
 
@@ -39,17 +40,22 @@ class Prepared:
     """A model that is ready for its first step, and the images that it will see.
 
     `held_out` are the indices of the validation images among the training images, or in the
-    validation part of a data set that has one.
+    validation part of a data set that has one. `own` are the parts that the user made.
     """
 
     model: "keras.Model"
     batches: Batches
     validation: LabelledImages
     held_out: Int64Array
+    own: Own = NOTHING
 
 
 def prepare(
-    recipe: Recipe, dataset: Dataset, display: Display, processes: Processes = SINGLE_PROCESS
+    recipe: Recipe,
+    dataset: Dataset,
+    display: Display,
+    processes: Processes = SINGLE_PROCESS,
+    own: Own = NOTHING,
 ) -> Prepared:
     """Build the model and the batches of a recipe, and split off the validation images.
 
@@ -96,17 +102,17 @@ def prepare(
         recipe.epochs,
         recipe.hard_example_fraction,
         processes,
-        augments(recipe.augmentation),
+        augments(recipe.augmentation) | ({"own": own.augment} if own.augment else {}),
         len(dataset.class_names),
     )
     for size in batches.sizes:
         processes.require_even(size)
-    model = compiled_model(recipe, training, len(dataset.class_names))
+    model = compiled_model(recipe, training, len(dataset.class_names), own)
     if source := source_run(recipe):
         adopt_normalization(model, source)
     _require_sizes(model, batches, recipe)
-    _require_keepable(model, recipe, dataset.image_shape)
-    return Prepared(model, batches, validation, held_out)
+    _require_keepable(model, dataset.image_shape)
+    return Prepared(model, batches, validation, held_out, own)
 
 
 def augments(settings: Augmentation) -> dict[str, Augment]:
@@ -131,29 +137,33 @@ def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> No
             ) from error
 
 
-def _require_keepable(
-    model: "keras.Model", recipe: Recipe, image_shape: tuple[int, int, int]
-) -> None:
+def _require_keepable(model: "keras.Model", image_shape: tuple[int, int, int]) -> None:
     """Refuse, before it is trained, a model that a run could not be opened with afterwards.
 
     Raises:
         InputError: naming the layer.
     """
     try:
-        require_known_layers(json.loads(plain_model(model, image_shape).to_json()))
-    except InputError as error:
-        raise InputError(
-            f"{recipe.model.architecture} cannot be trained, as its run would be refused when it "
-            f"is opened: {error}; use another layer, or add it to LAYERS in "
-            "thumbnet/runs/model_file.py"
-        ) from error
+        config = json.loads(plain_model(model, image_shape).to_json())
+        require_known_layers(config)
+    except Exception as error:  # a layer of somebody else raises what it likes
+        raise cannot_be_saved(model, error) from error
 
 
-def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -> "keras.Model":
+def compiled_model(
+    recipe: Recipe, training: LabelledImages, class_count: int, own: Own = NOTHING
+) -> "keras.Model":
     """The model of a recipe, ready for its first step of training on one-hot labels."""
     keras = prepare_keras()
     recipe = resolve_precision(recipe)
-    model = build_model(recipe.model, training.images, class_count, recipe.seed, recipe.precision)
+    images, seed, precision = training.images, recipe.seed, recipe.precision
+    if own.model is None:
+        model = build_model(recipe.model, images, class_count, seed, precision)
+    else:
+        height, width, channels = images.shape[1:]
+        shape = (height, width, channels)
+        model = custom_model(own.model, shape, class_count, seed, precision)
+    from_logits = not gives_probabilities(model)
     with dtype_policy(recipe.precision):
         model = with_ghost_batches(model, recipe.ghost_batches)
     metrics = []
@@ -164,9 +174,9 @@ def compiled_model(recipe: Recipe, training: LabelledImages, class_count: int) -
     if recipe.hard_example_fraction < 1:
         metrics.append(image_losses(max(recipe.batch_size, PREDICTION_BATCH)))
     model.compile(
-        optimizer=build_optimizer(recipe.optimizer),
+        optimizer=own.optimizer or build_optimizer(recipe.optimizer),
         loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.loss.label_smoothing
+            from_logits=from_logits, label_smoothing=recipe.loss.label_smoothing
         ),
         metrics=metrics,
     )

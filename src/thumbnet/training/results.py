@@ -1,6 +1,6 @@
 """What a finished training leaves in its run directory, beside the history."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,27 +31,29 @@ from thumbnet.runs.records import Metrics, PredictionFigures, TrainingCost, Trai
 from thumbnet.runs.run import Run, write_table
 
 if TYPE_CHECKING:
-    from thumbnet.training.loop import Job
+    from thumbnet.training.loop import Training
 
 LISTED_UNCERTAIN = 100
 
 
-def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: TrainingCost) -> None:
+def write_results(
+    training: "Training", dataset: Dataset, cost: TrainingCost, message: Callable[[str], None]
+) -> None:
     """Save the model, let it predict, evaluate that, and write all of it down.
 
     The predictions come from the model file as it will be opened later, not from the model in
     memory, so that the figures are those of what was saved.
 
     Args:
-        job: the training that is over. `metrics.json`, which marks its run as finished, is written
-            before the model card and the figures.
+        training: what has ended. `metrics.json`, which marks its run as finished, is written before
+            the model card and the figures.
         dataset: whose test images are read here, and nowhere else.
-        held_out: int64 indices of the validation images among the training images, or in the
-            validation part of a data set that has one.
         cost: what training took, for `metrics.json`.
+        message: shows why a figure is missing.
     """
-    run, recipe, state = job.run, job.recipe, job.state
-    model = finished_model(job.model, dataset.test.images.shape[1:])
+    run, recipe, state = training.run, training.recipe, training.state
+    held_out = training.prepared.held_out
+    model = finished_model(training.model, dataset.test.images.shape[1:])
     with replacing_path(run.model_path) as path:
         model.save(path)
     engine = KerasEngine(run.model_path)
@@ -61,7 +63,7 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
     validation = None
     if len(held_out):
         part = "train" if dataset.validation is None else "validation"
-        validation = _predict(engine, job.validation, held_out, names, part)
+        validation = _predict(engine, training.prepared.validation, held_out, names, part)
         validation.save(run.validation_predictions_path)
     seen = seen_before_the_test(dataset)
     unseen = predictions.correct[~seen]
@@ -73,7 +75,7 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
         seed=recipe.seed,
         data_name=dataset.name,
         data_source=dataset.source,
-        train_images=len(job.batches.data),
+        train_images=len(training.prepared.batches.data),
         validation_images=len(held_out),
         skipped_images=len(dataset.skipped),
         test_duplicates=int(seen.sum()),
@@ -93,7 +95,7 @@ def write_results(job: "Job", dataset: Dataset, held_out: Int64Array, cost: Trai
     metrics = _write_evaluation(run, [measured], predictions, validation, evaluation)
     write_model_card(run)
     calibrated = at_temperature(predictions, metrics.calibration.temperature)
-    write_figures(run, predictions, calibrated, evaluation, dataset, job.display.message)
+    write_figures(run, predictions, calibrated, evaluation, dataset, message)
 
 
 def recompute(run: Run) -> Metrics:

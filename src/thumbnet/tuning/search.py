@@ -23,11 +23,12 @@ from thumbnet.errors import (
 )
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
-from thumbnet.training import resume, train
 from thumbnet.training.batches import Batches
 from thumbnet.training.cost import planned_flop, planned_flop_by_epochs
 from thumbnet.training.progress import Display, SilentDisplay, minutes
-from thumbnet.tuning.study import QUARTERS, SPENT, Plan, SearchClock, Tuning
+from thumbnet.training.session import fit, new_training, reopened_training
+from thumbnet.training.state import TrainingState
+from thumbnet.tuning.study import SPENT, Plan, SearchClock, Tuning
 from thumbnet.tuning.workers import (
     CONTINUES,
     OVER_BUDGET,
@@ -77,56 +78,21 @@ def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
         ) from error
 
 
-class _Stopped(Exception):  # noqa: N818
-    """Ends the training of a trial; internal, and not an error."""
-
-
 class _TrialDisplay(SilentDisplay):
-    """Shows a trial, and stops it when it is done, should be pruned, or the budget is spent.
+    """Shows a trial under its title, and the state of the search beside it."""
 
-    `end_epoch` is called after each epoch, `report` with the validation accuracy and the number of
-    each completed quarter of the epochs; `should_stop` is asked after each epoch.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        recipe: Recipe,
-        display: Display,
-        standing: Callable[[], str],
-        end_epoch: Callable[[], None],
-        report: Callable[[float, int], None],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self.title, self._recipe, self._display = title, recipe, display
-        self._standing, self._end_epoch = standing, end_epoch
-        self._report, self._should_stop = report, should_stop
-        self.accuracy = 0.0
-        self.done = False
+    def __init__(self, title: str, display: Display, standing: Callable[[], str]) -> None:
+        self._title, self._display, self._standing = title, display, standing
 
     @contextmanager
     def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
-        titled = recipe.model_copy(update={"name": self.title})
+        titled = recipe.model_copy(update={"name": self._title})
         with self._display.training(titled, batches):
             yield
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
         self._display.standing(self._standing())
         self._display.step(step, values, rate, images)
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        epoch, self.accuracy = int(row["epoch"]), row["validation_accuracy"]
-        self._end_epoch()
-        if epoch == self._recipe.epochs:
-            # Stop here, before the test images are read.
-            self.done = True
-            raise _Stopped
-        # Trials differ in their number of epochs, so they are compared at quarters of it.
-        quarter, before = (QUARTERS * each // self._recipe.epochs for each in (epoch, epoch - 1))
-        if quarter > before:
-            self._report(self.accuracy, quarter)
-        if self._should_stop():
-            raise _Stopped
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,65 +134,68 @@ class _Worker:
             return
         if self._is_screening(trial):
             recipe = recipe.override({"subset": self.plan.screen})
-        watch = self._watch(trial, recipe)
+        title = f"trial {trial.number}{' (screening)' if self._is_screening(trial) else ''}"
         try:
-            self._train(run, recipe, watch)
+            state = self._train(run, recipe, trial, title)
         except (JobInterruptedError, StorageError):
             # On a full disk, the next trial would fail as well; whoever resumes takes this one up.
             raise
         except ThumbnetError as error:
-            self.display.message(f"{watch.title}: {error}")
+            self.display.message(f"{title}: {error}")
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        self._report(trial, watch, flop)
-        pruned = "" if watch.done else ", pruned"
+        accuracy = float(state.history[-1]["validation_accuracy"])
+        self._report(trial, accuracy, flop, done=bool(state.stopped))
+        pruned = "" if state.stopped else ", pruned"
         self.display.message(
-            f"{watch.title}: validation {watch.accuracy:.2%}, {flop / 1e12:.3g} TFLOP{pruned}; "
+            f"{title}: validation {accuracy:.2%}, {flop / 1e12:.3g} TFLOP{pruned}; "
             f"{self._standing()()}"
         )
 
     def _is_screening(self, trial: "optuna.Trial") -> bool:
         return bool(self.plan.screen) and PROMOTES not in trial.user_attrs
 
-    def _watch(self, trial: "optuna.Trial", recipe: Recipe) -> _TrialDisplay:
-        """The display of a trial; only trials on all images are compared for pruning."""
-        screening = self._is_screening(trial)
-        compared = self._single_objective and not screening
-        return _TrialDisplay(
-            f"trial {trial.number}{' (screening)' if screening else ''}",
-            recipe,
-            self.display,
-            self._standing(),
+    def _report(self, trial: "optuna.Trial", accuracy: float, flop: int, done: bool) -> None:
+        """Report the result of a trial to the study."""
+        from optuna.trial import TrialState
+
+        if not done:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        elif self._is_screening(trial):
+            # Reported at step 0: the sampler ranks it below every trial on all images.
+            trial.report(accuracy, 0)
+            trial.set_user_attr(SCREENED, accuracy)
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            values = {"accuracy": accuracy, "cost": float(flop)}
+            self.study.tell(trial, [values[objective] for objective in self.plan.objectives])
+
+    def _train(self, run: Run, recipe: Recipe, trial: "optuna.Trial", title: str) -> TrainingState:
+        """Train a trial until it is done or pruned; the test images are not read.
+
+        Only trials on all images are compared for pruning.
+        """
+        import keras
+
+        from thumbnet.tuning.pruning import Pruning
+
+        compared = self._single_objective and not self._is_screening(trial)
+        watch = Pruning(
+            recipe.epochs,
             lambda: trial.set_user_attr(SPENT, self.clock.seconds()),
             trial.report if compared else lambda accuracy, quarter: None,
             lambda: self._is_out_of_time() or (compared and trial.should_prune()),
         )
-
-    def _report(self, trial: "optuna.Trial", watch: _TrialDisplay, flop: int) -> None:
-        """Report the result of a trial to the study."""
-        from optuna.trial import TrialState
-
-        if not watch.done:
-            self.study.tell(trial, state=TrialState.PRUNED)
-        elif self._is_screening(trial):
-            # Reported at step 0: the sampler ranks it below every trial on all images.
-            trial.report(watch.accuracy, 0)
-            trial.set_user_attr(SCREENED, watch.accuracy)
-            self.study.tell(trial, state=TrialState.PRUNED)
-        else:
-            values = {"accuracy": watch.accuracy, "cost": float(flop)}
-            self.study.tell(trial, [values[objective] for objective in self.plan.objectives])
-
-    def _train(self, run: Run, recipe: Recipe, watch: _TrialDisplay) -> None:
-        import keras
-
+        display = _TrialDisplay(title, self.display, self._standing())
+        begun = (
+            new_training(run.path, recipe, self.dataset, display)
+            if Run.is_free(run.path)
+            else reopened_training(run, self.dataset, display)
+        )
         try:
-            if Run.is_free(run.path):
-                train(recipe, self.dataset, run.path, watch)
-            else:
-                resume(run, self.dataset, watch)
-        except _Stopped:
-            pass
+            with begun as training:
+                fit(training, display, pausing=[watch])
+                return training.state
         finally:
             keras.utils.clear_session()
 

@@ -1,0 +1,140 @@
+"""A run while a process trains it: begun or reopened, locked, and fitted to its images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thumbnet.atomic import remove_leftovers
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.known import remember_place
+from thumbnet.errors import JobError
+from thumbnet.machine import describe_host
+from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
+from thumbnet.recipe import Recipe
+from thumbnet.runs.records import FORMAT_VERSION, DataRecord, Environment
+from thumbnet.runs.run import Run
+from thumbnet.runtime import is_out_of_memory
+from thumbnet.training.checkpoints import set_weights
+from thumbnet.training.loop import Training, run_epochs
+from thumbnet.training.own import NOTHING, Own
+from thumbnet.training.prepare import Prepared, prepare, resolve_precision
+from thumbnet.training.progress import Display
+from thumbnet.training.state import Clock, restore_snapshot
+
+if TYPE_CHECKING:
+    import keras
+
+
+@contextmanager
+def new_training(
+    path: Path,
+    recipe: Recipe,
+    dataset: Dataset,
+    display: Display,
+    processes: Processes = SINGLE_PROCESS,
+    own: Own = NOTHING,
+) -> Iterator[Training]:
+    """Begin a run, and keep other processes from it.
+
+    Raises:
+        InputError: something cannot be used; then no directory is left behind.
+        JobError: the directory cannot be written, or another process trains this run.
+    """
+    recipe = resolve_precision(recipe)
+    Run.require_free(path)
+    prepared = prepare(recipe, dataset, display, processes, own)
+    run = Run(path)
+    if dataset.path is not None:
+        remember_place(dataset.path)
+    with run.lock():
+        run.begin(recipe, _environment(recipe, dataset, processes, own))
+        yield _training(run, recipe, prepared, processes)
+
+
+@contextmanager
+def reopened_training(
+    run: Run,
+    dataset: Dataset,
+    display: Display,
+    settings: Mapping[str, Any] | None = None,
+    processes: Processes = SINGLE_PROCESS,
+    own: Own = NOTHING,
+) -> Iterator[Training]:
+    """Restore a run from its last checkpoint, and keep other processes from it.
+
+    Raises:
+        InputError: a setting cannot be used, or no checkpoint is sound.
+        JobError: another process trains this run.
+    """
+    with run.lock():
+        recipe = run.recipe()
+        if settings:
+            recipe = recipe.override(settings)
+            run.change_recipe(recipe, settings)
+        for directory in (run.path, run.checkpoints_path, run.figures_path):
+            remove_leftovers(directory)
+        prepared = prepare(recipe, dataset, display, processes, own)
+        yield _training(run, recipe, prepared, processes)
+
+
+def fit(
+    training: Training,
+    display: Display,
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    pausing: "Sequence[keras.callbacks.Callback]" = (),
+) -> None:
+    """Train until the run has ended, or one of `pausing` stops it; see `callback_list`.
+
+    Raises:
+        JobError: it failed or was interrupted; the message says how to resume it.
+    """
+    from thumbnet.training.callbacks import callback_list
+
+    watching = callback_list(training, display, callbacks, pausing)
+    with with_resume_hint(training.run):
+        run_epochs(training, watching, display)
+        if best := training.snapshot.best_weights:
+            set_weights(training.model, best)
+
+
+@contextmanager
+def with_resume_hint(run: Run) -> Iterator[None]:
+    """Add the command that resumes the run to every failure."""
+    resume_hint = f"go on with `thumbnet train --resume {run.path}`"
+    try:
+        yield
+    except JobError as error:
+        raise type(error)(f"{error}; {resume_hint}") from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise JobError(
+            f"out of memory: close other programs and {resume_hint}, or start again with a smaller "
+            "batch_size"
+        ) from error
+
+
+def _training(run: Run, recipe: Recipe, prepared: Prepared, processes: Processes) -> Training:
+    images = len(prepared.batches.data)
+    snapshot = restore_snapshot(run, recipe, prepared.model, images)
+    clock = Clock(snapshot.state.seconds)
+    return Training(run, recipe, prepared, snapshot, clock, processes)
+
+
+def _environment(recipe: Recipe, dataset: Dataset, processes: Processes, own: Own) -> Environment:
+    return Environment(
+        **dict(describe_host()),
+        format_version=FORMAT_VERSION,
+        seed=recipe.seed,
+        processes=processes.count,
+        data=DataRecord(
+            name=dataset.name,
+            source=dataset.source,
+            path=str(dataset.path.resolve()) if dataset.path else None,
+            reading=dataset.reading.model_dump(),
+            digests=dataset.digests,
+            class_names=list(dataset.class_names),
+        ),
+        own_parts=own.names(),
+    )

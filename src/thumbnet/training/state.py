@@ -1,0 +1,118 @@
+"""What a run remembers between two steps, and how it is saved and restored."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from thumbnet.errors import InputError
+from thumbnet.recipe import Recipe
+from thumbnet.runs.run import Run
+from thumbnet.training.checkpoints import Weights, restore_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass
+class TrainingState:
+    """The part of a checkpoint that is plain values.
+
+    Attributes:
+        step: steps taken.
+        seconds: training time so far, over all sittings, by the clock of the first process.
+        sums: of each metric over the steps of the current epoch.
+        history: one row for each finished epoch.
+        best_accuracy: the highest validation accuracy so far.
+        best_epoch: the epoch that reached it, counted from 1.
+        stopped: why the run has ended; empty while it has not.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, int | float]] = field(default_factory=list)
+    best_accuracy: float = 0.0
+    best_epoch: int = 0
+    stopped: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that a checkpoint holds beside the model and its optimizer.
+
+    Attributes:
+        state: plain values.
+        best_weights: the model's weights after the best epoch, for early stopping; else empty.
+        losses: of each training image, for hard example mining: "latest", and "ranked" as they were
+            when the epoch began; else empty.
+    """
+
+    state: TrainingState
+    best_weights: Weights
+    losses: Weights
+
+    def save(self, run: Run, model: "keras.Model") -> None:
+        """Write a checkpoint.
+
+        Raises:
+            JobError: a weight is no longer finite, or the file cannot be written.
+        """
+        save_checkpoint(
+            run.checkpoints_path,
+            model,
+            self.state.step,
+            asdict(self.state),
+            self.best_weights,
+            self.losses,
+        )
+
+
+def restore_snapshot(run: Run, recipe: Recipe, model: "keras.Model", images: int) -> Snapshot:
+    """Set the model to the run's last sound checkpoint.
+
+    Args:
+        run: the run.
+        recipe: its recipe.
+        model: the compiled model.
+        images: how many training images there are.
+
+    Returns:
+        What the checkpoint holds; what a run begins with where there is no checkpoint.
+
+    Raises:
+        InputError: there are checkpoints, and none is sound or fits.
+    """
+    state, best_weights, losses = TrainingState(), Weights(), Weights()
+    restored = restore_checkpoint(run.checkpoints_path, model)
+    if restored is not None:
+        values, best_weights, losses = restored
+        try:
+            state = TypeAdapter(TrainingState).validate_python(values)
+        except ValidationError as error:
+            raise InputError(f"{run.checkpoints_path} holds no training state: {error}") from error
+    return Snapshot(state, best_weights, _losses(recipe, images, losses))
+
+
+def _losses(recipe: Recipe, images: int, restored: Weights) -> Weights:
+    """The restored losses; before the first epoch every image is among the hardest."""
+    if recipe.hard_example_fraction == 1:
+        return {}
+    unseen = np.full(images, np.inf, np.float32)
+    losses = {"latest": unseen, "ranked": unseen.copy()} | restored
+    if any(array.shape != (images,) or array.dtype != np.float32 for array in losses.values()):
+        raise InputError("the checkpoint holds losses of other images; begin anew with --overwrite")
+    return losses
+
+
+class Clock:
+    """Training time of a run, over all sittings."""
+
+    def __init__(self, seconds_before: float) -> None:
+        self._before, self._started = seconds_before, time.monotonic()
+
+    def seconds(self) -> float:
+        """Training time so far."""
+        return self._before + time.monotonic() - self._started
