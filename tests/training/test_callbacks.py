@@ -72,11 +72,11 @@ def test_callbacks_are_called_as_keras_calls_them(
     last, row = listening.logs["epoch 1 ends"], run.history()[-1]
     assert last == pytest.approx(
         {
-            "loss": row["loss"],
-            "accuracy": row["accuracy"],
-            "val_loss": row["validation_loss"],
-            "val_accuracy": row["validation_accuracy"],
-            "learning_rate": row["learning_rate"],
+            "loss": row.loss,
+            "accuracy": row.accuracy,
+            "val_loss": row.validation_loss,
+            "val_accuracy": row.validation_accuracy,
+            "learning_rate": row.learning_rate,
         }
     )
     assert listening.logs["train ends"] == last
@@ -84,7 +84,7 @@ def test_callbacks_are_called_as_keras_calls_them(
     with open(file, encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     assert [float(row["val_accuracy"]) for row in rows] == pytest.approx(
-        [row["validation_accuracy"] for row in run.history()]
+        [row.validation_accuracy for row in run.history()]
     )
 
 
@@ -104,7 +104,7 @@ def test_a_callback_that_stops_the_training_ends_the_run(
 
     within = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
     run = train(recipe, small, tmp_path / "within", callbacks=[within], display=SilentDisplay())
-    assert [row["step"] for row in run.history()] == [3]
+    assert [row.step for row in run.history()] == [3]
     assert run.metrics().stop_reason == "stopped by a callback in epoch 1"
 
 
@@ -168,7 +168,7 @@ def test_tensorboard_reads_what_is_logged(tmp_path: Path, monkeypatch: pytest.Mo
         values = [
             float(tensors.make_ndarray(event.tensor_proto)) for event in events.Tensors(scalar)
         ]
-        assert values == pytest.approx([row[column] for row in Run.open(out).history()])
+        assert values == pytest.approx([getattr(row, column) for row in Run.open(out).history()])
 
 
 TRACKIO = """

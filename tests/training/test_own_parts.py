@@ -63,7 +63,7 @@ def test_a_keras_model_becomes_a_run_like_any_other(own_run: Run, small: Dataset
     assert own_run.metrics().flop_per_image > 0
     # By the cosine over four steps, of which each epoch takes one.
     expected = [0.01 * (1 + np.cos(np.pi * step / 4)) / 2 for step in (1, 2)]
-    assert [row["learning_rate"] for row in own_run.history()] == pytest.approx(expected)
+    assert [row.learning_rate for row in own_run.history()] == pytest.approx(expected)
     engine = thumbnet.open_engine(own_run)
     images = np.asarray(small.test.images)
     probabilities = engine.predict(images)
