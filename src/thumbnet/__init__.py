@@ -11,6 +11,7 @@ from thumbnet import runtime as runtime  # first: it sets what TensorFlow reads 
 
 if TYPE_CHECKING:
     from thumbnet.auto import choose_recipe as choose_recipe
+    from thumbnet.classifier import ThumbnetClassifier as ThumbnetClassifier
     from thumbnet.data.dataset import Dataset as Dataset
     from thumbnet.data.dataset import LabelledImages as LabelledImages
     from thumbnet.data.load import load as load
@@ -40,6 +41,7 @@ _HOMES = {
     "Predictions": "evaluation.predictions",
     "Recipe": "recipe",
     "Run": "runs.run",
+    "ThumbnetClassifier": "classifier",
     "ThumbnetError": "errors",
     "build_report": "report.build",
     "choose_recipe": "auto",

@@ -336,6 +336,10 @@ class Recipe(Section):
             if asked.get(key) != found.get(key)
         ]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pydantic would name the classes of tables that are made when the program runs.
+        return Recipe.parse, (self.to_toml(), "pickled recipe")
+
     def to_toml(self) -> str:
         """The recipe as TOML text that `read` takes."""
         return tomli_w.dumps(self.model_dump(mode="json"))

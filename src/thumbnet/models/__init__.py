@@ -96,12 +96,11 @@ def build_model(
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw initial weights from `seed`, and leave the caller's generators as they were."""
-    from thumbnet.runtime import prepare_keras
-
-    keras = prepare_keras()
-    # Keras seeds NumPy's global generator as well.
+    # Keras draws the seed of each initializer and dropout layer from Python's generator. Its own
+    # `set_random_seed` would seed TensorFlow's as well, which cannot be read to be put back.
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
-    keras.utils.set_random_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002, for a user's function that builds a model
     try:
         yield
     finally:
