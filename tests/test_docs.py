@@ -220,3 +220,14 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_public_name_is_explained() -> None:
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    assert {name for name in thumbnet.__all__ if f"\n| `{name}` | " not in page} == set()
+
+
+def test_every_chart_of_a_run_is_explained() -> None:
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    charts = [name for name in vars(RunCharts) if not name.startswith("_") and name != "run"]
+    assert {name for name in charts if f"`{name}(" not in page} == set()

@@ -164,7 +164,8 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):
             height, width, channels = (*(self.image_shape or (1, images.shape[1])), 1)[:3]
             if height * width * channels != images.shape[1]:
                 raise InputError(
-                    f"rows of {images.shape[1]} numbers are no images of image_shape {self.image_shape}"
+                    f"rows of {images.shape[1]} numbers are no images of image_shape "
+                    f"{self.image_shape}"
                 )
             return height, width, channels
         if images.ndim == 3:
@@ -202,4 +203,4 @@ def _pixel_range(images: Array) -> tuple[float, float]:
         return 0.0, 255.0
     if low >= 0 and high <= 1:
         return 0.0, 1.0
-    return low, high if high > low else math.nextafter(low + 1, math.inf)
+    return low, high if high > low else low + 1
