@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is one sentence, and the service goes on."""
 
 import contextlib
+import gzip
 import io
 import json
 import socket
@@ -126,6 +127,32 @@ def test_more_than_the_limit_is_refused_before_it_is_read(server: Server) -> Non
     with contextlib.suppress(httpx.WriteError):  # if the service hangs up before all was sent
         _refused(server.client.post(INFER, content=parts()), 413)
     assert server.client.get("/v2/health/live").json() == {"live": True}
+
+
+def _gzip(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "sentence"),
+    [
+        ("gzip", _gzip(b"0" * (16 * 2**20 + 1)), 413, "larger than 16,777,216 bytes"),
+        ("gzip", b"no gzip", 400, "is damaged"),
+        ("gzip", _gzip(b"{}")[:-4], 400, "is cut short"),
+        ("gzip", _gzip(b"{}") + b"more", 400, "something follows"),
+        ("gzip", _gzip(b"{}"), 400, "one input"),
+        ("deflate", zlib.compress(b"{}"), 400, "one input"),
+        ("br", b"{}", 415, "can be gzip or deflate"),
+        ("gzip, gzip", b"{}", 415, "can be gzip or deflate"),
+    ],
+    ids=["bomb", "damaged", "cut", "more", "gzip", "deflate", "br", "twice"],
+)
+def test_compressed_requests_are_held_to_the_same_limits(
+    server: Server, encoding: str, body: bytes, status: int, sentence: str
+) -> None:
+    headers = {"Content-Encoding": encoding}
+    answer = server.client.post(INFER, content=body, headers=headers)
+    assert sentence in _refused(answer, status)
 
 
 def _png_of(width: int, height: int) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 import tritonclient.http as triton
 from PIL import Image
 from server_process import Serve, Server
+from tritonclient.utils import InferenceServerException
 
 from thumbnet.data.stored import UInt8Array
 from thumbnet.engines import file_digest, open_engine
@@ -67,6 +68,80 @@ def test_the_stock_client_of_v2_sees_what_is_there(
     assert metadata["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}]
     assert metadata["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
     assert metadata["parameters"]["model_sha256"] == digest
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_the_stock_client_may_compress_its_requests(
+    stock_client: triton.InferenceServerClient,
+    images: UInt8Array,
+    expected: Float32Array,
+    algorithm: str,
+) -> None:
+    given = triton.InferInput("images", list(images.shape), "UINT8")
+    given.set_data_from_numpy(images)
+    result = stock_client.infer("first", [given], request_compression_algorithm=algorithm)
+    np.testing.assert_allclose(result.as_numpy("probabilities"), expected, atol=1e-6)
+
+
+def test_the_stock_client_sees_the_configuration_and_counts_of_a_model(
+    stock_client: triton.InferenceServerClient, images: UInt8Array
+) -> None:
+    config = stock_client.get_model_config("first")
+    assert config["name"] == "first"
+    assert config["input"] == [{"name": "images", "data_type": "TYPE_UINT8", "dims": [32, 32, 3]}]
+    assert config["output"] == [{"name": "probabilities", "data_type": "TYPE_FP32", "dims": [10]}]
+    assert config == stock_client.get_model_config("first", "2")
+
+    def counts() -> dict[str, Any]:
+        (found,) = stock_client.get_inference_statistics("first", "1")["model_stats"]
+        counted: dict[str, Any] = found
+        return counted
+
+    before = counts()
+    given = triton.InferInput("images", [3, 32, 32, 3], "UINT8")
+    given.set_data_from_numpy(images[:3])
+    stock_client.infer("first", [given], "1")
+    after = counts()
+    assert after["inference_count"] - before["inference_count"] == 3
+    assert after["execution_count"] - before["execution_count"] == 1
+    success = after["inference_stats"]["success"]
+    assert success["count"] - before["inference_stats"]["success"]["count"] == 1
+    assert success["ns"] > after["inference_stats"]["compute_infer"]["ns"] > 0
+    assert after["last_inference"] > before["last_inference"]
+    every = stock_client.get_inference_statistics()["model_stats"]
+    names = {(line["name"], line["version"]) for line in every}
+    assert names >= {("first", "1"), ("first", "2"), ("second", "1")}
+
+
+@pytest.mark.parametrize("more", [{"config": "{}"}, {"files": {"file:1/model.onnx": b"x"}}])
+def test_another_configuration_is_refused_and_not_ignored(
+    stock_client: triton.InferenceServerClient, more: dict[str, Any]
+) -> None:
+    more = {"config": "{}"} | more
+    with pytest.raises(InferenceServerException, match="is not supported"):
+        stock_client.load_model("plain", **more)
+
+
+def test_the_index_can_leave_out_what_is_not_loaded(server: Server) -> None:
+    def states(body: dict[str, Any]) -> set[str]:
+        lines = server.client.post("/v2/repository/index", json=body).json()
+        return {line["state"] for line in lines}
+
+    assert states({"ready": True}) == {"READY"}
+    assert states({}) == {"READY", "UNAVAILABLE"}
+
+
+def test_the_service_is_ready_when_all_models_of_its_start_are_loaded(server: Server) -> None:
+    def ready() -> tuple[int, bool]:
+        answer = server.client.get("/v2/health/ready")
+        return answer.status_code, answer.json()["ready"]
+
+    assert ready() == (200, True)
+    assert server.client.post("/v2/repository/models/second/unload").status_code == 200
+    assert ready() == (503, False)
+    assert server.client.post("/v2/repository/models/second/load").status_code == 200
+    assert ready() == (200, True)
+    assert server.client.get("/v2/").json() == server.client.get("/v2").json()
 
 
 def test_models_are_loaded_and_unloaded_while_it_runs(
@@ -138,6 +213,43 @@ def test_tensorflow_servings_status_and_metadata(server: Server, digest: str) ->
     signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert signature["inputs"]["images"]["dtype"] == "DT_UINT8"
     assert metadata["model_sha256"] == digest
+
+
+def test_base64_may_be_that_of_urls(
+    server: Server, expected: Float32Array, pictures: list[Path]
+) -> None:
+    content = pictures[0].read_bytes()
+    text = base64.urlsafe_b64encode(content).decode()
+    assert set(text) & set("-_")
+    for encoded in (text, text.rstrip("=")):
+        body = {"instances": [{"b64": encoded}]}
+        answer = server.client.post("/v1/models/first:predict", json=body)
+        np.testing.assert_allclose(answer.json()["predictions"], expected[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/v1/models/first:classify", "only :predict"),
+        ("/v1/models/first/versions/1:regress", "only :predict"),
+        ("/v1/models/first/labels/stable:predict", "have no labels"),
+    ],
+)
+def test_what_else_tensorflow_serving_has_is_said_not_to_be_there(
+    server: Server, path: str, sentence: str
+) -> None:
+    answer = server.client.post(path, json={})
+    assert answer.status_code == 501
+    assert sentence in answer.json()["error"]
+
+
+def test_what_clients_of_kserve_ask_first(server: Server) -> None:
+    assert server.client.get("/", headers={"Accept": "*/*"}).json() == {"status": "alive"}
+    assert server.client.get("/v1/models").json() == {"models": ["first", "second"]}
+    assert server.client.get("/v1/models/first").json()["ready"] is True
+    assert server.client.get("/v1/models/none").status_code == 404
+    page = server.client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.text.startswith("<!doctype html>")
 
 
 def test_picture_files_get_the_answers_of_predict(server: Server, pictures: list[Path]) -> None:

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from thumbnet.serving import forms, v1, v2
+from thumbnet.serving import forms, v1, v2, v2_models
 from thumbnet.serving.gate import Gate, Guard
 from thumbnet.serving.page import mount_page
 from thumbnet.serving.problems import RequestError
@@ -29,6 +29,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(forms.routes(service))
     app.include_router(v2.routes(service))
+    app.include_router(v2_models.routes(service))
     app.include_router(v1.routes(service))
     mount_page(app)
 

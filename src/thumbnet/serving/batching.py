@@ -15,10 +15,34 @@ from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.serving.problems import RequestError
 
 
+@dataclass(eq=False)
+class Counts:
+    """What a model was asked since it was loaded.
+
+    Attributes:
+        requests: that were answered.
+        failed: requests whose batch the model could not compute.
+        images: that were answered.
+        batches: that were computed.
+        waited: seconds that requests waited for their batch, added up.
+        computed: seconds that their batches took, added up.
+        last: when the last batch was done, as `time.time` gives it; 0 before the first.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    images: int = 0
+    batches: int = 0
+    waited: float = 0.0
+    computed: float = 0.0
+    last: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     images: UInt8Array
     answer: "asyncio.Future[Float32Array]"
+    since: float
 
 
 class Batcher:
@@ -53,6 +77,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._seconds_per_image = 0.0
         self.images = 0
+        self.counts = Counts()
         self._worker = asyncio.create_task(self._work())
 
     async def predict(self, images: UInt8Array) -> Float32Array:
@@ -71,7 +96,7 @@ class Batcher:
                 f"{self.images} images are waiting already; try again later",
                 max(1, math.ceil(self.images * self._seconds_per_image)),
             )
-        waiting = _Waiting(images, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(images, asyncio.get_running_loop().create_future(), time.perf_counter())
         self._queue.append(waiting)
         self.images += len(images)
         self._arrived.set()
@@ -120,12 +145,19 @@ class Batcher:
                 self._thread, self._predict, images
             )
         except Exception as error:
+            self.counts.failed += len(batch)
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             return
-        seconds = (time.perf_counter() - started) / len(images)
-        self._seconds_per_image += 0.2 * (seconds - self._seconds_per_image)
+        seconds = time.perf_counter() - started
+        self._seconds_per_image += 0.2 * (seconds / len(images) - self._seconds_per_image)
+        self.counts.requests += len(batch)
+        self.counts.images += len(images)
+        self.counts.batches += 1
+        self.counts.waited += sum(started - waiting.since for waiting in batch)
+        self.counts.computed += seconds * len(batch)
+        self.counts.last = time.time()
         ends = np.cumsum([len(part) for part in parts])
         for waiting, answer in zip(batch, np.split(answers, ends[:-1]), strict=True):
             if not waiting.answer.done():

@@ -23,9 +23,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def json_body(schema: dict[str, Any], text: str) -> dict[str, Any]:
+def json_body(schema: dict[str, Any], text: str, required: bool = True) -> dict[str, Any]:
     """A body of JSON."""
-    return _body("application/json", schema, text)
+    return _body("application/json", schema, text, required)
 
 
 def files_body(field: str, many: bool, text: str) -> dict[str, Any]:
@@ -36,14 +36,14 @@ def files_body(field: str, many: bool, text: str) -> dict[str, Any]:
         "properties": {field: {"type": "array", "items": file} if many else file},
         "required": [field],
     }
-    return _body("multipart/form-data", schema, text)
+    return _body("multipart/form-data", schema, text, True)
 
 
-def _body(kind: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
+def _body(kind: str, schema: dict[str, Any], text: str, required: bool) -> dict[str, Any]:
     return {
         "requestBody": {
             "description": text,
-            "required": True,
+            "required": required,
             "content": {kind: {"schema": schema}},
         }
     }

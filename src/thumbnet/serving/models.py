@@ -122,8 +122,8 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether something is loaded."""
-        return bool(self._loaded)
+        """Whether all models that were given at the start are loaded."""
+        return self._given.keys() <= self._loaded.keys()
 
     def find(self, name: str | None = None, version: str | None = None) -> ServedModel:
         """The model that a request names; the first where it names none.

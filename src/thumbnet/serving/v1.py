@@ -33,7 +33,7 @@ _PREDICT = json_body(
 
 def routes(service: Service) -> APIRouter:
     """The addresses below `/v1`."""
-    router = APIRouter(prefix="/v1/models/{name}", tags=["TensorFlow Serving"], responses=ERRORS)
+    router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving"], responses=ERRORS)
 
     async def answer(request: Request, name: str, version: str | None) -> dict[str, Any]:
         async def work(body: bytearray) -> tuple[str, Float32Array]:
@@ -51,34 +51,58 @@ def routes(service: Service) -> APIRouter:
                 )
         return {key: answers.tolist()}
 
-    @router.post(":predict", openapi_extra=_PREDICT)
+    @router.get("")
+    async def names() -> dict[str, list[str]]:
+        """The models that are loaded, as KServe lists them."""
+        return {"models": list(dict.fromkeys(m.name for m in service.repository.loaded()))}
+
+    @router.post("/{name}:predict", openapi_extra=_PREDICT)
     async def predict(request: Request, name: str) -> dict[str, Any]:
         """Class probabilities, by the latest version."""
         return await answer(request, name, None)
 
-    @router.post("/versions/{version}:predict", openapi_extra=_PREDICT)
+    @router.post("/{name}/versions/{version}:predict", openapi_extra=_PREDICT)
     async def predict_by_version(request: Request, name: str, version: str) -> dict[str, Any]:
         """Class probabilities, by a version."""
         return await answer(request, name, version)
 
-    @router.get("")
+    @router.get("/{name}")
     async def status(name: str) -> dict[str, Any]:
-        """Which versions are there."""
+        """Which versions are there; KServe's clients look at `ready`."""
         service.repository.find(name)
         loaded = [model for model in service.repository.loaded() if model.name == name]
-        return {"model_version_status": [_status(model) for model in loaded]}
+        return {
+            "name": name,
+            "ready": True,
+            "model_version_status": [_status(model) for model in loaded],
+        }
 
-    @router.get("/versions/{version}")
+    for verb in ("classify", "regress"):
+        for address in (f"/{{name}}:{verb}", f"/{{name}}/versions/{{version}}:{verb}"):
+
+            @router.post(address, include_in_schema=False)
+            async def unsupported() -> None:
+                """TensorFlow Serving's APIs for examples of `tf.Example`."""
+                raise RequestError(501, "only :predict is supported; send the images to it")
+
+    @router.api_route(
+        "/{name}/labels/{rest:path}", methods=["GET", "POST"], include_in_schema=False
+    )
+    async def labels(name: str, rest: str) -> None:
+        """TensorFlow Serving's names for versions."""
+        raise RequestError(501, "versions have no labels; name one by /versions/NUMBER")
+
+    @router.get("/{name}/versions/{version}")
     async def status_of_version(name: str, version: str) -> dict[str, Any]:
         """Whether a version is there."""
         return {"model_version_status": [_status(service.repository.find(name, version))]}
 
-    @router.get("/metadata")
+    @router.get("/{name}/metadata")
     async def metadata(name: str) -> dict[str, Any]:
         """What the latest version takes and gives."""
         return _metadata(service.repository.find(name))
 
-    @router.get("/versions/{version}/metadata")
+    @router.get("/{name}/versions/{version}/metadata")
     async def metadata_of_version(name: str, version: str) -> dict[str, Any]:
         """What a version takes and gives."""
         return _metadata(service.repository.find(name, version))

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (V2): health, metadata, inference and the model repository."""
+"""The Open Inference Protocol (V2): health and inference."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ _INFER = json_body(
 
 
 def routes(service: Service) -> APIRouter:
-    """The addresses below `/v2`."""
+    """The addresses of the service itself, and of inference."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], responses=ERRORS)
     repository = service.repository
 
@@ -59,16 +59,22 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/health/ready")
     async def ready() -> Response:
-        """Whether the models are there; 503 where not."""
+        """Whether all models of the start are loaded; 503 if not."""
         return JSONResponse({"ready": repository.ready}, 200 if repository.ready else 503)
 
+    @router.get("/", include_in_schema=False)
     @router.get("")
     async def server() -> dict[str, Any]:
         """What the service is and can do."""
         return {
             "name": "thumbnet",
             "version": "2",  # of the protocol; that of the package is nobody's business
-            "extensions": ["binary_tensor_data", "model_repository"],
+            "extensions": [
+                "binary_tensor_data",
+                "model_configuration",
+                "model_repository",
+                "statistics",
+            ],
         }
 
     async def infer(request: Request, name: str, version: str | None) -> Response:
@@ -86,60 +92,14 @@ def routes(service: Service) -> APIRouter:
                 )
         return _response(model, found, answers)
 
-    for address in ("/models/{name}", "/models/{name}/versions/{version}"):
+    for address in ("/models/{name}/infer", "/models/{name}/versions/{version}/infer"):
 
-        @router.get(address, name=f"metadata of {address}")
-        async def metadata(name: str, version: str | None = None) -> dict[str, Any]:
-            """What a model takes and gives, and the digest of its file."""
-            return _metadata(repository, repository.find(name, version))
-
-        @router.get(f"{address}/ready", name=f"readiness of {address}")
-        async def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
-            """Whether a model is there."""
-            repository.find(name, version)
-            return {"name": name, "ready": True}
-
-        @router.post(f"{address}/infer", name=f"inference by {address}", openapi_extra=_INFER)
+        @router.post(address, name=f"inference by {address}", openapi_extra=_INFER)
         async def model_infer(request: Request, name: str, version: str | None = None) -> Response:
             """Class probabilities of images."""
             return await infer(request, name, version)
 
-    @router.post("/repository/index")
-    async def index() -> list[dict[str, Any]]:
-        """Every model that is known, and whether it is loaded."""
-        return repository.index()
-
-    @router.post("/repository/models/{name}/load")
-    async def load(name: str) -> dict[str, Any]:
-        """Load a model, or load it anew from its directory."""
-        await repository.load(name)
-        return {}
-
-    @router.post("/repository/models/{name}/unload")
-    async def unload(name: str) -> dict[str, Any]:
-        """Unload a model, when it has answered what it took."""
-        await repository.unload(name)
-        return {}
-
     return router
-
-
-def _metadata(repository: Any, model: ServedModel) -> dict[str, Any]:
-    engine = model.engine
-    return {
-        "name": model.name,
-        "versions": [
-            str(other.version) for other in repository.loaded() if other.name == model.name
-        ],
-        "platform": f"thumbnet_{engine.name}",
-        "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, *engine.image_shape]}],
-        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(engine.class_names)]}],
-        "parameters": {
-            "version": str(model.version),
-            "class_names": engine.class_names,
-            **model.description(),
-        },
-    }
 
 
 def _json_length(request: Request, body: bytearray) -> int:

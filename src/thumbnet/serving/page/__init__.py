@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
-from fastapi import FastAPI, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 _HERE = Path(__file__).parent
@@ -20,7 +20,10 @@ def mount_page(app: FastAPI) -> None:
     """Add the page at `/`, the description of the service at `/docs`, and their files."""
 
     @app.get("/", include_in_schema=False)
-    async def page() -> Response:
+    async def page(request: Request) -> Response:
+        # Programs ask here whether the service runs, as KServe's do; browsers name HTML.
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"status": "alive"})
         return FileResponse(_HERE / "files" / "index.html", headers=_HEADERS)
 
     @app.get("/docs", include_in_schema=False)
