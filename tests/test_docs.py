@@ -19,6 +19,7 @@ from PIL import Image
 import thumbnet
 from thumbnet.cli import app
 from thumbnet.data.dataset import Dataset
+from thumbnet.figures.of_run import RunCharts
 from thumbnet.models import architecture_names, parameters_class
 from thumbnet.recipe import Recipe
 from thumbnet.runs.records import Metrics

@@ -25,7 +25,7 @@ from thumbnet.training.session import fit, new_training
 Array = npt.NDArray[Any]
 
 
-class ThumbnetClassifier(ClassifierMixin, BaseEstimator):
+class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An image classifier for scikit-learn: cross-validation, grid search, pipelines.
 
     It trains on all images that `fit` gets; none are held out, unless the recipe stops by their
