@@ -15,7 +15,7 @@ from thumbnet.evaluation.predictions import Float32Array
 # Large enough to keep two cores busy with images of 32×32 pixels.
 PREDICTION_BATCH = 500
 # Activations grow with the number of pixels, so a batch has a bounded number of them: in Keras,
-# less than 400 MB for each of the shipped recipes, also with images of 224×224 pixels.
+# less than 400 MB for `cnn` and `best` at 224×224 pixels.
 PREDICTION_PIXELS = PREDICTION_BATCH * 32 * 32
 
 PredictFn = Callable[[UInt8Array], Float32Array]
