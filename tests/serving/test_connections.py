@@ -141,6 +141,19 @@ def test_the_limit_of_a_head_is_exact_however_it_arrives(more: int) -> None:
     assert _talk(talk).startswith(b"HTTP/1.1 431 " if more else b"HTTP/1.1 200 ")
 
 
+def test_the_limit_of_a_head_holds_for_later_requests_of_a_connection() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+    async def talk(client: Client) -> bytes:
+        for _ in range(3):
+            await client.send(head + b"X-More: " + b"y" * 800 + b"\r\n\r\n")
+            assert (await client.reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        await client.send(head + b"X-More: " + b"y" * 1_000 + b"\r\n\r\n")
+        return await client.answer()
+
+    assert _talk(talk, settings=Settings(header_bytes=KIBIBYTE)).startswith(b"HTTP/1.1 431 ")
+
+
 def test_a_body_that_nobody_wants_ends_the_connection() -> None:
     settings = Settings(body_bytes=MEBIBYTE)
 

@@ -187,9 +187,9 @@ def test_pictures_beyond_the_queue_are_refused_and_those_within_read() -> None:
 def test_pictures_that_nobody_waits_for_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
 
-    def open_picture(content: bytes, name: str, pixels: int) -> reading.Picture:
+    def open_picture(content: bytes, name: str, *more: Any, **named: Any) -> reading.Picture:
         decoded.append(name)
-        return reading.open_picture(content, name, pixels)
+        return reading.open_picture(content, name, *more, **named)
 
     monkeypatch.setattr(decoding, "open_picture", open_picture)
     content = memoryview(_png(100))
@@ -197,8 +197,9 @@ def test_pictures_that_nobody_waits_for_are_not_decoded(monkeypatch: pytest.Monk
     async def use(pictures: Pictures) -> None:
         files = [File(f"{number}", content) for number in range(200)]
         abandoned = asyncio.create_task(pictures.read(files, SHAPE))
-        while not decoded:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            while not decoded:
+                await asyncio.sleep(0)
         abandoned.cancel()
         (mine,) = await pictures.read([File("mine", content)], SHAPE)
         assert isinstance(mine, Picture)
@@ -214,11 +215,11 @@ def test_no_more_pixels_are_decoded_at_a_time_than_one_picture_may_have(
     at_once: list[int] = []
     most: list[int] = []
 
-    def open_picture(content: bytes, name: str, pixels: int) -> reading.Picture:
+    def open_picture(content: bytes, name: str, *more: Any, **named: Any) -> reading.Picture:
         at_once.append(int(name))
         most.append(sum(at_once))
         try:
-            return reading.open_picture(content, name, pixels)
+            return reading.open_picture(content, name, *more, **named)
         finally:
             at_once.remove(int(name))
 

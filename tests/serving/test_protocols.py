@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import numpy as np
@@ -365,6 +366,84 @@ def test_only_pages_that_were_named_may_ask(serve: Serve) -> None:
         assert own.status_code == 200
         asked = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
         assert server.client.options("/classify", headers=asked).status_code == 200
+
+
+SAME, CROSS = {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST:99"}, 200),
+        ({"Host": "[::1]:8000"}, 200),
+        ({"Host": "thumbnet.example"}, 421),
+        ({"Host": "rebound.example", "Origin": "http://rebound.example", **SAME}, 421),
+        ({"Host": "x:y:z"}, 421),
+        ({"Host": "localhost", "Origin": "http://localhost"}, 200),
+        ({"Host": "localhost:443", "Origin": "https://localhost"}, 200),
+        ({"Host": "localhost", "Origin": "https://localhost:443"}, 200),
+        ({"Host": "localhost", "Origin": "https://localhost:444"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+        # A proxy that has another name than its upstream.
+        ({"Host": "127.0.0.1", "Origin": "https://thumbnet.example", **SAME}, 200),
+        ({"Host": "127.0.0.1", "Origin": "https://thumbnet.example", **CROSS}, 403),
+        ({"Host": "127.0.0.1", **CROSS, "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Host": "127.0.0.1", **CROSS, "Sec-Fetch-Mode": "navigate"}, 200),
+    ],
+)
+def test_only_the_right_host_and_its_own_pages_are_served(
+    server: Server, headers: dict[str, str], status: int
+) -> None:
+    assert server.client.get("/models", headers=headers).status_code == status
+
+
+def test_another_host_can_be_allowed(serve: Serve) -> None:
+    with serve("--allowed-host", "thumbnet.example") as server:
+        answer = server.client.get("/models", headers={"Host": "thumbnet.example:8443"})
+        assert answer.status_code == 200
+        assert server.client.get("/models").status_code == 421
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/page.js", "/v2/health/live", "/metrics"])
+def test_head_gives_the_headers_of_get(server: Server, path: str) -> None:
+    html = {"Accept": "text/html"}
+    head, get = (server.client.request(way, path, headers=html) for way in ("HEAD", "GET"))
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if path != "/metrics":
+        assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_a_proxy_may_show_the_service_below_a_path(serve: Serve) -> None:
+    with serve("--root-path", "/nets/thumbnet/") as server:
+        for path in ("/models", "/nets/thumbnet/models"):
+            assert server.client.get(path).status_code == 200
+        assert server.client.get("/nets/thumbnetmodels").status_code == 404
+        plain = server.client.get("/nets/thumbnet")
+        assert (plain.status_code, plain.headers["location"]) == (308, "/nets/thumbnet/")
+        described = server.client.get("/openapi.json").json()
+        assert described["servers"] == [{"url": "/nets/thumbnet"}]
+        html = {"Accept": "text/html"}
+        for path in ("/nets/thumbnet/", "/nets/thumbnet/docs"):
+            page = server.client.get(path, headers=html).text
+            links = re.findall(r'(?:href|src)="([^"#]+)"', page)
+            assert links
+            for link in links:
+                address = urljoin(f"{server.address}{path}", link)
+                assert address.startswith(f"{server.address}/nets/thumbnet/")
+                assert server.client.get(address).status_code == 200
+
+
+def test_limits_can_be_set_by_options_and_by_environment_variables(
+    serve: Serve, images: UInt8Array
+) -> None:
+    with serve("--max-images", "2", THUMBNET_MAX_BODY="1", THUMBNET_MAX_HEADER="1") as server:
+        body = {"instances": images[:3].tolist()}
+        assert "1 to 2 images" in server.client.post("/v1/models/cifar10:predict", json=body).text
+        large = server.client.post("/v1/models/cifar10:predict", content=b"0" * (2**20 + 1))
+        assert "larger than 1,048,576 bytes" in large.text
+        assert server.client.get("/models", headers={"X-More": "y" * 1_000}).status_code == 431
 
 
 def test_the_json_that_v2_sends_is_what_the_header_says(server: Server, images: UInt8Array) -> None:

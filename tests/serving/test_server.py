@@ -56,7 +56,8 @@ def test_what_cannot_be_served_is_said(
 
 def test_what_was_taken_is_answered_before_it_ends(serve: Serve, images: UInt8Array) -> None:
     body = json.dumps({"instances": images[:20].tolist()}).encode()
-    head = f"POST /v1/models/cifar10:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+    head = "POST /v1/models/cifar10:predict HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Content-Length: {len(body)}"
     with serve() as server, ExitStack() as stack:
         port = int(server.address.rsplit(":")[-1])
         connections = [
@@ -79,7 +80,7 @@ def test_a_client_that_goes_is_noted_and_the_others_are_served(serve: Serve) -> 
         port = int(server.address.rsplit(":")[-1])
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(
-                b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n--x"
+                b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n--x"
             )
             time.sleep(0.2)
         _wait_for(lambda: any(line.get("status") == 499 for line in server.lines()))
@@ -90,7 +91,8 @@ def test_clients_that_reset_while_they_are_answered_leave_one_line_each(serve: S
     with serve() as server:
         port = int(server.address.rsplit(":")[-1])
         for number in range(60):
-            head = f"GET /page/page.js HTTP/1.1\r\nHost: x\r\nX-Request-ID: gone-{number}\r\n\r\n"
+            head = "GET /page/page.js HTTP/1.1\r\nHost: localhost\r\n"
+            head += f"X-Request-ID: gone-{number}\r\n\r\n"
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 # Closing is then a reset, and at once.
                 linger = struct.pack("ii", 1, 0)

@@ -2,11 +2,26 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from thumbnet.serving.settings import KIBIBYTE, MEBIBYTE, MEGAPIXEL, Settings
+
 TOKEN_VARIABLE = "THUMBNET_TOKEN"
+DEFAULTS = Settings()
+
+
+def _limit(name: str, text: str, min: float = 1, max: float | None = None) -> Any:  # noqa: A002
+    """An option for a limit, which an environment variable can set as well."""
+    return typer.Option(
+        min=min,
+        max=max,
+        envvar=f"THUMBNET_{name}",
+        show_envvar=False,
+        help=text,
+        rich_help_panel="Limits",
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -25,38 +40,129 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for any free port.")
+        int,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Port to listen on; 0 for any free port.",
+        ),
     ] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")
+        str,
+        typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces."),
     ] = "127.0.0.1",
     engine: Annotated[
         str | None,
-        typer.Option(help="Engine: keras, or the name of an export. Default: the fastest export."),
+        typer.Option(
+            envvar="THUMBNET_ENGINE",
+            show_envvar=False,
+            help="Engine: keras, or the name of an export. Default: the fastest export.",
+        ),
     ] = None,
     repository: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIRECTORY", help="Directory of more runs, which clients may load at run time."
+            metavar="DIRECTORY",
+            envvar="THUMBNET_REPOSITORY",
+            show_envvar=False,
+            help="Directory of more runs, which clients may load at run time.",
         ),
     ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ORIGIN", help="Origin of a web page that may send requests (CORS); repeatable."
+            metavar="ORIGIN",
+            envvar="THUMBNET_CORS",
+            show_envvar=False,
+            help="Origin of a web page that may send requests (CORS); repeatable.",
         ),
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="THUMBNET_ALLOWED_HOST",
+            show_envvar=False,
+            help="Name that requests may give as their Host; repeatable. Default: this machine's "
+            "own when the service listens on the loopback address, else any.",
+        ),
+    ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            envvar="THUMBNET_ROOT_PATH",
+            show_envvar=False,
+            help="Path at which a proxy shows the service, if it passes that path on.",
+        ),
+    ] = "",
     reject_below: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Confidence below which the service abstains."),
-    ] = 0.5,
+        typer.Option(
+            min=0,
+            max=1,
+            envvar="THUMBNET_REJECT_BELOW",
+            show_envvar=False,
+            help="Confidence below which the service abstains.",
+        ),
+    ] = DEFAULTS.reject_below,
     max_megapixels: Annotated[
-        int, typer.Option(min=1, max=1000, help="Largest image to accept, in megapixels.")
-    ] = 16,
+        int,
+        _limit("MAX_MEGAPIXELS", "Largest image to accept, in megapixels.", max=1000),
+    ] = DEFAULTS.pixels // MEGAPIXEL,
+    queue_megapixels: Annotated[
+        int, _limit("QUEUE_MEGAPIXELS", "Images that may wait to be decoded, in megapixels.")
+    ] = DEFAULTS.queue_pixels // MEGAPIXEL,
+    max_images: Annotated[int, _limit("MAX_IMAGES", "Images in a request.")] = DEFAULTS.images,
+    max_body: Annotated[int, _limit("MAX_BODY", "Size of a request, in MiB.")] = DEFAULTS.body_bytes
+    // MEBIBYTE,
+    body_timeout: Annotated[
+        float, _limit("BODY_TIMEOUT", "Time for a request to arrive, in seconds.")
+    ] = DEFAULTS.body_seconds,
+    max_header: Annotated[
+        int, _limit("MAX_HEADER", "Size of a request's headers, in KiB.")
+    ] = DEFAULTS.header_bytes // KIBIBYTE,
+    header_timeout: Annotated[
+        float, _limit("HEADER_TIMEOUT", "Time for the headers to arrive, in seconds.")
+    ] = DEFAULTS.header_seconds,
+    request_timeout: Annotated[
+        float, _limit("REQUEST_TIMEOUT", "Time to answer a request, in seconds.")
+    ] = DEFAULTS.request_seconds,
+    keep_alive: Annotated[
+        int, _limit("KEEP_ALIVE", "Time that an unused connection stays open, in seconds.")
+    ] = DEFAULTS.keep_alive_seconds,
+    stalled_timeout: Annotated[
+        float, _limit("STALLED_TIMEOUT", "Time for a client to read on, in seconds.")
+    ] = DEFAULTS.stalled_seconds,
+    load_timeout: Annotated[
+        float, _limit("LOAD_TIMEOUT", "Time to load a model, in seconds.")
+    ] = DEFAULTS.load_seconds,
+    grace: Annotated[
+        int, _limit("GRACE", "Time for requests to end after SIGTERM, in seconds.")
+    ] = DEFAULTS.grace_seconds,
+    max_pending: Annotated[
+        int, _limit("MAX_PENDING", "Size of all requests in progress, in MiB.")
+    ] = DEFAULTS.pending_bytes // MEBIBYTE,
+    max_requests: Annotated[
+        int, _limit("MAX_REQUESTS", "Requests in progress.")
+    ] = DEFAULTS.requests,
+    max_connections: Annotated[
+        int, _limit("MAX_CONNECTIONS", "Open connections.")
+    ] = DEFAULTS.connections,
+    batch_images: Annotated[
+        int, _limit("BATCH_IMAGES", "Images that are computed together.")
+    ] = DEFAULTS.batch_images,
+    batch_delay: Annotated[
+        float, _limit("BATCH_DELAY", "Time to wait for more images of a batch, in ms.", min=0)
+    ] = DEFAULTS.batch_seconds * 1_000,
+    queue_images: Annotated[
+        int, _limit("QUEUE_IMAGES", "Images that may wait for each model.")
+    ] = DEFAULTS.queue_images,
 ) -> None:
     """Serve models over HTTP: web page, Open Inference Protocol V2, TensorFlow Serving REST.
 
     If the environment variable THUMBNET_TOKEN is set, requests must send it as a bearer token.
+    An environment variable of its name sets any option but the address, such as THUMBNET_MAX_BODY.
     """
     from thumbnet.errors import InputError
     from thumbnet.installing import install_command
@@ -65,17 +171,38 @@ def serve(
         from thumbnet.serving.server import serve as serve_runs
     except ModuleNotFoundError as error:
         raise InputError(f"serve needs {error.name}: {install_command('serve')}") from error
+    from thumbnet.serving.guard import hosts_of
     from thumbnet.serving.model import bundled_run
-    from thumbnet.serving.settings import Settings
 
     named = [named_run(text) for text in runs or []]
     if not named and repository is None:
         named = [(bundled_run().name, bundled_run().path)]
+    if root_path and not (root_path.startswith("/") and root_path.strip("/")):
+        raise InputError(f"--root-path {root_path}: give a path such as /thumbnet")
     settings = Settings(
-        pixels=max_megapixels * 1_000_000,
+        batch_images=batch_images,
+        batch_seconds=batch_delay / 1_000,
+        queue_images=queue_images,
+        request_seconds=request_timeout,
+        body_bytes=max_body * MEBIBYTE,
+        body_seconds=body_timeout,
+        header_bytes=max_header * KIBIBYTE,
+        header_seconds=header_timeout,
+        pending_bytes=max_pending * MEBIBYTE,
+        requests=max_requests,
+        connections=max_connections,
+        keep_alive_seconds=keep_alive,
+        stalled_seconds=stalled_timeout,
+        images=max_images,
+        pixels=max_megapixels * MEGAPIXEL,
+        queue_pixels=queue_megapixels * MEGAPIXEL,
+        load_seconds=load_timeout,
         reject_below=reject_below,
         token=os.environ.get(TOKEN_VARIABLE, ""),
         cors_origins=tuple(cors or ()),
+        allowed_hosts=tuple(allowed_host or hosts_of(host)),
+        root_path=root_path.rstrip("/"),
+        grace_seconds=grace,
     )
     serve_runs(named, settings, host, port, repository, engine, _print_address)
 

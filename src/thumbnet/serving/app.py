@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from thumbnet.serving import forms, v1, v2, v2_models
-from thumbnet.serving.gate import Gate, Guard
+from thumbnet.serving.gate import Gate
+from thumbnet.serving.guard import Guard
 from thumbnet.serving.page import mount_page
 from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
@@ -26,6 +27,7 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,  # FastAPI's pages load their scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
     )
     app.include_router(forms.routes(service))
     app.include_router(v2.routes(service))
@@ -39,7 +41,7 @@ def create_app(service: Service) -> FastAPI:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     # The last that is added is the first that is passed.
-    app.add_middleware(Guard, settings.token, settings.cors_origins)
+    app.add_middleware(Guard, settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,16 +1,14 @@
-"""What every request passes: an id, a line in the log, a place in the metrics, and who may ask."""
+"""What every request passes: limits, an id, a line in the log and a place in the metrics."""
 
 import asyncio
-import hmac
 import logging
 import re
 import time
 import uuid
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbnet.serving.log import LOGGER
@@ -54,6 +52,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _understood(scope, self._settings.root_path)
         started, status = time.perf_counter(), 0
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
@@ -78,7 +77,13 @@ class Gate:
 
         self._in_progress += 1
         try:
-            await (_FULL if full else self._app)(scope, body.receive, send_on)
+            app = self._app
+            if full:
+                app = _FULL
+            elif self._settings.root_path and scope["path"] == self._settings.root_path:
+                # The page's addresses are relative to the slash at the end.
+                app = RedirectResponse(f"{self._settings.root_path}/", 308)
+            await app(scope, body.receive, send_on)
         except ClientDisconnect:
             status = _CLIENT_GONE
         except Exception:
@@ -138,56 +143,19 @@ class _Body:
         return self.complete
 
 
-class Guard:
-    """Middleware that lets in who may ask.
+def _understood(scope: Scope, root_path: str) -> Scope:
+    """The request as the application knows it.
 
-    Args:
-        app: what is guarded.
-        token: the bearer token that a request must carry; empty for none.
-        cors_origins: the other pages from which a browser may ask.
+    HEAD is answered like GET: Uvicorn, which has the original, leaves the body out. A proxy may
+    pass its own path on, below which it puts the service.
     """
-
-    def __init__(self, app: ASGIApp, token: str, cors_origins: tuple[str, ...]) -> None:
-        self._app = app
-        self._token = token.encode()
-        self._cors_origins = cors_origins
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            if not self._from_here(headers):
-                app = _refusal(403, "pages of this origin may not ask; the service's --cors can")
-            elif not (_is_open(scope["path"]) or self._has_token(headers)):
-                app = _refusal(401, "send the header Authorization: Bearer TOKEN")
-        await app(scope, receive, send)
-
-    def _from_here(self, headers: Headers) -> bool:
-        """Whether it is no page of another host that asks with the user's browser."""
-        origin = headers.get("origin")
-        if origin is None or origin in self._cors_origins or "*" in self._cors_origins:
-            return True
-        try:
-            return urlsplit(origin).netloc == headers.get("host")
-        except ValueError:
-            return False
-
-    def _has_token(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
-        return not self._token or (known and scheme.lower() == "bearer")
+    path = scope["path"]
+    changes = {"method": "GET"} if scope["method"] == "HEAD" else {}
+    if root_path and path.startswith(f"{root_path}/"):
+        changes["path"] = path[len(root_path) :]
+    return {**scope, **changes} if changes else scope
 
 
 def _never() -> bool:
     """Whether a connection is closed that is none, as in tests."""
     return False
-
-
-def _is_open(path: str) -> bool:
-    """The page itself, which asks for the token, and what a machine asks to see if all is well."""
-    return path in ("/", "/docs", "/openapi.json") or path.startswith(("/page/", "/v2/health/"))
-
-
-def _refusal(status: int, message: str) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return JSONResponse({"error": message}, status, headers)

@@ -27,6 +27,7 @@ class BoundedProtocol(HttpToolsProtocol):
     settings = Settings()
     _outside = 0
     _body_of_piece = 0
+    _between = False  # one message is complete, and the next has not begun
     _ignored: int | None = None  # bytes that came after a refusal
     _head_timer: asyncio.TimerHandle | None = None
     _stalled_timer: asyncio.TimerHandle | None = None
@@ -61,13 +62,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse a piece at a time, and count what is not body."""
         rest = memoryview(data)
         while rest and self._ignored is None and not self.transport.is_closing():
-            in_head = self._head_timer is not None
+            in_head = self._head_timer is not None or self._between
             room = self.settings.header_bytes - self._outside
             size = min(_PIECE_BYTES, max(1, room)) if in_head else _PIECE_BYTES
             piece, rest = rest[:size], rest[size:]
             self._body_of_piece = 0
             super().data_received(piece)  # type: ignore[arg-type]
             self._outside = max(0, self._outside + len(piece) - 2 * self._body_of_piece)
+            if self._between:
+                self._outside = 0
             if self._outside >= self.settings.header_bytes:
                 self._refuse(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -86,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the clock for the next request of the connection."""
         super().on_message_begin()
-        self._outside = 0
+        self._outside, self._between = 0, False
         self._await_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -111,6 +114,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count a part of the body."""
         self._body_of_piece += len(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Count from the beginning for the next message."""
+        self._between = True
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """Give a client that does not read its answer some time."""

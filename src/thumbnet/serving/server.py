@@ -22,8 +22,6 @@ from thumbnet.serving.protocol import protocol_with
 from thumbnet.serving.service import Service
 from thumbnet.serving.settings import Settings
 
-_GRACE_SECONDS = 30
-
 
 def serve(
     runs: Sequence[tuple[str, Path]],
@@ -85,7 +83,7 @@ async def _serve(
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=settings.grace_seconds,
         )
         host, number = listener.getsockname()[:2]
         started(_titles(repository), f"http://{f'[{host}]' if ':' in host else host}:{number}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MEBIBYTE = 2**20
+KIBIBYTE, MEBIBYTE, MEGAPIXEL = 2**10, 2**20, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Settings:
         reject_below: the model abstains when its highest probability is below this.
         token: the bearer token that a request must carry; empty for none.
         cors_origins: the other origins whose pages may send requests.
+        allowed_hosts: the names, without ports, by which the service is asked; empty for any.
+        root_path: the path below which a proxy shows the service, such as "/thumbnet".
+        grace_seconds: how long requests may go on after SIGTERM.
     """
 
     batch_images: int = 128
@@ -53,3 +56,6 @@ class Settings:
     reject_below: float = 0.5
     token: str = ""
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    root_path: str = ""
+    grace_seconds: int = 60

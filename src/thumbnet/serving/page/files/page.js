@@ -54,7 +54,7 @@ const titleOf = (model) =>
 
 async function loadModels() {
   try {
-    ({ models } = await ask("/models"));
+    ({ models } = await ask("models"));
   } catch (error) {
     return showProblem(error);
   }
@@ -96,8 +96,8 @@ async function answer() {
   try {
     const answers = await Promise.all(asked.map(async (model) => {
       const [said, explained] = await Promise.all([
-        ask(addressOf("/classify", model), formOf("files")),
-        ask(addressOf("/explain", model), formOf("file")),
+        ask(addressOf("classify", model), formOf("files")),
+        ask(addressOf("explain", model), formOf("file")),
       ]);
       return { model, said: said.results[0], explained };
     }));
@@ -208,7 +208,7 @@ function drawHeat(canvas, map) {
 function curlOf(model) {
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const token = sessionStorage.getItem(TOKEN) ? ' -H "Authorization: Bearer $THUMBNET_TOKEN"' : "";
-  return `curl -F ${quote(`files=@${current.name}`)}${token} ${quote(location.origin + addressOf("/classify", model))}`;
+  return `curl -F ${quote(`files=@${current.name}`)}${token} ${quote(new URL(addressOf("classify", model), location.href).href)}`;
 }
 
 function take(files) {
@@ -221,7 +221,7 @@ function offerExamples() {
   for (const [name, text] of EXAMPLES) {
     const button = document.createElement("button");
     const image = new Image();
-    image.src = `/page/examples/${name}.png`;
+    image.src = `page/examples/${name}.png`;
     image.alt = text;
     image.className = "pixels";
     button.type = "button";
