@@ -1,9 +1,9 @@
 # The service without TensorFlow: 700 MB of packages, an ordinary user, nothing written to the disk.
-#   docker build --tag thumbnet .
-#   docker run --read-only --publish 8000:8000 thumbnet
+#   docker build --tag thumbnet:0.1.0 .
+#   docker run --read-only --publish 8000:8000 thumbnet:0.1.0
 #   thumbnet export runs/cnn --to litert    # the image has no TensorFlow: it serves exports
-#   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet /models/cnn
-# With another extra it trains: docker build --build-arg EXTRAS=gpu --tag thumbnet-train .
+#   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet:0.1.0 /models/cnn
+# With another extra it trains: docker build --build-arg EXTRAS=gpu --tag thumbnet-train:0.1.0 .
 FROM python:3.11-slim AS build
 ARG EXTRAS=serve
 WORKDIR /build

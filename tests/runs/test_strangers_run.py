@@ -1,6 +1,7 @@
 """Run directories that somebody else made, or that were damaged on their way."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,12 @@ def test_a_figure_beyond_measure_is_refused(finished_run: Run, tmp_path: Path, k
     write_json(run.metrics_path, run.metrics().model_dump() | {key: 10**300})
     with pytest.raises(InputError, match=f"metrics.json is damaged: {key}"):
         run.metrics()
+
+
+def test_predictions_of_other_classes_are_refused(finished_run: Run, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    predictions = run.predictions()
+    names = tuple(f"other {name}" for name in predictions.class_names)
+    replace(predictions, class_names=names).save(run.predictions_path)
+    with pytest.raises(InputError, match=r"predictions\.npz names other classes than environment"):
+        run.predictions()

@@ -19,7 +19,7 @@ from thumbnet.cli.options import (
     SourceOption,
     load_dataset,
 )
-from thumbnet.errors import shown
+from thumbnet.errors import printable, shown
 
 app = typer.Typer(help="Inspect, check and download datasets.", no_args_is_help=True)
 
@@ -141,4 +141,4 @@ def fetch(source: SourceOption = None) -> None:
     for name, place in SOURCES.items():
         display.message(f"  {name}: {place}")
     dataset = fetch_cifar10(source, report=display.message, progress=display.download)
-    typer.echo(f"{dataset.name}: {dataset.source}")
+    typer.echo(printable(f"{dataset.name}: {dataset.source}"))

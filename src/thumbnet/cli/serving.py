@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from thumbnet.errors import printable
 from thumbnet.serving.settings import KIBIBYTE, MEBIBYTE, MEGAPIXEL, Settings
 
 TOKEN_VARIABLE = "THUMBNET_TOKEN"
@@ -216,4 +217,5 @@ def named_run(text: str) -> tuple[str, Path]:
 
 
 def _print_address(names: list[str], address: str) -> None:
-    typer.echo(f"Serving {', '.join(names) or 'no model yet'} at {address} (Ctrl-C to stop)")
+    served = printable(", ".join(names)) or "no model yet"
+    typer.echo(f"Serving {served} at {address} (Ctrl-C to stop)")

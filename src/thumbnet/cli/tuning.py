@@ -193,9 +193,10 @@ def _print_findings(tuning: "Tuning", findings: "Findings") -> None:
     typer.echo(f"Trials: {counts}; {findings.seconds:.0f} s")
     for best in findings.best:
         typer.echo(
-            f"{best.directory}: validation {best.accuracy:.2%}, {(best.flop or 0) / 1e12:.3g} TFLOP"
+            f"{shown(best.directory)}: validation {best.accuracy:.2%}, "
+            f"{(best.flop or 0) / 1e12:.3g} TFLOP"
         )
     for name, importance in findings.importances.items():
-        typer.echo(f"  {name:28} {importance:6.1%}")
+        typer.echo(f"  {shown(name):28} {importance:6.1%}")
     typer.echo(f"Best recipe: {shown(tuning.best_path)}")
     typer.echo(f"Report: {shown(tuning.report_path)}")

@@ -302,13 +302,22 @@ class Run:
 
     def predictions(self) -> Predictions:
         """The predictions of the test images."""
-        return Predictions.load(self.predictions_path)
+        return self._predictions_in(self.predictions_path)
 
     def validation_predictions(self) -> Predictions | None:
         """The predictions of the validation images; None where none were held out."""
         if not self.validation_predictions_path.exists():
             return None
-        return Predictions.load(self.validation_predictions_path)
+        return self._predictions_in(self.validation_predictions_path)
+
+    def _predictions_in(self, path: Path) -> Predictions:
+        predictions = Predictions.load(path)
+        if predictions.class_names != self.class_names():
+            raise InputError(
+                f"{path} names other classes than {self.environment_path.name}; one of the two is "
+                "damaged or belongs to another run"
+            )
+        return predictions
 
     def robustness(self) -> Robustness | None:
         """What `thumbnet robustness` found; None where it was not run."""
