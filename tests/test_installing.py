@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thumbnet import installing
-from thumbnet.engines import FORMATS
+from thumbnet.engines.formats import export_format, format_names
 from thumbnet.installing import install_command
 
 ROOT = Path(__file__).parents[1]
@@ -67,4 +67,6 @@ def test_an_environment_without_pip_uses_uv(
 
 def test_the_extras_of_all_engines_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {kind.extra for kind in FORMATS.values()} <= set(project["optional-dependencies"])
+    assert {export_format(name).EXTRA for name in format_names()} <= set(
+        project["optional-dependencies"]
+    )

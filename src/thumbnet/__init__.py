@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from thumbnet.evaluation.predictions import Predictions as Predictions
     from thumbnet.export import export_run as export_run
     from thumbnet.recipe import Recipe as Recipe
+    from thumbnet.registry import register as register
     from thumbnet.report.build import build_report as build_report
     from thumbnet.runs.run import Run as Run
     from thumbnet.training import resume as resume
@@ -52,6 +53,7 @@ _HOMES = {
     "load_cifar10": "data.sources.locate",
     "open_engine": "engines",
     "predict": "engines.prediction",
+    "register": "registry",
     "resume": "training",
     "train": "training",
 }

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from thumbnet.errors import InputError
 
-Kind = Literal["architecture", "augmentation", "optimizer"]
+Kind = Literal["architecture", "augmentation", "optimizer", "reader", "export_format"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ _PLACES: dict[Kind, _Place] = {
         "thumbnet.augmentations", "augmentations", ("Setting", "MIXES_IMAGES", "build")
     ),
     "optimizer": _Place("thumbnet.optimizers", "optimizers", ("build",)),
+    "reader": _Place("thumbnet.readers", "data.readers", ("recognises", "read")),
+    "export_format": _Place(
+        "thumbnet.export_formats",
+        "engines.formats",
+        ("TARGET", "MODEL", "PACKAGE", "EXTRA", "WRITTEN_WITH", "QUANTIZES", "open_model", "write"),
+    ),
 }
 _registered: dict[tuple[Kind, str], Any] = {}
 

@@ -18,6 +18,7 @@ import thumbnet.engines
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import file_digest, open_engine, open_keras_engine, open_model, probing
+from thumbnet.engines.formats import format_names
 from thumbnet.engines.prediction import predict
 from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.intervals import Interval
@@ -34,7 +35,7 @@ from thumbnet.runtime import prepare_keras
 from thumbnet.serving.model import bundled_run
 from thumbnet.training.progress import SilentDisplay
 
-FORMATS = ("onnx", "openvino", "litert", "savedmodel")
+FORMATS = format_names()
 MODEL_FILES = {
     "onnx": "model.onnx",
     "openvino": "openvino/model.bin",

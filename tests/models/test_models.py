@@ -27,7 +27,7 @@ SMALL = ("ann", "cnn")
 
 
 def test_all_architectures_are_found() -> None:
-    assert architecture_names() == ("ann", "backbone", "cnn")
+    assert {"ann", "backbone", "cnn"} <= set(architecture_names())
 
 
 @pytest.mark.parametrize("architecture", SMALL)

@@ -18,7 +18,7 @@ from thumbnet.training.batches import Batches
 from thumbnet.training.prepare import augments
 from thumbnet.training.progress import SilentDisplay
 
-ALL = ("aug_mix", "color_jitter", "cutmix", "mixup", "rand_augment", "random_erasing")
+ALL = registry.names("augmentation")
 SIZE = 40
 
 
@@ -48,7 +48,8 @@ def first(images: LabelledImages, augmentation: Augmentation) -> tuple[UInt8Arra
 
 
 def test_these_are_there() -> None:
-    assert registry.names("augmentation") == ALL
+    named = {"aug_mix", "color_jitter", "cutmix", "mixup", "rand_augment", "random_erasing"}
+    assert named <= set(ALL)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -7,8 +7,6 @@ import typer
 
 from thumbnet.cli.options import DataOption, JsonOption, RunArgument, SourceOption, dataset_of
 
-Target = Literal["onnx", "openvino", "litert", "savedmodel", "web"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the command."""
@@ -17,7 +15,14 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: RunArgument,
-    to: Annotated[Target, typer.Option(help="The format to export to.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="The format to export to: onnx, openvino, litert, savedmodel, web, or one that an "
+            "installed package adds.",
+        ),
+    ],
     quantize: Annotated[
         Literal["int8"] | None,
         typer.Option(help="Quantise to 8-bit integers, calibrated on training images."),

@@ -3,7 +3,9 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+from thumbnet import registry
 from thumbnet.data.assembly import assemble, in_memory_if_few, require_test_part
 from thumbnet.data.classes import require_two_classes
 from thumbnet.data.dataset import Dataset
@@ -18,6 +20,16 @@ from thumbnet.data.sources.locate import ignore, load_cifar10
 from thumbnet.data.sources.patience import Progress, Report
 from thumbnet.errors import InputError, shown
 from thumbnet.paths import expanded, open_regular
+
+
+class Reader(Protocol):
+    """What is registered as a reader of a data format."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the path holds what it reads, by a short look."""
+
+    def read(self, path: Path, reading: Reading) -> Dataset:
+        """The images, read in the way that the options ask for; raises InputError."""
 
 
 def load(
@@ -85,11 +97,25 @@ def load(
         return resized(found, wanted)
     if source is not None:
         raise InputError(f"give a path ({path}) or a source ({source}), not both")
+    if (of_package := _read_registered(expanded(path), wanted)) is not None:
+        return of_package
     found_or_listed = read_or_list(expanded(path), wanted)
     if isinstance(found_or_listed, Dataset):
         return found_or_listed
     cache = cache_directory or default_cache_directory()
     return decode_listing(*found_or_listed, wanted, cache, report)
+
+
+def _read_registered(path: Path, reading: Reading) -> Dataset | None:
+    """What a reader that was registered makes of the path; None where none knows it.
+
+    They are asked before Thumbnet's own, so that they can read what those would misread.
+    """
+    for name in registry.names("reader"):
+        reader: Reader = registry.part("reader", name)
+        if reader.recognises(path):
+            return replace(reader.read(path, reading), path=path, reading=reading)
+    return None
 
 
 def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:

@@ -1,25 +1,22 @@
 """One way to ask a run for probabilities, whatever computes them.
 
-`thumbnet export` makes the exported models; each kind has a file here that opens it in its own
-runtime. None but `keras` and `savedmodel` imports TensorFlow.
+`thumbnet export` makes the exported models; `formats` opens each kind in its own runtime.
 """
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
-from thumbnet.engines import litert, onnx, openvino, savedmodel
 from thumbnet.engines.contract import PREDICTION_BATCH as PREDICTION_BATCH
 from thumbnet.engines.contract import Engine as Engine
 from thumbnet.engines.contract import ExportedEngine as ExportedEngine
-from thumbnet.engines.contract import PredictFn
 from thumbnet.engines.contract import in_batches as in_batches
 from thumbnet.engines.contract import prediction_batch as prediction_batch
 from thumbnet.engines.files import digests_of
 from thumbnet.engines.files import file_digest as file_digest
+from thumbnet.engines.formats import export_format, format_names
 from thumbnet.engines.keras import KerasEngine as KerasEngine
 from thumbnet.engines.keras import open_keras_engine as open_keras_engine
 from thumbnet.engines.probing import require_sound
@@ -31,30 +28,6 @@ from thumbnet.runtime import backend, is_backend_installed
 QUANTIZED = "-int8"
 
 
-class Format(NamedTuple):
-    """A kind of exported model.
-
-    Attributes:
-        target: the file or folder in `exports/` that is exported to, without quantisation.
-        model: the file in that folder that is opened; empty where `target` is it.
-        package: what has to be importable to open it.
-        extra: the extra of this package that brings that.
-        open: from the model's path to the shape of its images, and what answers them.
-    """
-
-    target: str
-    model: str
-    package: str
-    extra: str
-    open: Callable[[Path], tuple[tuple[int, int, int], PredictFn]]
-
-
-FORMATS = {
-    "litert": Format("model.tflite", "", "ai_edge_litert", "litert", litert.open_model),
-    "openvino": Format("openvino", "model.xml", "openvino", "openvino", openvino.open_model),
-    "onnx": Format("model.onnx", "", "onnxruntime", "onnx", onnx.open_model),
-    "savedmodel": Format("savedmodel", "", "tensorflow", "tensorflow", savedmodel.open_model),
-}
 # Chosen without being asked for: the same answers as Keras, and no TensorFlow to import. The order
 # is that of `thumbnet bench inference` on two AVX2 cores, for one image above all.
 _DEFAULTS = ("litert", "openvino", "onnx")
@@ -98,12 +71,13 @@ def default_engine(run: Run) -> str:
 
 def is_installed(name: str) -> bool:
     """Whether the runtime of an export can be imported."""
-    return find_spec(FORMATS[name.removesuffix(QUANTIZED)].package) is not None
+    to = name.removesuffix(QUANTIZED)
+    return to in format_names() and find_spec(export_format(to).PACKAGE) is not None
 
 
 def export_path(directory: Path, name: str) -> Path:
     """The file or folder in `directory` that the export `name` is or goes to."""
-    target = Path(FORMATS[name.removesuffix(QUANTIZED)].target)
+    target = Path(export_format(name.removesuffix(QUANTIZED)).TARGET)
     return directory / (target.stem + name[len(name.removesuffix(QUANTIZED)) :] + target.suffix)
 
 
@@ -113,14 +87,14 @@ def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedE
     Raises:
         InputError: the runtime is not installed, or finds the file damaged.
     """
-    kind = FORMATS[name.removesuffix(QUANTIZED)]
+    kind = export_format(name.removesuffix(QUANTIZED))
     require_runtime(name)
-    model = path / kind.model
+    model = path / kind.MODEL
     try:
-        image_shape, predict_batch = kind.open(model)
+        image_shape, predict_batch = kind.open_model(model)
         classes = predict_batch(np.zeros((1, *image_shape), np.uint8)).shape[-1]
     except Exception as error:  # each runtime raises kinds of its own
-        raise InputError(f"{model} cannot be opened by {kind.package}: {error}") from error
+        raise InputError(f"{model} cannot be opened by {kind.PACKAGE}: {error}") from error
     if classes != len(class_names):
         raise InputError(
             f"{model} tells {classes} classes apart, and the run {len(class_names)}; export the "
@@ -135,9 +109,10 @@ def require_runtime(name: str) -> None:
     Raises:
         InputError: naming the extra that brings it.
     """
-    kind = FORMATS[name.removesuffix(QUANTIZED)]
+    kind = export_format(name.removesuffix(QUANTIZED))
     if not is_installed(name):
-        raise InputError(f"the engine {name} needs {kind.package}: {install_command(kind.extra)}")
+        remedy = f": {install_command(kind.EXTRA)}" if kind.EXTRA else ", which is not installed"
+        raise InputError(f"the engine {name} needs {kind.PACKAGE}{remedy}")
 
 
 def _open_export(run: Run, name: str) -> Engine:
@@ -156,7 +131,7 @@ def _open_export(run: Run, name: str) -> Engine:
             f"{path} is not what was exported: its SHA-256 differs from that in "
             f"{run.exports_record_path.name}; export {run.path} again"
         )
-    package = FORMATS[name.removesuffix(QUANTIZED)].package
+    package = export_format(name.removesuffix(QUANTIZED)).PACKAGE
     require_runtime(name)
     require_sound(name, package, path, run.class_names(), recorded.files)
     return open_model(name, path, run.class_names())

@@ -9,7 +9,6 @@ from typing import Any
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import (
-    FORMATS,
     QUANTIZED,
     ExportedEngine,
     KerasEngine,
@@ -19,11 +18,11 @@ from thumbnet.engines import (
     require_runtime,
 )
 from thumbnet.engines.files import digests_of
+from thumbnet.engines.formats import Metadata, export_format, format_names
 from thumbnet.engines.probing import remember_sound
 from thumbnet.engines.speed import measure_speed
 from thumbnet.errors import InputError, JobError, shown
 from thumbnet.export.comparison import compare_engines
-from thumbnet.export.formats import NEEDED, WRITERS, Metadata
 from thumbnet.export.images import ExportImages, choose_images
 from thumbnet.export.prepare import prepare_for_export
 from thumbnet.installing import install_command
@@ -45,7 +44,7 @@ def export_run(
 
     Args:
         run: a finished run.
-        to: "onnx", "openvino", "litert" or "savedmodel".
+        to: the name of a format, such as "onnx", "openvino", "litert" or "savedmodel".
         dataset: the images that the run was made of: its validation images, or without those some
             training images, are what answers are compared on. None where they are not at hand:
             the pictures of the bundled sample stand in.
@@ -97,16 +96,17 @@ def export_run(
 
 def _require_possible(name: str, quantize: bool) -> None:
     to = name.removesuffix(QUANTIZED)
-    if to not in FORMATS:
-        raise InputError(f"{to!r} is no format to export to; choose of {', '.join(FORMATS)}")
-    if quantize and to == "savedmodel":
-        raise InputError("a SavedModel cannot be quantised; export to onnx, openvino or litert")
+    if to not in format_names():
+        raise InputError(f"{to!r} is no format to export to; choose of {', '.join(format_names())}")
+    kind = export_format(to)
+    if quantize and not kind.QUANTIZES:
+        able = [each for each in format_names() if export_format(each).QUANTIZES]
+        raise InputError(f"{to} cannot be quantised; export to {', '.join(able)}")
     require_runtime(name)
-    missing = [package for package in NEEDED[to] if find_spec(package) is None]
+    missing = [package for package in kind.WRITTEN_WITH if find_spec(package) is None]
     if missing:
-        raise InputError(
-            f"exporting to {to} needs {', '.join(missing)}: {install_command(FORMATS[to].extra)}"
-        )
+        remedy = f": {install_command(kind.EXTRA)}" if kind.EXTRA else ", which is not installed"
+        raise InputError(f"exporting to {to} needs {', '.join(missing)}{remedy}")
     if backend() != "tensorflow":
         raise InputError(
             f"models are exported with TensorFlow, and Keras computes with {backend()}: set "
@@ -167,14 +167,14 @@ def _export(
         keras_latency_ms=here.latency_ms,
     )
     _put_in_place(written, export_path(run.exports_path, name))
-    remember_sound(name, FORMATS[name.removesuffix(QUANTIZED)].package, files)
+    remember_sound(name, export_format(name.removesuffix(QUANTIZED)).PACKAGE, files)
     write_record(run.exports_record_path, Exports(run.exports() | {name: record}))
     return record
 
 
 def _write(name: str, model: Any, path: Path, metadata: Metadata, calibration: Any) -> None:
     try:
-        WRITERS[name.removesuffix(QUANTIZED)](model, path, metadata, calibration)
+        export_format(name.removesuffix(QUANTIZED)).write(model, path, metadata, calibration)
     except OSError as error:
         raise JobError(f"cannot write {path.parent.parent}: {error.strerror or error}") from error
     except Exception as error:  # converters raise kinds of their own

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from thumbnet.engines.formats import Metadata
 from thumbnet.errors import InputError
-from thumbnet.export.formats import Metadata
 
 if TYPE_CHECKING:
     import keras

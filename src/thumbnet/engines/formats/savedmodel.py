@@ -1,17 +1,28 @@
 """TensorFlow's SavedModel, for TensorFlow Serving; here it is opened by TensorFlow itself."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thumbnet.data.stored import UInt8Array
 from thumbnet.engines.contract import PredictFn
+from thumbnet.engines.formats._writing import METADATA_KEY, Metadata, quiet
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.runtime import prepare_keras
+
+if TYPE_CHECKING:
+    import keras
+
+TARGET, MODEL = "savedmodel", ""
+PACKAGE, EXTRA = "tensorflow", "tensorflow"
+WRITTEN_WITH = ()
+QUANTIZES = False
+
 
 # What our exports are made of. A SavedModel is a program: TensorFlow would carry out WriteFile as
 # readily as an addition, so a file that holds anything else is not loaded. A new architecture that
@@ -29,7 +40,7 @@ _SAVER = re.compile(r"__inference__traced_(save|restore)_[0-9]+")
 
 
 def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
-    """See `thumbnet.engines.Format.open`.
+    """See `thumbnet.engines.formats`.
 
     Raises:
         InputError: the file holds operations that no export of ours does.
@@ -79,3 +90,15 @@ def _require_saver(name: str, others: Iterable[Any]) -> None:
     encoded = name.encode()
     if not _SAVER.fullmatch(name) or any(encoded in each.SerializeToString() for each in others):
         raise InputError(f"its function {name} reads or writes files")
+
+
+def write(
+    model: "keras.Model", path: Path, metadata: Metadata, calibration: UInt8Array | None
+) -> None:
+    """TensorFlow's SavedModel, a folder, which TensorFlow Serving takes; there is no int8 of it."""
+    assert calibration is None
+    with quiet():
+        model.export(path, format="tf_saved_model", verbose=False)
+    extra = path / "assets.extra"  # the format's own place for what the program does not read
+    extra.mkdir()
+    (extra / f"{METADATA_KEY}.json").write_text(json.dumps(metadata), encoding="utf-8")
