@@ -160,6 +160,7 @@ def test_python_of_the_pages_runs(
         return train(brief, *rest, **options)
 
     monkeypatch.setattr(thumbnet, "train", train_briefly)
+    monkeypatch.setattr(registry, "_registered", {})
     monkeypatch.setattr(thumbnet, "load_cifar10", lambda: small, raising=False)
     shutil.rmtree(workplace / "runs" / "pets")
     exec(compile(block.text, str(block), "exec"), {"thumbnet": thumbnet})
