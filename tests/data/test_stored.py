@@ -10,7 +10,7 @@ import pytest
 from thumbnet.data.dataset import Dataset, LabelledImages, UInt8Array
 from thumbnet.data.info import describe
 from thumbnet.data.split import stratified_split
-from thumbnet.data.stored import StoredImages
+from thumbnet.data.stored import CHUNK_VALUES, StoredImages, chunks
 from thumbnet.recipe import Augmentation, Balance
 from thumbnet.training.batches import Batches
 
@@ -56,3 +56,13 @@ def test_it_stands_for_an_array(large: LabelledImages) -> None:
         whole.nbytes,
         len(whole),
     )
+
+
+@pytest.mark.parametrize("side", [8, 224, 3000])
+def test_images_of_any_size_are_gone_through_in_chunks_of_the_same_memory(side: int) -> None:
+    images = np.lib.stride_tricks.as_strided(
+        np.zeros(1, np.uint8), (100, side, side, 3), (0, 0, 0, 0)
+    )
+    some = list(chunks(images))
+    assert sum(map(len, some)) == 100
+    assert all(one.size <= CHUNK_VALUES or len(one) == 1 for one in some)
