@@ -1,9 +1,11 @@
 """What data sets, runs and results look like in a notebook and in text."""
 
 import re
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from thumbnet import Dataset, InputError, Predictions, Run, compare_pair, evalua
 from thumbnet.data.dataset import LabelledImages
 from thumbnet.figures.style import Chart
 from thumbnet.runs.history import History
+from thumbnet.training.progress import LiveDisplay, PlainDisplay, choose_display
 
 MakeRun = Callable[..., Run]
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -80,6 +83,7 @@ def test_a_run_shows_its_figure_and_charts(finished_run: Run, tmp_path: Path) ->
     assert accuracy in repr(finished_run)
     page = shown(finished_run)
     assert accuracy in page
+    assert f">{finished_run.metrics().accuracy:.1%}</span> accuracy, 95% CI" in page
     assert page.count("data:image/png;base64,") == 2
     assert "not finished" in repr(Run(tmp_path))
     assert "not finished" in shown(Run(tmp_path))
@@ -191,7 +195,7 @@ def test_predictions_and_histories_become_data_frames(
     assert history["epoch"].tolist() == [1, 2]
     assert history["loss"].tolist() == finished_run.history().series("loss")[1]
 
-    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InputError, match=r"needs pandas, which is not installed: .*\[pandas\]"):
         found.to_frame()
 
@@ -227,3 +231,21 @@ def test_charts_of_what_is_not_there_are_refused(finished_run: Run, small: Datas
         plot.corruptions()
     with pytest.raises(InputError, match="was made of other images"):
         plot.mistakes(small)
+
+
+@pytest.mark.parametrize(
+    ("has_widgets", "kind"), [(True, LiveDisplay), (False, PlainDisplay)], ids=["bar", "lines"]
+)
+def test_progress_is_a_bar_in_a_notebook_that_can_draw_one(
+    monkeypatch: pytest.MonkeyPatch, has_widgets: bool, kind: type
+) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setattr(
+        "thumbnet.training.progress.find_spec", lambda name: name if has_widgets else None
+    )
+    assert type(choose_display()) is kind
+
+
+def test_progress_is_lines_outside_a_notebook() -> None:
+    assert type(choose_display()) is PlainDisplay

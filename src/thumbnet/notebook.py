@@ -48,13 +48,17 @@ def evaluation_html(evaluation: "Evaluation", title: str = "Evaluation") -> str:
         for one in _ends(rows)
     ]
     table = _table(("class", "precision", "recall", "F1", "images"), cells)
-    return _section(f"{title}: {evaluation}", table)
+    figure = (
+        f'<p><span style="font-size:2em">{evaluation.accuracy:.1%}</span> accuracy, 95% CI '
+        f"{evaluation.accuracy_low:.1%} to {evaluation.accuracy_high:.1%}</p>"
+    )
+    return _section(title, figure + _section(str(evaluation), table))
 
 
 def run_html(run: "Run") -> str:
     """The metrics of a finished run, with its charts; how far it came where it is not."""
     if not run.finished:
-        return _section(repr(run), "")
+        return _section(f"Run {run.name}: not finished", "")
     try:
         card, plot = evaluation_html(run.metrics(), f"Run {run.name}"), run.plot
         has_curve = "loss" in run.history().columns()
@@ -67,12 +71,12 @@ def run_html(run: "Run") -> str:
 def history_html(history: "History") -> str:
     """The learning curves, or nothing to see before the first epoch has ended."""
     if not history:
-        return _section(repr(history), "")
+        return _section(str(history), "")
     from thumbnet.figures.charts import learning_curve
 
     metrics = [name for name in ("loss", "accuracy") if name in history.columns()]
     charts = [learning_curve({"this run": history}, metric) for metric in metrics]
-    return _section(repr(history), _figures(charts))
+    return _section(str(history), _figures(charts))
 
 
 def comparison_html(pair: "PairComparison") -> str:
@@ -91,7 +95,7 @@ def predictions_html(predictions: "PredictedImages") -> str:
         (one.path, one.error or one.class_name, "" if one.error else f"{one.confidence:.1%}")
         for one in _ends(predictions)
     ]
-    return _section(repr(predictions), _table(("image", "class", "probability"), cells))
+    return _section(str(predictions), _table(("image", "class", "probability"), cells))
 
 
 def _number(value: float | None) -> str:

@@ -93,10 +93,13 @@ class PredictedImages(Sequence[FilePrediction]):
     def __hash__(self) -> int:
         return hash((len(self), self.class_names))
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         counts = Counter(one.class_name or "not read" for one in self)
         found = ", ".join(f"{count:,} × {name}" for name, count in counts.most_common(5))
-        return f"<{len(self):,} predictions: {found}{', …' * (len(counts) > 5)}>"
+        return f"{len(self):,} predictions: {found}{', …' * (len(counts) > 5)}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def _repr_html_(self) -> str:
         from thumbnet.notebook import predictions_html

@@ -116,15 +116,18 @@ class History(Sequence[HistoryRow]):
         """
         return data_frame((row.values() for row in self), self.columns())
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         if not self:
-            return "<history of 0 epochs>"
+            return "history of 0 epochs"
         last = ", ".join(
             f"{name} {value:.4g}"
             for name, value in self[-1].values().items()
             if name in ("loss", "accuracy", "validation_loss", "validation_accuracy")
         )
-        return f"<history of {len(self):,} epochs; the last: {last}>"
+        return f"history of {len(self):,} epochs; the last: {last}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def _repr_html_(self) -> str:
         from thumbnet.notebook import history_html

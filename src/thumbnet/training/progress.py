@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from thumbnet.errors import printable
@@ -40,8 +41,17 @@ class Display(Protocol):
 
 
 def choose_display() -> Display:
-    """A live display where standard error is a terminal, plain lines where it is not."""
-    return LiveDisplay() if sys.stderr.isatty() else PlainDisplay()
+    """A live display on a terminal and in a notebook, plain lines elsewhere."""
+    return LiveDisplay() if sys.stderr.isatty() or _can_draw_in_notebook() else PlainDisplay()
+
+
+def _can_draw_in_notebook() -> bool:
+    """Whether this is a notebook in which rich can draw a bar anew: it takes ipywidgets."""
+    if "IPython" not in sys.modules or find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter
 
 
 class SilentDisplay:
