@@ -173,7 +173,7 @@ def test_a_combination_trains_resumes_and_is_shown(
     thumbnet(monkeypatch, "evaluate", run.path, "--json")
     evaluated = json.loads(capsys.readouterr().out)
     assert evaluated["accuracy"] == after["accuracy"]
-    assert "tiny" in run.report_path.read_text(encoding="utf-8")
+    assert "tiny" in (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
     Image.fromarray(np.asarray(small.test.images[0])).save(tmp_path / "picture.png")
     capsys.readouterr()
     thumbnet(monkeypatch, "predict", run.path, tmp_path / "picture.png", "--json", "--top", "10")
