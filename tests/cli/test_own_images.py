@@ -118,7 +118,7 @@ def test_own_pictures_all_the_way(
     assert thumbnet("report", out) == 0
     page = run.report_path.read_text(encoding="utf-8")
     assert "dög &amp; co" in page
-    assert "pictures that could not be read: 1" in page
+    assert "1 image that could not be read" in page
     assert "The images are not shown" not in page  # found again without being told where
     shutil.rmtree(pets / "test" / "cat")
     assert thumbnet("report", out) == 0

@@ -69,12 +69,12 @@ def test_a_full_disk_stops_the_search_and_loses_nothing(
 ) -> None:
     tuning = _begin(base, space, small, trials=2)
 
-    def train_on_a_full_disk(*arguments: Any) -> None:
+    def fit_on_a_full_disk(*arguments: Any, **options: Any) -> None:
         with replacing(Path("/dev/full/run")):
             pass
 
     with monkeypatch.context() as patched:
-        patched.setattr(searching, "train", train_on_a_full_disk)
+        patched.setattr(searching, "fit", fit_on_a_full_disk)
         with pytest.raises(StorageError, match=r"continue with `thumbnet tune --resume .*search`"):
             search(tuning, small, SilentDisplay())
     assert Counter(trial.state.name for trial in tuning.study().trials)["FAIL"] == 0
