@@ -53,7 +53,7 @@ def test_classes_too_small_for_two_parts_are_named() -> None:
     names = ("cat", "dog", "owl", "bee")
     message = (
         r"classes dog, bee: only one training image, and validation = 0.1 needs another; "
-        r"add images, remove the class, or train with --validation 0"
+        r"add images, remove the class, or use `thumbnet train` with --validation 0"
     )
     with pytest.raises(InputError, match=message):
         stratified_split(repeated(20, 1, 20, 1), 0.1, seed=0, class_names=names)

@@ -96,7 +96,7 @@ def _too_small(
             "small class",
             class_names[label],
             f"has only one training {what}, and validation needs another",
-            "add images, remove the class, or train with --validation 0",
+            "add images, remove the class, or use `thumbnet train` with --validation 0",
             stops_training=True,
         )
 

@@ -46,7 +46,8 @@ def stratified_split(
     if missing := _classes_without(labels, rest) | _classes_without(labels, held_out):
         raise InputError(
             f"no validation part of whole groups holds every class: {_listed(missing, class_names)}"
-            f" would be missing in one part; use smaller groups, or train with --validation 0"
+            " would be missing in one part; use smaller groups, or `thumbnet train` with "
+            "--validation 0"
         )
     return rest, held_out
 
@@ -74,8 +75,8 @@ def _require_two_of_each_class(
         what = "image" if groups is None else "group of images"
         raise InputError(
             f"{_listed(small, class_names)}: only one training {what}, and validation = "
-            f"{validation:g} needs another; add images, remove the class, or train with "
-            "--validation 0"
+            f"{validation:g} needs another; add images, remove the class, or use "
+            "`thumbnet train` with --validation 0"
         )
 
 
