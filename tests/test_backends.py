@@ -47,9 +47,9 @@ def test_a_backend_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("backend", "torch", "set to compute with torch, which Thumbnet does not support: set"),
-        ("image_data_format", "channels_first", "image_data_format = 'channels_first', and"),
-        ("floatx", "float16", "floatx = 'float16', and Thumbnet needs 'float32'"),
+        ("backend", "torch", "the Keras backend is torch, which Thumbnet does not support: set"),
+        ("image_data_format", "channels_first", "image_data_format = 'channels_first', but"),
+        ("floatx", "float16", "floatx = 'float16', but Thumbnet needs 'float32'"),
     ],
 )
 def test_a_keras_that_is_configured_otherwise_is_refused(
@@ -64,15 +64,16 @@ CNN_AFTER_KERAS = """
 {first}
 {second}
 import numpy as np
+from thumbnet.machine import describe_host
 from thumbnet.models import build_model, parameters_class
-from thumbnet.runtime import backend, describe_environment
+from thumbnet.runtime import backend
 
 parameters = parameters_class("cnn").model_validate({{"architecture": "cnn", "widths": [4, 8]}})
 images = np.zeros((4, 32, 32, 3), np.uint8)
 model = build_model(parameters, images, 10, seed=0)
 assert model.predict_on_batch(images).shape == (4, 10)
 import keras
-assert backend() == keras.config.backend() == describe_environment()["backend"], backend()
+assert backend() == keras.config.backend() == describe_host().backend, backend()
 print(backend())
 """
 
