@@ -410,7 +410,7 @@ def test_without_its_data_a_run_is_compared_on_the_sample(copy: Run) -> None:
 def test_what_cannot_be_exported_is_said(copy: Run, small: Dataset) -> None:
     with pytest.raises(InputError, match="'coreml' is no format to export to; choose of"):
         export_run(copy, "coreml", small, ignore)
-    with pytest.raises(InputError, match="a SavedModel cannot be quantised"):
+    with pytest.raises(InputError, match="savedmodel cannot be quantised"):
         export_run(copy, "savedmodel", small, ignore, quantize=True)
     with pytest.raises(InputError, match=r"has no engine 'coreml', but keras, onnx"):
         open_engine(copy, "coreml")

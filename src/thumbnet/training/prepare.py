@@ -11,7 +11,13 @@ from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.split import stratified_split, stratified_subset
 from thumbnet.engines import PREDICTION_BATCH
 from thumbnet.errors import InputError
-from thumbnet.models import build_model, dtype_policy, gives_probabilities, plain_model
+from thumbnet.models import (
+    build_model,
+    dtype_policy,
+    gives_probabilities,
+    plain_model,
+    seeded,
+)
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Augmentation, Recipe
 from thumbnet.runs.model_file import require_known_layers
@@ -144,7 +150,9 @@ def _require_keepable(model: "keras.Model", image_shape: tuple[int, int, int]) -
         InputError: naming the layer.
     """
     try:
-        config = json.loads(plain_model(model, image_shape).to_json())
+        # Processes that train together must give the copy the same initial weights.
+        with seeded(0):
+            config = json.loads(plain_model(model, image_shape).to_json())
         require_known_layers(config)
     except Exception as error:  # a layer of somebody else raises what it likes
         raise cannot_be_saved(model, error) from error
