@@ -412,7 +412,7 @@ def test_what_cannot_be_exported_is_said(copy: Run, small: Dataset) -> None:
         export_run(copy, "coreml", small, ignore)
     with pytest.raises(InputError, match="savedmodel cannot be quantised"):
         export_run(copy, "savedmodel", small, ignore, quantize=True)
-    with pytest.raises(InputError, match=r"has no engine 'coreml', but keras, onnx"):
+    with pytest.raises(InputError, match=r"has no engine 'coreml', but keras, .*onnx"):
         open_engine(copy, "coreml")
 
 
