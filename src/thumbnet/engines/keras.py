@@ -10,6 +10,7 @@ from thumbnet.engines.files import file_digest
 from thumbnet.errors import InputError
 from thumbnet.evaluation.calibration import scale_probabilities
 from thumbnet.evaluation.predictions import Float32Array
+from thumbnet.models import seeded
 from thumbnet.runs.run import Run
 from thumbnet.runtime import prepare_keras
 
@@ -42,7 +43,8 @@ class KerasEngine:
         require_buildable(path)
         keras = prepare_keras()
         try:
-            self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            with seeded(0):
+                self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
             _, *image_shape = self.model.input_shape
             height, width, channels = image_shape
         except Exception as error:  # Keras raises whatever its many readers raise

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thumbnet.models import seeded
 from thumbnet.runtime import prepare_keras
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def prepare_for_export(model: "keras.Model", temperature: float) -> "keras.Model
         return layer(*args, **kwargs)
 
     images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")
-    prepared = keras.models.clone_model(
-        model, input_tensors=images, clone_function=clone, call_function=call
-    )
+    with seeded(0):
+        prepared = keras.models.clone_model(
+            model, input_tensors=images, clone_function=clone, call_function=call
+        )
     norms = {host.name: model.get_layer(norm) for norm, host in folded.items()}
     for layer in prepared.layers:
         if layer.name in norms:

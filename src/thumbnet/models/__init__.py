@@ -95,7 +95,11 @@ def build_model(
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from `seed`, and leave the caller's generators as they were."""
+    """Draw initial weights from `seed`, and leave the caller's generators as they were.
+
+    Needed as well where a model is read or cloned, with weights to be replaced: Keras draws the
+    seed of every layer again.
+    """
     # Keras draws the seed of each initializer and dropout layer from Python's generator. Its own
     # `set_random_seed` would seed TensorFlow's as well, which cannot be read to be put back.
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -133,6 +137,7 @@ def finished_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras
     return finished
 
 
+@seeded(0)
 def plain_model(model: "keras.Model", image_shape: tuple[int, ...]) -> "keras.Model":
     """A model in the form that is saved, with initial weights.
 

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from thumbnet.models import seeded
 from thumbnet.runs.records import ModelSize
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> i
 
     uncompiled = keras.Model(model.inputs[0], model.outputs[0])
     pixels = keras.Input(image_shape, dtype=model.inputs[0].dtype)
-    sized = keras.models.clone_model(uncompiled, pixels)
+    with seeded(0):
+        sized = keras.models.clone_model(uncompiled, pixels)
     flop, trained_before = 0, False
     for ours, layer in zip(_layers(uncompiled), _layers(sized), strict=True):
         trained = bool(ours.trainable_weights)

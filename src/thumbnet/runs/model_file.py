@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from thumbnet.errors import InputError, shown
+from thumbnet.models import seeded
 from thumbnet.paths import open_regular
 from thumbnet.runtime import prepare_keras
 
@@ -113,7 +114,7 @@ def require_buildable(path: Path) -> None:
             config = _config(archive)
             with archive.open("model.weights.h5") as weights:
                 stored = _count_numbers(weights)
-        with keras.StatelessScope():
+        with seeded(0), keras.StatelessScope():
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         # Not `variables`: the state of random generators, as of dropout, is not saved.
         needed = sum(math.prod(weight.shape) for weight in model.weights)

@@ -96,7 +96,8 @@ def custom_model(
         return _functional(built, image_shape, class_count)
     given = _functional(model, image_shape, class_count)
     try:
-        copy = keras.models.clone_model(given)
+        with seeded(seed):
+            copy = keras.models.clone_model(given)
     except Exception as error:  # a layer of somebody else raises what it likes
         raise cannot_be_saved(given, error) from error
     copy.set_weights(given.get_weights())
