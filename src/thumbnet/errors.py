@@ -59,4 +59,6 @@ def _escaped(text: str) -> str:
 
 def quoted(path: str | os.PathLike[str]) -> str:
     """A path as a command in a message can hold it, to be copied into a shell."""
-    return shlex.quote(shown(path))
+    text = shown(path)
+    # A command would take a path that begins with "-" for an option.
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from PIL import Image
 
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
+from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
 
 MakeRun = Callable[..., Run]
@@ -354,3 +357,32 @@ def test_a_closed_pipe_is_no_trouble(finished_run: Run) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("thumbnet.training.session.prepare", "interrupted"),
+        (
+            "thumbnet.training.sgemm_gflops",
+            "interrupted; go on with `thumbnet train --resume '{}'`",
+        ),
+        (
+            "thumbnet.training.write_results",
+            "interrupted; go on with `thumbnet train --resume '{}'`",
+        ),
+    ],
+)
+def test_sigterm_outside_the_steps_ends_with_the_usual_message(
+    where: str,
+    said: str,
+    tiny_recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(where, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "my run"
+    recipe.write_text(tiny_recipe.override({"subset": 0.1}).to_toml(), encoding="utf-8")
+    assert thumbnet("train", recipe, "--source", "sample", "--out", out) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"thumbnet: error: {said.format(out)}"

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from thumbnet.cli import console
 from thumbnet.cli.answers import print_predictions
 from thumbnet.cli.console import literal, new_table, show
 from thumbnet.engines.prediction import FilePrediction
-from thumbnet.errors import printable, shown
+from thumbnet.errors import printable, quoted, shown
 
 COMMAND = f"{sys.executable} -m thumbnet"
 LONG = "pictures/" + "long-name-" * 20 + "cat.jpg"
@@ -115,3 +116,21 @@ def test_a_terminal_gets_whole_tables_in_more_lines(monkeypatch: pytest.MonkeyPa
 def test_what_cannot_be_shown_is_escaped(text: str, expected: str) -> None:
     assert shown(text) == expected
     assert printable(f"{text}\n{text}") == f"{expected}\n{expected}"
+
+
+def test_a_path_in_a_command_survives_a_shell() -> None:
+    for name in ("my runs/a", "it's", "$HOME;ls", "-x", "plain"):
+        echoed = run_in_shell(f"printf '%s\\n' {quoted(name)}").stdout
+        assert Path(echoed.removesuffix("\n")) == Path(name)
+
+
+def test_commands_in_messages_quote_their_paths() -> None:
+    source = Path(console.__file__).parents[1]
+    texts = {path: path.read_text(encoding="utf-8") for path in source.rglob("*.py")}
+    unquoted = [
+        (path.name, command)
+        for path, text in texts.items()
+        for command in re.findall(r"`thumbnet [^`]*`|--resume \{[^}]*\}", text)
+        if re.search(r"\{(?!quoted\(|to\})", command)
+    ]
+    assert unquoted == []

@@ -181,7 +181,19 @@ def test_checkpoints_that_are_all_damaged_are_named(
     run = Run.open(tmp_path / "run")
     for path in run.checkpoints_path.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"step-000000002.npz is damaged"):
+    with pytest.raises(InputError, match=r"step-000000002.npz is damaged.*; put a sound one back"):
+        resume(run, small, display=SilentDisplay())
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_silently_begin_again(
+    tiny_recipe: Recipe, small: Dataset, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe.override({"epochs": 3})
+    with pytest.raises(JobError):
+        train(recipe, small, tmp_path / "run", display=Interrupting(12))
+    run = Run.open(tmp_path / "run")
+    shutil.rmtree(run.checkpoints_path)
+    with pytest.raises(InputError, match=r"no checkpoint, although 2 epochs were trained; put a"):
         resume(run, small, display=SilentDisplay())
 
 

@@ -1,5 +1,6 @@
 """The command line: each subcommand parses options, calls one function, and prints its result."""
 
+import signal
 import sys
 from contextlib import suppress
 from typing import Annotated
@@ -48,6 +49,10 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# Typer turns a KeyboardInterrupt into this exit code, without a message.
+_INTERRUPTED_IN_TYPER = 130
+
+
 @app.callback()
 def _options(
     version: Annotated[
@@ -61,6 +66,8 @@ def _options(
 def main() -> None:
     """Run the command. Exit codes: 0 success, 1 failed job, 2 bad input or usage."""
     prepare_streams()
+    # SIGTERM ends a command as Ctrl-C does: files are left in order, and a message says so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
             app()
@@ -72,6 +79,10 @@ def main() -> None:
         sys.exit(_fail(str(error), error.exit_code))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 1))
+    except SystemExit as ending:
+        if ending.code == _INTERRUPTED_IN_TYPER:
+            sys.exit(_fail("interrupted", 1))
+        raise
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has exited
         discard_output()
         sys.exit(1)

@@ -20,7 +20,7 @@ from thumbnet.engines.formats import export_format, format_names
 from thumbnet.engines.keras import KerasEngine as KerasEngine
 from thumbnet.engines.keras import open_keras_engine as open_keras_engine
 from thumbnet.engines.probing import require_sound
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, quoted
 from thumbnet.installing import install_command
 from thumbnet.runs.run import Run
 from thumbnet.runtime import backend, is_backend_installed
@@ -58,7 +58,7 @@ def _refuse_without_export(run: Run) -> NoReturn:
     exports = ", ".join(run.exports()) or "no export"
     raise InputError(
         f"{run.path} has {exports} and a model that needs {backend()}, none of which can be opened "
-        f"here: where it was trained, `thumbnet export {run.path} --to {to}`; or "
+        f"here: where it was trained, `thumbnet export {quoted(run.path)} --to {to}`; or "
         f"{install_command('tensorflow')}"
     )
 
@@ -120,8 +120,8 @@ def _open_export(run: Run, name: str) -> Engine:
     if name not in exports:
         there = ", ".join(("keras", *exports))
         raise InputError(
-            f"{run.path} has no engine {name!r}, but {there}; `thumbnet export {run.path}` makes "
-            "others"
+            f"{run.path} has no engine {name!r}, but {there}; "
+            f"`thumbnet export {quoted(run.path)}` makes others"
         )
     path, recorded = export_path(run.exports_path, name), exports[name]
     if recorded.source_sha256 != run.metrics().model_sha256:

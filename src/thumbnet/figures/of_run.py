@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, quoted
 from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.mistakes import most_confident_mistakes
 from thumbnet.figures.charts import (
@@ -79,7 +79,7 @@ class RunCharts:
         if found is None or found.corruptions is None:
             raise InputError(
                 f"{self.run.path} was not tested on corrupted images; run `thumbnet robustness "
-                f"{self.run.path}`"
+                f"{quoted(self.run.path)}`"
             )
         return corruption_chart(found.corruptions.accuracy, ax)
 

@@ -12,7 +12,7 @@ from thumbnet.atomic import replacing
 from thumbnet.data.dataset import Images, Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.images import read_image
 from thumbnet.engines import KerasEngine, in_batches, open_keras_engine
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, quoted
 from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.mistakes import least_confident_correct, most_confident_mistakes
 from thumbnet.figures import image_grid, save_figure
@@ -184,11 +184,13 @@ def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
     try:
         arrays = read_npz(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run `thumbnet explain {run.path}` again") from error
+        raise InputError(
+            f"{path} is missing; run `thumbnet explain {quoted(run.path)}` again"
+        ) from error
     if missing := {"integrated_gradients", "points", "point_labels"} - arrays.keys():
         raise InputError(
             f"{path} is damaged: {', '.join(sorted(missing))} missing; run "
-            f"`thumbnet explain {run.path}` again"
+            f"`thumbnet explain {quoted(run.path)}` again"
         )
     return arrays
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.data.stored import Int64Array
-from thumbnet.errors import InputError, LostProcessError, ThumbnetError
+from thumbnet.errors import InputError, LostProcessError, ThumbnetError, quoted
 from thumbnet.installing import install_command
 from thumbnet.parallel.launch import Launch
 from thumbnet.parallel.supervision import SetMessage, supervised
@@ -41,7 +41,13 @@ LEAVE_SECONDS = 60
 GRACE_SECONDS = 3
 
 # The files of a run directory that resuming reads.
-_RESUMED_FROM = ("recipe.toml", "environment.json", "metrics.json", "checkpoints/step-*.npz")
+_RESUMED_FROM = (
+    "recipe.toml",
+    "environment.json",
+    "metrics.json",
+    "history.csv",
+    "checkpoints/step-*.npz",
+)
 
 
 @dataclass(frozen=True)
@@ -272,7 +278,7 @@ def _lost(processes: Processes, path: str | Path) -> str:
 
 
 def _resume_hint(path: str | Path) -> str:
-    return f"continue with `thumbnet train --resume {path}`, on one process or many"
+    return f"continue with `thumbnet train --resume {quoted(path)}`, on one process or many"
 
 
 def _is_failed_collective(error: Exception) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages, UInt8Array
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, quoted
 from thumbnet.evaluation.comparison import PairComparison
 from thumbnet.evaluation.mistakes import (
     confused_examples,
@@ -232,7 +232,7 @@ def duplicates(
         ]
     except (OSError, csv.Error, KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is missing or damaged; run `thumbnet audit {audited.run.path}` again"
+            f"{path} is missing or damaged; run `thumbnet audit {quoted(audited.run.path)}` again"
         ) from error
 
 

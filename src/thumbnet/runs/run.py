@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbnet.atomic import remove_leftovers, write_text
-from thumbnet.errors import InputError, JobError, StorageError, shown
+from thumbnet.errors import InputError, JobError, StorageError, quoted, shown
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.evaluation.records import Evaluation
 from thumbnet.locking import HELD_SUFFIX, acquire_lock
@@ -158,6 +158,11 @@ class Run:
         return shown(self.path.resolve().name)
 
     @property
+    def resume_command(self) -> str:
+        """The command that resumes the run, in backticks for a message."""
+        return f"`thumbnet train --resume {quoted(self.path)}`"
+
+    @property
     def recipe_path(self) -> Path:
         return self.path / "recipe.toml"
 
@@ -258,7 +263,7 @@ class Run:
         except FileNotFoundError as error:
             raise InputError(
                 f"{self.metrics_path} is missing: the run did not finish; go on with "
-                f"`thumbnet train --resume {self.path}`"
+                f"{self.resume_command}"
             ) from error
 
     def evaluate(self) -> Evaluation:

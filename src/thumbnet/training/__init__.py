@@ -18,7 +18,7 @@ from thumbnet.training.loop import Training
 from thumbnet.training.own import BuildModel, custom_recipe, own_parts
 from thumbnet.training.progress import Display, choose_display
 from thumbnet.training.results import write_results
-from thumbnet.training.session import fit, new_training, reopened_training, with_resume_hint
+from thumbnet.training.session import fit, new_training, reopened_training
 
 if TYPE_CHECKING:
     import keras
@@ -195,6 +195,5 @@ def _fit_and_evaluate(
     cost = TrainingCost(
         train_flops=flop, sgemm_gflops=ceiling, sgemm_tflop=state.seconds * ceiling / 1000
     )
-    with with_resume_hint(training.run):
-        write_results(training, dataset, cost, display.message)
+    write_results(training, dataset, cost, display.message)
     return training.run

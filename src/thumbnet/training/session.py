@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from thumbnet.atomic import remove_leftovers
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.known import remember_place
-from thumbnet.errors import JobError
+from thumbnet.errors import JobError, JobInterruptedError
 from thumbnet.machine import describe_host
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
 from thumbnet.recipe import Recipe
@@ -37,6 +37,8 @@ def new_training(
 ) -> Iterator[Training]:
     """Begin a run, and keep other processes from it.
 
+    A `JobError` of the body, or an interruption of it, gets the command that resumes the run.
+
     Raises:
         InputError: something cannot be used; then no directory is left behind.
         JobError: the directory cannot be written, or another process trains this run.
@@ -49,7 +51,8 @@ def new_training(
         remember_place(dataset.path)
     with run.lock():
         run.begin(recipe, _environment(recipe, dataset, processes, own))
-        yield _training(run, recipe, prepared, processes)
+        with _resume_hint(run):
+            yield _training(run, recipe, prepared, processes)
 
 
 @contextmanager
@@ -63,11 +66,13 @@ def reopened_training(
 ) -> Iterator[Training]:
     """Restore a run from its last checkpoint, and keep other processes from it.
 
+    A `JobError` of the body, or an interruption of it, gets the command that resumes the run.
+
     Raises:
         InputError: a setting cannot be used, or no checkpoint is sound.
         JobError: another process trains this run.
     """
-    with run.lock():
+    with run.lock(), _resume_hint(run):
         recipe = run.recipe()
         if settings:
             recipe = recipe.override(settings)
@@ -87,23 +92,24 @@ def fit(
     """Train until the run has ended, or one of `pausing` stops it; see `callback_list`.
 
     Raises:
-        JobError: it failed or was interrupted; the message says how to resume it.
+        JobError: it failed or was interrupted.
     """
     from thumbnet.training.callbacks import callback_list
 
     watching = callback_list(training, display, callbacks, pausing)
-    with with_resume_hint(training.run):
-        run_epochs(training, watching, display)
-        if best := training.snapshot.best_weights:
-            set_weights(training.model, best)
+    run_epochs(training, watching, display)
+    if best := training.snapshot.best_weights:
+        set_weights(training.model, best)
 
 
 @contextmanager
-def with_resume_hint(run: Run) -> Iterator[None]:
+def _resume_hint(run: Run) -> Iterator[None]:
     """Add the command that resumes the run to every failure."""
-    resume_hint = f"go on with `thumbnet train --resume {run.path}`"
+    resume_hint = f"go on with {run.resume_command}"
     try:
         yield
+    except KeyboardInterrupt as error:  # before the first step, after the last, or a second time
+        raise JobInterruptedError(f"interrupted; {resume_hint}") from error
     except JobError as error:
         raise type(error)(f"{error}; {resume_hint}") from error
     except Exception as error:

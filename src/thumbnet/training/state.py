@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from thumbnet.errors import InputError
 from thumbnet.recipe import Recipe
+from thumbnet.record import describe_problem
 from thumbnet.runs.run import Run
 from thumbnet.training.checkpoints import Weights, restore_checkpoint, save_checkpoint
 
@@ -83,16 +84,32 @@ def restore_snapshot(run: Run, recipe: Recipe, model: "keras.Model", images: int
         What the checkpoint holds; what a run begins with where there is no checkpoint.
 
     Raises:
-        InputError: there are checkpoints, and none is sound or fits.
+        InputError: there are checkpoints, and none is sound or fits; or all of them are gone.
     """
     state, best_weights, losses = TrainingState(), Weights(), Weights()
-    restored = restore_checkpoint(run.checkpoints_path, model)
+    remedy = (
+        "put a sound one back from a backup, or train again from the start in another directory "
+        f"with the recipe {run.recipe_path}"
+    )
+    try:
+        restored = restore_checkpoint(run.checkpoints_path, model)
+    except InputError as error:
+        raise InputError(f"no checkpoint can be used: {error}; {remedy}") from error
     if restored is not None:
         values, best_weights, losses = restored
         try:
             state = TypeAdapter(TrainingState).validate_python(values)
         except ValidationError as error:
-            raise InputError(f"{run.checkpoints_path} holds no training state: {error}") from error
+            raise InputError(
+                f"{run.checkpoints_path} holds no training state: {describe_problem(error)}; "
+                f"{remedy}"
+            ) from error
+    # The history of the first epoch is written just before the first checkpoint.
+    elif (epochs := len(run.history())) > 1:
+        raise InputError(
+            f"{run.checkpoints_path} holds no checkpoint, although {epochs} epochs were trained; "
+            f"{remedy}"
+        )
     return Snapshot(state, best_weights, _losses(recipe, images, losses))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobError, ThumbnetError
+from thumbnet.errors import InputError, JobError, ThumbnetError, quoted
 from thumbnet.installing import install_command
 from thumbnet.recipe import Recipe
 from thumbnet.record import Amount, Count, Fraction, Record, Text, read_record, write_record
@@ -175,7 +175,9 @@ class Tuning:
             JobError: the storage cannot be reached.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} is not empty; choose another directory, or --resume {path}")
+            raise InputError(
+                f"{path} is not empty; choose another directory, or --resume {quoted(path)}"
+            )
         path.mkdir(parents=True, exist_ok=True)
         write_record(path / "tuning.json", plan)
         tuning = cls(path)
