@@ -1,11 +1,15 @@
 """What a finished training leaves behind can be computed anew, and says what it cannot know."""
 
+import csv
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from markdown_it import MarkdownIt
 
-from thumbnet.atomic import write_json
+from thumbnet.atomic import write_json, write_text
+from thumbnet.csv_files import read_table, write_table
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError
 from thumbnet.models.flops import count_flop, count_training_flop, measure_model
@@ -61,7 +65,6 @@ def test_without_a_validation_split_nothing_is_calibrated(
 
 
 def test_the_model_card_says_what_the_run_is(copied: Run) -> None:
-    yaml = pytest.importorskip("yaml")
     _, front, body = write_model_card(copied).read_text(encoding="utf-8").split("---\n", 2)
     values, metrics = yaml.safe_load(front), copied.metrics()
     (entry,) = values["model-index"]
@@ -72,6 +75,57 @@ def test_the_model_card_says_what_the_run_is(copied: Run) -> None:
         assert digest in body
     assert Recipe.read(copied.recipe_path).to_toml() in body
     assert "has not been measured" in body
+
+
+EVIL = [
+    "<img src=x onerror=alert(1)>",
+    "![seen](https://example.org/pixel.png)",
+    "[click](javascript:alert(1)) <b>now</b> &lt;i&gt;",
+    "`code` | **bold** | _it_",
+    "# no heading",
+    "1. no list",
+    "ünï 😀 \\ 'quoted' \"twice\": - yes",
+]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_names_in_a_model_card_are_plain_text(copied: Run, text: str) -> None:
+    metrics, recipe = copied.metrics(), copied.recipe()
+    first = metrics.classes[0].model_copy(update={"name": text})
+    changed = {"run": text, "data_name": text, "recipe": text, "architecture": text}
+    classes = [first, *metrics.classes[1:]]
+    copied.write_metrics(metrics.model_copy(update=changed | {"classes": classes}))
+    write_text(copied.recipe_path, recipe.override({"description": text}).to_toml())
+
+    _, front, body = write_model_card(copied).read_text(encoding="utf-8").split("---\n", 2)
+    values = yaml.safe_load(front)
+    assert values["model-index"][0]["name"] == text
+    assert values["datasets"] == [text]
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    inline = [token for block in tokens for token in block.children or ()]
+    kinds = {token.type for token in [*tokens, *inline]}
+    assert not kinds & {"html_block", "html_inline", "link_open", "image", "strong_open", "em_open"}
+    shown = [
+        "".join(token.content for token in block.children)
+        for block in tokens
+        if block.children is not None
+    ]
+    assert shown[0] == shown[1] == text  # the heading and the description
+    assert shown.count(text) >= 3  # and the row of the class
+    assert [block.info for block in tokens if block.type == "fence"] == ["toml", "console"]
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_marked_as_text(tmp_path: Path) -> None:
+    names = ["=1+1.png", "+1", "-1", "@a", "'=2", "''-", "'plain", 'plain, and "so"', "", "\uff1d1"]
+    rows = [{"image": name, "=class": -0.5} for name in names]
+    write_table(tmp_path / "t.csv", rows)
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+        head, *cells = csv.reader(file)
+    assert head == ["image", "'=class"]
+    assert all(cell[:1] not in ("=", "+", "-", "@", "\uff1d") for cell, _ in cells)
+    assert {number for _, number in cells} == {"-0.5"}
+    assert [row["image"] for row in read_table(tmp_path / "t.csv")] == names
+    assert all(row["=class"] == "-0.5" for row in read_table(tmp_path / "t.csv"))
 
 
 def test_seeds_are_summarised(finished_run: Run, copied: Run) -> None:

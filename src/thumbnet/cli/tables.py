@@ -1,6 +1,5 @@
 """Tables of results for the terminal, and the same results as plain values."""
 
-import csv
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from thumbnet.cli.console import literal, new_table, show
+from thumbnet.csv_files import print_table
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.comparison import PairComparison, compare_pair
@@ -169,9 +169,7 @@ def print_checked_data(checked: CheckedData) -> None:
 
 def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as CSV."""
-    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    print_table(rows, sys.stdout)
 
 
 _COMPARED: dict[str, Callable[[Metrics], str]] = {

@@ -1,7 +1,6 @@
 """Test images for the report, each with the runs' predictions."""
 
 import base64
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from thumbnet.csv_files import read_table
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages, UInt8Array
 from thumbnet.errors import InputError, quoted
 from thumbnet.evaluation.comparison import PairComparison
@@ -20,7 +20,6 @@ from thumbnet.evaluation.mistakes import (
 )
 from thumbnet.figures.grids import sample_positions
 from thumbnet.interpretation.explain import load_arrays
-from thumbnet.record import read_bounded_text
 from thumbnet.report.result import Result
 
 _CLASSES = 3  # with their probabilities below each image
@@ -216,7 +215,7 @@ def duplicates(
         return None
     path = audited.run.path / "near_duplicates.csv"
     try:
-        rows = list(csv.DictReader(io.StringIO(read_bounded_text(path))))
+        rows = read_table(path)
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
         return [
             (
@@ -230,7 +229,7 @@ def duplicates(
             )
             for i in chosen
         ]
-    except (OSError, csv.Error, KeyError, IndexError, ValueError, TypeError) as error:
+    except (OSError, InputError, KeyError, IndexError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is missing or damaged; run `thumbnet audit {quoted(audited.run.path)}` again"
         ) from error

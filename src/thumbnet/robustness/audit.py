@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thumbnet.csv_files import write_table
 from thumbnet.data.dataset import Dataset, Images, UInt8Array
 from thumbnet.engines import in_batches, prediction_batch
 from thumbnet.evaluation.predictions import Float32Array, Predictions
@@ -14,7 +15,7 @@ from thumbnet.figures import add_title, image_grid, save_figure
 from thumbnet.figures.style import file_label, label
 from thumbnet.record import write_record
 from thumbnet.runs.records import Audit, SimilarPair
-from thumbnet.runs.run import Run, write_table
+from thumbnet.runs.run import Run
 
 # Of twelve pairs just above it on CIFAR-10, eleven are one picture to the eye (docs/trust.md).
 SIMILAR = 0.95

@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
+from thumbnet.csv_files import write_table
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.engines import Engine, KerasEngine, in_batches, open_keras_engine
 from thumbnet.evaluation.intervals import wilson
@@ -24,7 +25,7 @@ from thumbnet.runs.records import (
     MeasuredAccuracy,
     Robustness,
 )
-from thumbnet.runs.run import Run, write_table
+from thumbnet.runs.run import Run
 
 IMAGES = 1_000
 ATTACKED = 500

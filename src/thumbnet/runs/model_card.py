@@ -3,7 +3,9 @@
 Format: https://huggingface.co/docs/hub/model-cards, with the results as a `model-index`.
 """
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,9 @@ def write_model_card(run: Run) -> Path:
         JobError: the card cannot be written.
     """
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_escaped
     )
-    # JSON is valid YAML, and quotes any name safely.
-    environment.filters |= {"json": json.dumps, "cell": _cell}
+    environment.filters |= {"json": _json, "code": _code, "fenced": _fenced}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(
         metrics=run.metrics(),
@@ -43,6 +44,41 @@ def write_model_card(run: Run) -> Path:
     return run.model_card_path
 
 
-def _cell(name: Any) -> str:
-    """A name in a table cell: on one line, with `|` escaped."""
-    return " ".join(str(name).split()).replace("|", "\\|")
+class _Written(str):
+    """Text that is Markdown or YAML already."""
+
+
+def _escaped(value: Any) -> Any:
+    """A text as Markdown shows it literally: on one line, without HTML, links or images."""
+    if not isinstance(value, str) or isinstance(value, _Written):
+        return value
+    text = html.escape(" ".join(value.split()), quote=False)
+    text = re.sub(r"[\\`*_\[\]|~$!]", r"\\\g<0>", text)
+    text = text.replace("://", "&#58;//")  # GitHub makes a link of an address
+    text = re.sub(r"\bwww\.", "www&#46;", text, flags=re.IGNORECASE)
+    # At the beginning of a line: headings, lists and lines below headings.
+    return re.sub(r"^(?=[#+=-])|^(\d+)(?=[.)](?: |$))", r"\1\\", text)
+
+
+def _json(value: Any) -> _Written:
+    """A value in YAML, of which JSON is a part: a name may hold quotes and colons."""
+    # YAML does not know JSON's escapes of characters such as emoji.
+    return _Written(json.dumps(value, ensure_ascii=False))
+
+
+def _code(text: str) -> _Written:
+    """A text in a code span."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    ticks = _longer_than_in(line, 1)
+    return _Written(f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}")
+
+
+def _fenced(text: str, language: str) -> _Written:
+    """A text of several lines as a block of code."""
+    ticks = _longer_than_in(text, 3)
+    return _Written(f"{ticks}{language}\n{text}{ticks}")
+
+
+def _longer_than_in(text: str, least: int) -> str:
+    """A run of backticks that is longer than any in a text."""
+    return "`" * max([least, *(len(found) + 1 for found in re.findall("`+", text))])

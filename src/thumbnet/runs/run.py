@@ -18,8 +18,6 @@
 - `report.html`: written by `thumbnet report`.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbnet.atomic import remove_leftovers, write_text
+from thumbnet.csv_files import write_table
 from thumbnet.errors import InputError, JobError, StorageError, quoted, shown
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.evaluation.records import Evaluation
@@ -378,16 +377,6 @@ class Run:
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         write_table(self.history_path, [row.values() for row in History.of(history)])
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV; the columns are all names that occur, in order of appearance."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def _read_if_there(path: Path, kind: type[Read]) -> Read | None:

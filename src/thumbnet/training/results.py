@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thumbnet.atomic import replacing_path
+from thumbnet.csv_files import write_table
 from thumbnet.data.dataset import Dataset, Int64Array, LabelledImages
 from thumbnet.data.duplicates import seen_before_the_test
 from thumbnet.engines import Engine, KerasEngine, file_digest, in_batches, open_keras_engine
@@ -28,7 +29,7 @@ from thumbnet.models.flops import measure_model
 from thumbnet.record import Record, merge_records
 from thumbnet.runs.model_card import write_model_card
 from thumbnet.runs.records import Metrics, PredictionFigures, TrainingCost, TrainingFigures
-from thumbnet.runs.run import Run, write_table
+from thumbnet.runs.run import Run
 
 if TYPE_CHECKING:
     from thumbnet.training.loop import Training
