@@ -4,17 +4,27 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from thumbnet.errors import JobError, printable, shown
 
 _UNLIMITED = 100_000
 """Width in columns; rich makes a table only as wide as it needs to be."""
+
+BEST, UNSURE = "bold green", "yellow"
+"""Styles of the best value in a row, and of a prediction that is rejected."""
+
+
+def announce(text: str) -> None:
+    """Print a line to standard error at once, before anything slow is imported."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def new_table(first: str, *others: str) -> Table:
@@ -34,12 +44,27 @@ def literal(text: str) -> str:
     return escape(shown(text))
 
 
-def show(what: str | Table) -> None:
+def width() -> int:
+    """Columns of the terminal; output to a pipe or a file is not wrapped."""
+    return Console().width if sys.stdout.isatty() else _UNLIMITED
+
+
+def width_of(table: Table) -> int:
+    """The columns that a table takes if no cell wraps."""
+    return Console(width=_UNLIMITED).measure(table).maximum
+
+
+def prints_unicode() -> bool:
+    """Whether standard output can show more than ASCII."""
+    return "utf" in (sys.stdout.encoding or "").lower()
+
+
+def show(what: str | Table | Text) -> None:
     """Print a table, or lines of text with control characters escaped, to standard output.
 
-    Output to a pipe or a file is not wrapped.
+    Colours are left out on a pipe, in a file, and where the variable `NO_COLOR` is set.
     """
-    console = Console(width=None if sys.stdout.isatty() else _UNLIMITED)
+    console = Console(width=width())
     if isinstance(what, str):
         console.print(printable(what), markup=False, highlight=False)
     else:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thumbnet.cli.options import (
+    REJECT_BELOW,
     DataOption,
     JsonOption,
     MaxMegapixelsOption,
+    RejectBelowOption,
     RunArgument,
     RunsArgument,
     SourceOption,
     dataset_of,
+    images_named,
 )
-from thumbnet.errors import printable, shown
+from thumbnet.errors import InputError, printable, shown
 
 if TYPE_CHECKING:
     from thumbnet.runs.records import Metrics
@@ -112,14 +115,24 @@ def report(
 
 def predict(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files.")],
-    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,
-    reject_below: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, metavar="P", help="Reject predictions with a confidence below this."
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE…]",
+            help='Image files, folders, patterns such as "photos/*.jpg", or - for one image on '
+            "standard input.",
+            show_default=False,
         ),
-    ] = 0.0,
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read more paths from a file, one per line; - for standard input.",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,
+    reject_below: RejectBelowOption = REJECT_BELOW,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -129,16 +142,30 @@ def predict(
     ] = None,
     max_megapixels: MaxMegapixelsOption = None,
     as_json: JsonOption = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV, with the probability of every class.")
+    ] = False,
 ) -> None:
     """Classify image files. Unreadable files are reported, and the others are still classified."""
-    from thumbnet.cli.answers import print_predictions
+    from thumbnet.cli.answers import (
+        prediction_values,
+        print_predictions,
+        print_predictions_csv,
+    )
     from thumbnet.engines.prediction import predict as predict_files
 
-    answers = predict_files(run, images, engine, max_megapixels or 50)
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other; give only one of them")
+    named = images_named(images or [], files_from)
+    answers = predict_files(run, named, engine, max_megapixels or 50)
     if as_json:
-        typer.echo(json.dumps([answer.to_dict(top, reject_below) for answer in answers], indent=2))
+        typer.echo(json.dumps(prediction_values(answers, top, reject_below), indent=2))
+    elif as_csv:
+        print_predictions_csv(answers, answers.class_names, reject_below)
     else:
         print_predictions(answers, top, reject_below)
+    if answers.uncalibrated:
+        print(f"thumbnet: probabilities are uncalibrated: {answers.uncalibrated}", file=sys.stderr)
     failed = [answer for answer in answers if answer.error]
     for answer in failed:
         print(f"thumbnet: {printable(answer.error)}", file=sys.stderr)

@@ -1,13 +1,12 @@
 """`inspect`: what a run directory holds, before anything of it is used."""
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from thumbnet.cli.console import literal, new_table, show
-from thumbnet.cli.options import JsonOption
+from thumbnet.cli.options import JsonOption, RunArgument
 
 if TYPE_CHECKING:
     from thumbnet.runs.inspection import Inspection
@@ -19,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run from somebody else holds, without opening its model."""

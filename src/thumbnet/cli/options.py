@@ -1,13 +1,17 @@
 """Options that several subcommands share, and the parsing of their values."""
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from thumbnet.cli.completion import complete_run
 from thumbnet.errors import InputError, ThumbnetError, quoted, shown
 from thumbnet.paths import expanded
+from thumbnet.serving.settings import Settings
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -87,12 +91,40 @@ SourceOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON to standard output.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only results and errors.", show_default=False)
+]
+REJECT_BELOW = Settings.reject_below
+RejectBelowOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="P",
+        envvar="THUMBNET_REJECT_BELOW",
+        show_envvar=False,
+        help="Confidence below which a prediction is marked as not sure (rejected).",
+    ),
+]
+"""The same for `predict` and `serve`, with the same default."""
+ExportOption = Annotated[
+    bool,
+    typer.Option(
+        "--export/--no-export",
+        help="Export to LiteRT after training, if it is installed, so that predictions start fast.",
+    ),
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Delete an existing run in the output directory first.")
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_run)
+]
 RunsArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUN…", help="One or more run directories.")
+    list[Path],
+    typer.Argument(
+        metavar="RUN…", help="One or more run directories.", autocompletion=complete_run
+    ),
 ]
 
 
@@ -241,3 +273,31 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
             raise InputError(f"--set {setting}: give KEY=VALUE, such as --set model.dropout=0.2")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def images_named(images: list[str], files_from: Path | None) -> list[str | bytes]:
+    """The images of `predict`: paths, and the content of standard input for "-".
+
+    Raises:
+        InputError: there are none, the file of paths cannot be read, or standard input is named
+            twice.
+    """
+    if [*images, str(files_from)].count("-") > 1:
+        raise InputError("- is given more than once; standard input can be read only once")
+    named: list[str | bytes] = [
+        sys.stdin.buffer.read() if image == "-" else image for image in images
+    ]
+    if files_from is not None:
+        named += _lines(files_from)
+    if not named:
+        raise InputError("give image files, folders, or - for standard input; or --files-from FILE")
+    return named
+
+
+def _lines(path: Path) -> list[str]:
+    """The paths in a file, one per line, as bytes that need not be UTF-8."""
+    try:
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {shown(path)}: {error.strerror}") from error
+    return [os.fsdecode(line) for line in content.splitlines() if line]

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from thumbnet.cli.completion import complete_run
+from thumbnet.cli.options import REJECT_BELOW, RejectBelowOption
 from thumbnet.errors import printable
 from thumbnet.serving.settings import KIBIBYTE, MEBIBYTE, MEGAPIXEL, Settings
 
@@ -38,6 +40,7 @@ def serve(
             help="Run directories. Each becomes a model named after its directory, or NAME with "
             "NAME=RUN; repeating a name adds a version. Without any, a small bundled model.",
             show_default=False,
+            autocompletion=complete_run,
         ),
     ] = None,
     port: Annotated[
@@ -97,16 +100,7 @@ def serve(
             help="Path at which a proxy shows the service, if it passes that path on.",
         ),
     ] = "",
-    reject_below: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            envvar="THUMBNET_REJECT_BELOW",
-            show_envvar=False,
-            help="Confidence below which the service abstains.",
-        ),
-    ] = DEFAULTS.reject_below,
+    reject_below: RejectBelowOption = REJECT_BELOW,
     max_megapixels: Annotated[
         int,
         _limit("MAX_MEGAPIXELS", "Largest image to accept, in megapixels.", max=1000),

@@ -1,15 +1,16 @@
 """Tables of results for the terminal, and the same results as plain values."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
 from rich.table import Table
 
-from thumbnet.cli.console import literal, new_table, show
+from thumbnet.cli.console import BEST, literal, new_table, show, width, width_of
 from thumbnet.csv_files import print_table
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
@@ -68,7 +69,9 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
         classes.add_row(literal(row.name), *figures, interval, f"{row.support:,}")
     show(classes)
     if len(evaluation.classes) <= 20:  # a larger matrix does not fit a terminal
-        show(_confusion_table(evaluation))
+        matrix = _confusion_table(evaluation)
+        fits = width_of(matrix) <= width()
+        show(matrix if fits else _confusion_table(evaluation, numbered=True))
 
 
 def class_rows(evaluation: Evaluation) -> list[ClassScores]:
@@ -77,15 +80,24 @@ def class_rows(evaluation: Evaluation) -> list[ClassScores]:
 
 
 def print_comparison(runs: Sequence[Run]) -> None:
-    """Print runs side by side, and McNemar's test for each pair."""
-    table = new_table("", *(literal(run.name) for run in runs))
-    all_metrics = [run.metrics() for run in runs]
+    """Print runs side by side, as many as fit the terminal, and McNemar's test for each pair."""
     pairs = compare_all(runs)  # refuses incomparable runs before anything is printed
-    for label, describe in _COMPARED.items():
-        table.add_row(label, *map(describe, all_metrics))
-    show(table)
+    rows = _comparison_rows([run.metrics() for run in runs])
+    names = [literal(run.name) for run in runs]
+    columns = len(runs)
+    while columns > 1 and width_of(_comparison_table(names, rows, slice(columns))) > width():
+        columns -= 1
+    for start in range(0, len(runs), columns):
+        show(_comparison_table(names, rows, slice(start, start + columns)))
     for pair in pairs:
         show(str(pair))
+
+
+def _comparison_table(names: list[str], rows: dict[str, list[str]], shown: slice) -> Table:
+    table = new_table("", *names[shown])
+    for label, cells in rows.items():
+        table.add_row(label, *cells[shown])
+    return table
 
 
 def compare_all(runs: Sequence[Run]) -> list[PairComparison]:
@@ -130,17 +142,18 @@ def print_data_info(info: DatasetInfo) -> None:
         ]
         pixels.add_row(name, f"{low} to {high}", *figures)
 
-    digests = new_table("content", "SHA-256")
-    for name, digest in info.digests.items():
-        digests.add_row(name.replace("_", " "), digest)
-
+    longest = max(map(len, info.digests))
+    digests = "\n".join(
+        f"{name.replace('_', ' '):<{longest}} {digest}" for name, digest in info.digests.items()
+    )
     show(
         f"{info.name}, from: {info.source}\n"
         f"uint8 images of {height}×{width} pixels with {channels} channels; mean and std are for "
         "pixel values scaled to 0–1"
     )
-    for table in (counts, pixels, digests):
-        show(table)
+    show(counts)
+    show(pixels)
+    show(f"SHA-256\n{digests}")
 
 
 def print_checked_data(checked: CheckedData) -> None:
@@ -172,26 +185,54 @@ def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(rows, sys.stdout)
 
 
-_COMPARED: dict[str, Callable[[Metrics], str]] = {
-    "test accuracy": lambda m: f"{m.accuracy:.2%}",
-    "95% CI": lambda m: f"{m.accuracy_low:.1%} to {m.accuracy_high:.1%}",
-    "macro precision": lambda m: f"{m.macro_precision:.4f}",
-    "macro recall": lambda m: f"{m.macro_recall:.4f}",
-    "macro F1": lambda m: f"{m.macro_f1:.4f}",
-    "log loss": lambda m: f"{m.log_loss:.4f}",
-    "ECE": lambda m: f"{m.expected_calibration_error:.4f}",
-    "ECE after temperature scaling": lambda m: _calibrated_error(m.calibration),
-    "parameters": lambda m: f"{m.parameters:,}",
-    "model file": lambda m: f"{m.model_bytes / 1e6:.1f} MB",
-    "training time": lambda m: f"{m.train_seconds:.0f} s",
-    "throughput": lambda m: f"{m.images_per_second:,.0f} images/s",
-    "latency, one image": lambda m: f"{m.latency_ms:.1f} ms",
+def _calibrated_error(calibration: Calibration) -> float | None:
+    return calibration.after.expected_calibration_error if calibration.after else None
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A row of the comparison: a value, how to write it, and whether more (1) or less is better."""
+
+    value: Callable[[Metrics], float | None]
+    write: Callable[[float], str]
+    better: int = 0
+
+
+def _four(value: float) -> str:
+    return f"{value:.4f}"
+
+
+_COMPARED = {
+    "test accuracy": _Compared(lambda m: m.accuracy, lambda v: f"{v:.2%}", 1),
+    "macro precision": _Compared(lambda m: m.macro_precision, _four, 1),
+    "macro recall": _Compared(lambda m: m.macro_recall, _four, 1),
+    "macro F1": _Compared(lambda m: m.macro_f1, _four, 1),
+    "log loss": _Compared(lambda m: m.log_loss, _four, -1),
+    "ECE": _Compared(lambda m: m.expected_calibration_error, _four, -1),
+    "ECE after temperature scaling": _Compared(
+        lambda m: _calibrated_error(m.calibration), _four, -1
+    ),
+    "parameters": _Compared(lambda m: m.parameters, lambda v: f"{v:,.0f}", -1),
+    "model file": _Compared(lambda m: m.model_bytes, lambda v: f"{v / 1e6:.1f} MB", -1),
+    "training time": _Compared(lambda m: m.train_seconds, lambda v: f"{v:.0f} s", -1),
+    "throughput": _Compared(lambda m: m.images_per_second, lambda v: f"{v:,.0f} images/s", 1),
+    "latency, one image": _Compared(lambda m: m.latency_ms, lambda v: f"{v:.1f} ms", -1),
 }
 
 
-def _calibrated_error(calibration: Calibration) -> str:
-    after = calibration.after
-    return "none" if after is None else f"{after.expected_calibration_error:.4f}"
+def _comparison_rows(metrics: Sequence[Metrics]) -> dict[str, list[str]]:
+    """The cells of each row; where several runs are compared, the best of a row is marked."""
+    rows = {}
+    for label, row in _COMPARED.items():
+        values = [row.value(one) for one in metrics]
+        texts = ["none" if value is None else row.write(value) for value in values]
+        scores = [-math.inf if value is None else row.better * value for value in values]
+        # Values that are equal after rounding are equally good.
+        best = texts[scores.index(max(scores))] if len(set(texts)) > 1 else None
+        rows[label] = [f"[{BEST}]{text}[/]" if text == best else text for text in texts]
+        if label == "test accuracy":
+            rows["95% CI"] = [f"{m.accuracy_low:.1%} to {m.accuracy_high:.1%}" for m in metrics]
+    return rows
 
 
 def _describe_calibration(calibration: Calibration) -> str:
@@ -259,8 +300,17 @@ def print_seeds(summary: SeedSummary) -> None:
     show(table)
 
 
-def _confusion_table(evaluation: Evaluation) -> Table:
-    table = new_table("true \\ predicted", *(literal(scores.name) for scores in evaluation.classes))
-    for scores, row in zip(evaluation.classes, evaluation.confusion, strict=True):
-        table.add_row(literal(scores.name), *(str(count) if count else "·" for count in row))
+def _confusion_table(evaluation: Evaluation, numbered: bool = False) -> Table:
+    """The confusion matrix; `numbered` columns are narrow enough for a terminal."""
+    names = [literal(scores.name) for scores in evaluation.classes]
+    if numbered:
+        columns = [str(number) for number in range(1, len(names) + 1)]
+        names = [f"{number:>2} {name}" for number, name in enumerate(names, 1)]
+    else:
+        columns = names
+    table = new_table("true \\ predicted", *columns)
+    for index, row in enumerate(evaluation.confusion):
+        cells = [str(count) if count else "·" for count in row]
+        cells[index] = f"[{BEST}]{cells[index]}[/]"
+        table.add_row(names[index], *cells)
     return table

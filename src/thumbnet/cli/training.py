@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from thumbnet.cli.completion import complete_recipe, complete_run
+from thumbnet.cli.console import announce
 from thumbnet.cli.options import (
     DataOption,
+    ExportOption,
     GroupOption,
     ImageSizeOption,
     LabelOption,
@@ -18,6 +21,7 @@ from thumbnet.cli.options import (
     OnBadImageOption,
     OverwriteOption,
     PathColumnOption,
+    QuietOption,
     RequireTestOption,
     SourceOption,
     dataset_to_resume,
@@ -63,7 +67,10 @@ def run(
     ),
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="Recipe to train; repeat the option for more. Default: ann and cnn."),
+        typer.Option(
+            help="Recipe to train; repeat the option for more. Default: ann and cnn.",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
@@ -76,17 +83,16 @@ def run(
     require_test: RequireTestOption = None,
     seed: SeedOption = None,
     budget: BudgetOption = None,
+    export: ExportOption = True,
+    quiet: QuietOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train an ANN and a CNN on CIFAR-10, compare them, and write a report.
 
     Existing runs are kept if finished, and resumed if not.
     """
-    from thumbnet.cli.tables import print_comparison
     from thumbnet.recipe import Recipe
-    from thumbnet.training.progress import choose_display
 
-    display = choose_display()
     settings = _settings(seed=seed, budget=budget)
     chosen = [Recipe.read(name).override(settings) for name in recipe or ["ann", "cnn"]]
     names = [one.name for one in chosen]
@@ -96,6 +102,12 @@ def run(
         )
     for one in chosen:
         _require_usable(one, out / one.name, overwrite)
+    _announce(", ".join(names), quiet)
+    from thumbnet.cli.finish import export_for_prediction
+    from thumbnet.cli.tables import print_comparison
+    from thumbnet.training.progress import choose_display
+
+    display = choose_display(quiet)
     reading = {
         "image_size": image_size,
         "label": label,
@@ -111,6 +123,9 @@ def run(
     from thumbnet.report.build import build_report
 
     report = build_report(runs, out / "report.html", dataset)
+    if export:
+        for finished in runs:
+            export_for_prediction(finished, dataset, display)
     print_comparison(runs)
     typer.echo(f"Report: {shown(report)}")
 
@@ -120,7 +135,8 @@ def train(
         str | None,
         typer.Argument(
             help="Name of a shipped recipe, path of a .toml file, or auto, which chooses one for "
-            "the data. By default auto, with --data."
+            "the data. By default auto, with --data.",
+            autocompletion=complete_recipe,
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; new or empty.")] = None,
@@ -136,7 +152,11 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Resume this run; other options need not be given again."),
+        typer.Option(
+            metavar="RUN",
+            help="Resume this run; other options need not be given again.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
@@ -196,17 +216,11 @@ def train(
             "repeated.",
         ),
     ] = None,
+    export: ExportOption = True,
+    quiet: QuietOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train one model and write its run directory."""
-    from thumbnet.runs.run import Run
-    from thumbnet.training import resume as resume_run
-    from thumbnet.training import train as train_run
-    from thumbnet.training.loggers import require_logger
-    from thumbnet.training.progress import choose_display
-
-    for name in log or []:
-        require_logger(name)
     overrides = _settings(
         seed=seed,
         epochs=epochs,
@@ -230,20 +244,11 @@ def train(
         if recipe or out or start or overwrite or seeds or reading_changed:
             raise InputError(
                 "--resume continues a run with its own recipe and data options; the only other "
-                "options it accepts are --data, --source, --set, --log and --distributed"
+                "options it accepts are --data, --source, --set, --log, --export, --quiet and "
+                "--distributed"
             )
-        with _processes(distributed, resume) as (processes, directory, display):
-            opened = Run.open(directory)
-            dataset = dataset_to_resume(opened, data, source, display)
-            finished = resume_run(
-                opened,
-                dataset,
-                settings=overrides,
-                callbacks=_loggers(log, resume, opened.recipe(), processes),
-                display=display,
-                processes=processes,
-            )
-            _show(finished, processes)
+        _announce(str(resume), quiet or distributed)
+        _resume(resume, overrides, data, source, log, distributed, export, quiet)
         return
     if out is None or (recipe is None and data is None and start is None):
         raise InputError(
@@ -254,6 +259,15 @@ def train(
         raise InputError(
             "--distributed trains a single run; leave out --seeds and start it once per seed"
         )
+    _announce(recipe or "auto", quiet or distributed)
+    from thumbnet.cli.finish import finish
+    from thumbnet.runs.run import Run
+    from thumbnet.training import train as train_run
+    from thumbnet.training.loggers import require_logger
+    from thumbnet.training.progress import choose_display
+
+    for name in log or []:
+        require_logger(name)
     chosen_for: Dataset | None = None
     if recipe in (None, "auto") and not _is_run(start):
         if distributed:
@@ -263,19 +277,19 @@ def train(
             )
         if not overwrite and not seeds:
             Run.require_free(out)
-        display = choose_display()
+        display = choose_display(quiet)
         dataset = load_dataset(data, source, display, **reading)
         plan = _choose_recipe(dataset, display, start, overrides)
         resolved, chosen_for = plan.recipe, plan.dataset
     else:
         resolved = _starting_from(start, recipe).override(overrides)
-        display = choose_display()
+        display = choose_display(quiet)
     if seeds:
         dataset = chosen_for or load_dataset(data, source, display, **reading)
         resolved = _long_enough(resolved, dataset, recipe, overrides, display)
         _train_seeds(resolved, seeds, out, overwrite, dataset, display, log)
         return
-    with _processes(distributed, out) as (processes, directory, display):
+    with _processes(distributed, out, quiet) as (processes, directory, display):
         if distributed and resolved.ghost_batches > 1:
             display.message(
                 f"{resolved.name}: ghost_batches set to 1, since the batch is divided among devices"
@@ -293,7 +307,47 @@ def train(
             display=display,
             processes=processes,
         )
-        _show(finished, processes)
+        if processes.rank == 0:
+            finish(finished, dataset, display, export=export, quiet=quiet)
+
+
+def _announce(name: str, quiet: bool) -> None:
+    """Say that a training starts, before the imports that take long."""
+    if not quiet:
+        announce(f"{shown(name)}: starting; loading TensorFlow takes several seconds")
+
+
+def _resume(
+    path: Path,
+    settings: dict[str, Any],
+    data: str | None,
+    source: str | None,
+    log: list[str] | None,
+    distributed: bool,
+    export: bool,
+    quiet: bool,
+) -> None:
+    """Continue the run of `--resume`."""
+    from thumbnet.cli.finish import finish
+    from thumbnet.runs.run import Run
+    from thumbnet.training import resume as resume_run
+    from thumbnet.training.loggers import require_logger
+
+    for name in log or []:
+        require_logger(name)
+    with _processes(distributed, path, quiet) as (processes, directory, display):
+        opened = Run.open(directory)
+        dataset = dataset_to_resume(opened, data, source, display)
+        finished = resume_run(
+            opened,
+            dataset,
+            settings=settings,
+            callbacks=_loggers(log, path, opened.recipe(), processes),
+            display=display,
+            processes=processes,
+        )
+        if processes.rank == 0:
+            finish(finished, dataset, display, export=export, quiet=quiet)
 
 
 def _long_enough(
@@ -370,7 +424,9 @@ def _starting_from(start: str | None, recipe: str | None) -> "Recipe":
 
 
 @contextmanager
-def _processes(distributed: bool, path: Path) -> Iterator[tuple["Processes", Path, "Display"]]:
+def _processes(
+    distributed: bool, path: Path, quiet: bool
+) -> Iterator[tuple["Processes", Path, "Display"]]:
     """The processes that train the run, this process's run directory, and its progress display.
 
     With `--distributed` the body runs in a child process, whose exit code this process returns.
@@ -383,7 +439,7 @@ def _processes(distributed: bool, path: Path) -> Iterator[tuple["Processes", Pat
         launched(read_launch(os.environ), path) if distributed else nullcontext(SINGLE_PROCESS)
     )
     with together as processes, processes.mirrored(path) as directory:
-        yield processes, directory, SilentDisplay() if processes.rank else choose_display()
+        yield processes, directory, SilentDisplay() if processes.rank else choose_display(quiet)
 
 
 def _loggers(
@@ -395,16 +451,12 @@ def _loggers(
     return [] if processes.rank else loggers(names or [], path, recipe)
 
 
-def _show(run: "Run", processes: "Processes") -> None:
-    from thumbnet.cli.tables import print_summary
-
-    if processes.rank == 0:
-        print_summary(run)
-
-
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="Recipe to print; by default, all are listed.")
+        str | None,
+        typer.Argument(
+            help="Recipe to print; by default, all are listed.", autocompletion=complete_recipe
+        ),
     ] = None,
 ) -> None:
     """List the shipped recipes, or print one as a starting point."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from thumbnet.cli.completion import complete_recipe
 from thumbnet.cli.options import (
     DataOption,
     GroupOption,
@@ -40,7 +41,10 @@ def register(app: typer.Typer) -> None:
 def tune(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="Initial recipe: the name of a shipped recipe, or a .toml file."),
+        typer.Argument(
+            help="Initial recipe: the name of a shipped recipe, or a .toml file.",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory for the search; new or empty.")

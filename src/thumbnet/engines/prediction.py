@@ -1,5 +1,6 @@
 """The predictions of a run for pictures in files, folders and arrays."""
 
+import glob
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from thumbnet.data.arrays import resize
-from thumbnet.data.dataset import LabelledImages
+from thumbnet.data.dataset import LabelledImages, UInt8Array
 from thumbnet.data.formats import PICTURE_SUFFIXES
-from thumbnet.data.images import read_image
+from thumbnet.data.images import fit_image, open_picture, read_image, silent_pillow
 from thumbnet.data.pixels import as_pixels
 from thumbnet.engines import Engine, open_engine, prediction_batch
 from thumbnet.errors import InputError, shown
@@ -22,6 +23,12 @@ from thumbnet.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas
+
+
+File = str | Path | bytes
+"""A picture file: its path or its content."""
+STANDARD_INPUT = "-"
+"""What the content of a file is called."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,10 @@ class FilePrediction:
         """The probability of that class; 0 after an error."""
         return next(iter(self.probabilities.values()), 0.0)
 
+    def is_rejected(self, reject_below: float) -> bool:
+        """Whether the confidence is below a threshold, so that the prediction counts as unsure."""
+        return self.confidence < reject_below
+
     def to_dict(self, top: int, reject_below: float = 0.0) -> dict[str, Any]:
         """Plain values for JSON, with the `top` most probable classes.
 
@@ -62,16 +73,28 @@ class FilePrediction:
             "path": self.path,
             "class_name": self.class_name,
             "probability": self.confidence,
-            "rejected": self.confidence < reject_below,
+            "rejected": self.is_rejected(reject_below),
             "probabilities": dict(list(self.probabilities.items())[:top]),
         }
 
 
 class PredictedImages(Sequence[FilePrediction]):
-    """The predictions of some images, in order."""
+    """The predictions of some images, in order.
 
-    def __init__(self, predictions: Iterable[FilePrediction], class_names: Sequence[str]) -> None:
+    Attributes:
+        class_names: in the order of the model's outputs.
+        uncalibrated: why the run has no fitted temperature, so that its probabilities are those
+            of the network; empty if it has one.
+    """
+
+    def __init__(
+        self,
+        predictions: Iterable[FilePrediction],
+        class_names: Sequence[str],
+        uncalibrated: str = "",
+    ) -> None:
         self._predictions, self.class_names = tuple(predictions), tuple(class_names)
+        self.uncalibrated = uncalibrated
 
     @overload
     def __getitem__(self, index: int) -> FilePrediction: ...
@@ -79,7 +102,7 @@ class PredictedImages(Sequence[FilePrediction]):
     def __getitem__(self, index: slice) -> "PredictedImages": ...
     def __getitem__(self, index: int | slice) -> "FilePrediction | PredictedImages":
         if isinstance(index, slice):
-            return PredictedImages(self._predictions[index], self.class_names)
+            return PredictedImages(self._predictions[index], self.class_names, self.uncalibrated)
         return self._predictions[index]
 
     def __len__(self) -> int:
@@ -148,7 +171,8 @@ def predict(
 
     Args:
         run: a finished run.
-        images: a file, a folder of pictures, or several of these; or an array of one image or of
+        images: a file, the content of one as bytes, a folder of pictures, a pattern such as
+            "photos/*.jpg", or several of these; or an array of one image or of
             several, of shape (n, height, width) or (n, height, width, 1 or 3), with numbers as for
             `Dataset.from_arrays`; or a part of a data set. Images of another size are resized like
             pictures from files.
@@ -158,15 +182,15 @@ def predict(
     Returns:
         One prediction for each image, in order. A file that cannot be read gets an error instead of
         probabilities, and the others are still answered. An image of an array is called "#0", "#1"
-        and so on.
+        and so on, and the content of a file "-".
 
     Raises:
-        InputError: the run or the images cannot be used, or a folder holds no picture.
+        InputError: the run or the images cannot be used, or a folder or pattern finds no picture.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     paths = _paths(images)
     if paths is None:
-        return _predict_arrays(open_engine(run, engine_name), images)
+        return _predict_arrays(open_engine(run, engine_name), images, _why_uncalibrated(run))
     engine = open_engine(run, engine_name)
     size = prediction_batch(engine.image_shape)
     predictions = (
@@ -174,23 +198,38 @@ def predict(
         for start in range(0, len(paths), size)
         for one in _predict_files(engine, paths[start : start + size], max_megapixels * 1_000_000)
     )
-    return PredictedImages(predictions, engine.class_names)
+    return PredictedImages(predictions, engine.class_names, _why_uncalibrated(run))
 
 
-def _paths(images: object) -> list[str | Path] | None:
+def _why_uncalibrated(run: Run) -> str:
+    return run.metrics().calibration.reason or ""
+
+
+def _paths(images: object) -> list[File] | None:
     """The files that are meant; None where arrays are."""
-    if isinstance(images, str | Path):
+    if isinstance(images, File):
         images = [images]
-    if not isinstance(images, Sequence) or not all(isinstance(one, str | Path) for one in images):
+    if not isinstance(images, Sequence) or not all(isinstance(one, File) for one in images):
         return None
     return [path for one in images for path in _files_of(one)]
 
 
-def _files_of(path: str | Path) -> Sequence[str | Path]:
-    """The file itself, or the pictures in a folder and below, in order of their names."""
+def _files_of(path: File) -> Sequence[File]:
+    """The file itself, or the pictures that a folder or a pattern finds, in order of their names.
+
+    A file whose name looks like a pattern is a file.
+    """
+    if isinstance(path, bytes):
+        return [path]
     folder = expanded(path)
     if not folder.is_dir():
-        return [path]
+        if folder.exists() or not glob.has_magic(str(path)):
+            return [path]
+        # Path.glob accepts no absolute pattern.
+        matching = map(Path, glob.glob(str(folder), recursive=True))  # noqa: PTH207
+        if not (found := sorted(filter(Path.is_file, matching))):
+            raise InputError(f"no file matches {shown(path)}")
+        return found
     found = sorted(
         file for file in folder.rglob("*") if file.name.lower().endswith(PICTURE_SUFFIXES)
     )
@@ -199,7 +238,7 @@ def _files_of(path: str | Path) -> Sequence[str | Path]:
     return found
 
 
-def _predict_arrays(engine: Engine, images: object) -> PredictedImages:
+def _predict_arrays(engine: Engine, images: object, uncalibrated: str) -> PredictedImages:
     if isinstance(images, LabelledImages):
         pixels, names = images.images, [images.name(index) for index in range(len(images))]
     else:
@@ -217,24 +256,31 @@ def _predict_arrays(engine: Engine, images: object) -> PredictedImages:
         batch = resize(np.asarray(pixels[start : start + size]), engine.image_shape)
         for name, row in zip(names[start : start + size], engine.predict(batch), strict=True):
             predictions.append(_prediction(name, row, engine.class_names))
-    return PredictedImages(predictions, engine.class_names)
+    return PredictedImages(predictions, engine.class_names, uncalibrated)
 
 
-def _predict_files(
-    engine: Engine, paths: Sequence[str | Path], max_pixels: int
-) -> list[FilePrediction]:
-    images, predictions = [], [FilePrediction(str(path)) for path in paths]
+def _predict_files(engine: Engine, paths: Sequence[File], max_pixels: int) -> list[FilePrediction]:
+    names = [STANDARD_INPUT if isinstance(path, bytes) else str(path) for path in paths]
+    images, predictions = [], [FilePrediction(name) for name in names]
     readable = []
     for position, path in enumerate(paths):
         try:
-            images.append(read_image(path, engine.image_shape, max_pixels))
+            images.append(_read(path, engine.image_shape, max_pixels))
             readable.append(position)
         except InputError as error:
-            predictions[position] = FilePrediction(str(path), error=str(error))
+            predictions[position] = FilePrediction(names[position], error=str(error))
     if images:
         for position, row in zip(readable, engine.predict(np.stack(images)), strict=True):
-            predictions[position] = _prediction(str(paths[position]), row, engine.class_names)
+            predictions[position] = _prediction(names[position], row, engine.class_names)
     return predictions
+
+
+def _read(path: File, shape: tuple[int, int, int], max_pixels: int) -> UInt8Array:
+    if not isinstance(path, bytes):
+        return read_image(path, shape, max_pixels)
+    with silent_pillow(max_pixels):
+        picture = open_picture(path, "the given content", max_pixels, needed=shape[:2])
+        return fit_image(picture.image, shape)
 
 
 def _prediction(path: str, row: Float32Array, class_names: Sequence[str]) -> FilePrediction:

@@ -17,7 +17,6 @@ from thumbnet.training.cost import flop_of_image, training_flop
 from thumbnet.training.loop import Training
 from thumbnet.training.own import BuildModel, custom_recipe, own_parts
 from thumbnet.training.progress import Display, choose_display
-from thumbnet.training.results import write_results
 from thumbnet.training.session import fit, new_training, reopened_training
 
 if TYPE_CHECKING:
@@ -179,6 +178,9 @@ def _fit_and_evaluate(
     display: Display,
     callbacks: "Sequence[keras.callbacks.Callback]",
 ) -> Run:
+    # Not above: it imports Matplotlib and scikit-learn, which the display of progress does not need.
+    from thumbnet.training.results import write_results
+
     recipe, state, processes = training.recipe, training.state, training.processes
     ceiling = float(processes.gather(sgemm_gflops()).sum())
     try:

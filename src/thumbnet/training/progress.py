@@ -11,11 +11,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from thumbnet.errors import printable
-from thumbnet.recipe import Recipe
-from thumbnet.training.batches import Batches
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from thumbnet.recipe import Recipe
+    from thumbnet.training.batches import Batches
 
 
 class Display(Protocol):
@@ -24,7 +25,7 @@ class Display(Protocol):
     def message(self, text: str) -> None:
         """Say one thing, once."""
 
-    def training(self, recipe: Recipe, batches: Batches) -> "AbstractContextManager[None]":
+    def training(self, recipe: "Recipe", batches: "Batches") -> "AbstractContextManager[None]":
         """Enclose the steps of one run."""
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
@@ -40,8 +41,10 @@ class Display(Protocol):
         """Tell of bytes received, out of `total` (0 where that is not known)."""
 
 
-def choose_display() -> Display:
-    """A live display on a terminal and in a notebook, plain lines elsewhere."""
+def choose_display(quiet: bool = False) -> Display:
+    """A live display on a terminal and in a notebook, plain lines elsewhere; nothing if quiet."""
+    if quiet:
+        return SilentDisplay()
     return LiveDisplay() if sys.stderr.isatty() or _can_draw_in_notebook() else PlainDisplay()
 
 
@@ -60,7 +63,7 @@ class SilentDisplay:
     def message(self, text: str) -> None: ...
 
     @contextmanager
-    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+    def training(self, recipe: "Recipe", batches: "Batches") -> Iterator[None]:
         yield
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None: ...
@@ -84,7 +87,7 @@ class PlainDisplay(SilentDisplay):
             print(printable(text), file=sys.stderr, flush=True)
 
     @contextmanager
-    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+    def training(self, recipe: "Recipe", batches: "Batches") -> Iterator[None]:
         self._epochs = recipe.epochs
         yield
 
@@ -128,7 +131,7 @@ class LiveDisplay(SilentDisplay):
         self._console.print(printable(text), markup=False, highlight=False)
 
     @contextmanager
-    def training(self, recipe: Recipe, batches: Batches) -> Iterator[None]:
+    def training(self, recipe: "Recipe", batches: "Batches") -> Iterator[None]:
         self._batches, self._epochs = batches, recipe.epochs
         self._first_step = None
         self._draw_anew()

@@ -1,0 +1,63 @@
+"""What the terminal shows when a training has ended, and the export that makes `predict` fast."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from thumbnet.cli.console import prints_unicode, show
+from thumbnet.cli.curves import learning_curves
+from thumbnet.cli.tables import print_summary
+from thumbnet.errors import quoted
+
+if TYPE_CHECKING:
+    from thumbnet.data.dataset import Dataset
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import Display
+
+EXPORT = "litert"
+"""Starts fastest, and needs no TensorFlow to predict."""
+
+
+def finish(
+    run: "Run", dataset: "Dataset | None", display: "Display", *, export: bool, quiet: bool
+) -> None:
+    """Export a finished run, and print its results, its learning curves and the next commands."""
+    if export:
+        export_for_prediction(run, dataset, display)
+    print_summary(run)
+    if not quiet:
+        print_learning_curves(run)
+    display.message("\n".join(["Next:", *(f"  {command}" for command in next_commands(run))]))
+
+
+def export_for_prediction(run: "Run", dataset: "Dataset | None", display: "Display") -> None:
+    """Export to LiteRT where its runtime is installed; a failure is reported and ignored."""
+    from thumbnet.engines import is_installed
+    from thumbnet.export import export_run
+    from thumbnet.runtime import backend
+
+    if not is_installed(EXPORT) or backend() != "tensorflow" or EXPORT in run.exports():
+        return
+    try:
+        export_run(run, EXPORT, dataset, display.message)
+    except (Exception, KeyboardInterrupt) as error:  # the run is complete without it
+        reason = str(error) or type(error).__name__
+        display.message(f"{run.name}: the run is complete, but was not exported: {reason}")
+
+
+def print_learning_curves(run: "Run") -> None:
+    """Draw the accuracy of each epoch, if standard output is a terminal that can show it."""
+    if sys.stdout.isatty() and prints_unicode():
+        chart = learning_curves(run.history())
+        if chart is not None:
+            show(chart)
+
+
+def next_commands(run: "Run") -> list[str]:
+    """The commands that a user is likely to want after training, ready to copy."""
+    path = quoted(run.path)
+    return [
+        f"thumbnet report {path}",
+        f"thumbnet predict {path} IMAGE…",
+        f"thumbnet export {path} --to onnx",
+        f"thumbnet serve {path}",
+    ]
