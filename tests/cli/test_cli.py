@@ -379,7 +379,7 @@ def test_a_closed_pipe_is_no_trouble(finished_run: Run) -> None:
             "interrupted; go on with `thumbnet train --resume '{}'`",
         ),
         (
-            "thumbnet.training.write_results",
+            "thumbnet.training.results.write_results",
             "interrupted; go on with `thumbnet train --resume '{}'`",
         ),
     ],

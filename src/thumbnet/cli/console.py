@@ -46,7 +46,7 @@ def literal(text: str) -> str:
 
 def width() -> int:
     """Columns of the terminal; output to a pipe or a file is not wrapped."""
-    return Console().width if sys.stdout.isatty() else _UNLIMITED
+    return Console(width=None).width if sys.stdout.isatty() else _UNLIMITED
 
 
 def width_of(table: Table) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -14,10 +14,12 @@ from thumbnet.cli.console import BEST, literal, new_table, show, width, width_of
 from thumbnet.csv_files import print_table
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
-from thumbnet.evaluation.comparison import PairComparison, compare_pair
 from thumbnet.evaluation.records import Calibration, ClassScores, Evaluation
 from thumbnet.runs.records import Audit, Metrics, Robustness, SeedSummary
 from thumbnet.runs.run import Run
+
+if TYPE_CHECKING:
+    from thumbnet.evaluation.comparison import PairComparison
 
 SHOWN_OF_A_KIND = 3
 """Number of problems of each kind that `data check` prints."""
@@ -100,8 +102,10 @@ def _comparison_table(names: list[str], rows: dict[str, list[str]], shown: slice
     return table
 
 
-def compare_all(runs: Sequence[Run]) -> list[PairComparison]:
+def compare_all(runs: Sequence[Run]) -> "list[PairComparison]":
     """Compare every pair of runs."""
+    from thumbnet.evaluation.comparison import compare_pair  # imports scikit-learn
+
     named = [(run.name, run.predictions()) for run in runs]
     return [compare_pair(*first, *second) for first, second in combinations(named, 2)]
 

@@ -178,7 +178,7 @@ def _fit_and_evaluate(
     display: Display,
     callbacks: "Sequence[keras.callbacks.Callback]",
 ) -> Run:
-    # Not above: it imports Matplotlib and scikit-learn, which the display of progress does not need.
+    # Not above: it imports Matplotlib and scikit-learn, which a display of progress does not need.
     from thumbnet.training.results import write_results
 
     recipe, state, processes = training.recipe, training.state, training.processes
