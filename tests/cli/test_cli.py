@@ -344,8 +344,8 @@ def test_predict_as_table_and_json(
     assert first["class_name"] in sample.class_names
     assert next(iter(first["probabilities"])) == first["class_name"]
     assert len(first["probabilities"]) == 2
-    assert "bad.png is not a picture" in second["error"]
-    assert "bad.png is not a picture" in shown.err
+    assert "bad.png is not an image" in second["error"]
+    assert "bad.png is not an image" in shown.err
 
 
 def test_data_info_and_show(

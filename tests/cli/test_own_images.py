@@ -232,7 +232,7 @@ def test_data_check_and_info(
     assert lines == [
         "Training refuses:",
         f"  {pets}/train/cat/empty.jpg is empty: "
-        "mend or remove it, or train with --on-bad-image skip",
+        "repair or remove it, or train with --on-bad-image skip",
         "61 images: 1 × bad picture",
     ]
     for number in range(5):
@@ -329,8 +329,8 @@ def test_a_class_too_small_to_validate_is_named_by_the_check_and_before_training
     for number in range(2):
         Image.new("RGB", (9, 9), (number, 0, 0)).save(data / "owl" / f"{number}.png")
     assert thumbnet("data", "check", data) == 1
-    assert "owl has only one training image, and validation needs" in capsys.readouterr().out
+    assert "owl has only one training image; the validation split ne" in capsys.readouterr().out
     for command in (["train", "ann"], ["run", "--recipe", "ann"]):
         assert thumbnet(*command, "--data", data, "--out", tmp_path / "run") == 2
-        assert "class owl: only one training image" in capsys.readouterr().err
+        assert "class owl: there is only one training image" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Real images as files, in the layouts that people have them in."""
+"""Writing real images to files in common layouts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 from thumbnet.data.dataset import Dataset, LabelledImages
 
 PETS = {"cat": 3, "dog": 5}
-"""Classes of the sample and their labels there."""
+"""Two classes of the sample and their labels in it."""
 
 
 def write_classes(
@@ -20,7 +20,7 @@ def write_classes(
     suffix: str = ".png",
     **options: object,
 ) -> list[Path]:
-    """Write so many pictures of each class from the `first` on, in a folder for each class."""
+    """Write images of each class to its own folder: the given count, starting at `first`."""
     written = []
     for name, count in counts.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def write_classes(
 
 
 def two_classes(sample: Dataset, count: int) -> tuple[LabelledImages, Sequence[str]]:
-    """The first images of the two classes by turns, labelled 0 and 1, and the class names."""
+    """The first images of two classes, alternating and labelled 0 and 1, and the class names."""
     members = [np.flatnonzero(sample.train.labels == label)[: count // 2] for label in (3, 5)]
     chosen = np.stack(members, axis=1).ravel()
     labels = np.tile(np.array([0, 1], np.int64), count // 2)

@@ -1,4 +1,4 @@
-"""Real trouble in real folders, and what is said of it."""
+"""Problems found in data sets, and their messages."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def pets(sample: Dataset, tmp_path: Path) -> Path:
 
 
 def deep_colours() -> bytes:
-    """A PNG of 8×8 pixels with 16 bits a channel, which Pillow does not write."""
+    """A PNG of 8×8 pixels with 16 bits per channel, which Pillow cannot write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
@@ -37,7 +37,7 @@ def deep_colours() -> bytes:
 
 
 def problems(path: Path) -> list[tuple[str, str]]:
-    """Kind and path of each problem, the path within the folder."""
+    """Kind of each problem, and its path relative to the folder."""
     return sorted((p.kind, p.path.removeprefix(f"{path}/")) for p in check_data(path).problems)
 
 
@@ -46,18 +46,18 @@ def only_problem(path: Path) -> Problem:
     return problem
 
 
-def test_a_sound_folder_has_no_problem(pets: Path) -> None:
+def test_an_intact_folder_has_no_problems(pets: Path) -> None:
     checked = check_data(pets)
     assert checked.images == 20
     assert checked.problems == ()
 
 
-def test_pictures_that_cannot_be_read(pets: Path) -> None:
+def test_unreadable_images_are_found(pets: Path) -> None:
     cats = pets / "cat"
     whole = (cats / "0000.png").read_bytes()
     (cats / "0000.png").write_bytes(whole[:-60])
     (cats / "0001.png").write_bytes(b"")
-    (cats / "0002.png").write_text("no picture", encoding="utf-8")
+    (cats / "0002.png").write_text("not an image", encoding="utf-8")
     side = int(MAXIMUM_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(cats / "0003.png")
     (cats / "0004.png").unlink()
@@ -69,9 +69,9 @@ def test_pictures_that_cannot_be_read(pets: Path) -> None:
     assert found == [f"cat/{name}" for name in names]
     messages = {p.path.rsplit("/", 1)[1]: p.message for p in check_data(pets).problems}
     assert messages["0001.png"] == "is empty"
-    assert messages["0002.png"] == "is not a picture: its content is of no known format"
+    assert messages["0002.png"] == "is not an image in any known format"
     assert "pixels, above the limit of 50 million" in messages["0003.png"]
-    assert messages["0005.jp2"].startswith("has the format JPEG 2000, which is not read")
+    assert messages["0005.jp2"].startswith("is in JPEG 2000 format, which is not supp")
     assert messages["0004.png"] == "does not exist"
     *bad, other = check_data(pets).problems
     assert all(problem.stops_training and problem.remedy for problem in bad)
@@ -79,7 +79,7 @@ def test_pictures_that_cannot_be_read(pets: Path) -> None:
     assert other.is_advice
 
 
-def test_an_unreadable_file_or_folder(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scandir = os.scandir
 
     def without_permission(path: Path) -> object:
@@ -100,7 +100,7 @@ def test_an_unreadable_file(pets: Path) -> None:
     assert only_problem(pets).message.endswith("Permission denied")
 
 
-def test_pictures_that_are_read_otherwise_than_one_thinks(pets: Path, sample: Dataset) -> None:
+def test_images_that_are_read_differently_than_expected(pets: Path, sample: Dataset) -> None:
     cats = pets / "cat"
     frames = [Image.fromarray(image) for image in sample.test.images[:3]]
     frames[0].save(cats / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
@@ -121,7 +121,7 @@ def test_pictures_that_are_read_otherwise_than_one_thinks(pets: Path, sample: Da
     assert not any(problem.stops_training for problem in check_data(pets).problems)
 
 
-def test_what_lies_in_the_wrong_place(pets: Path, tmp_path: Path, sample: Dataset) -> None:
+def test_misplaced_files_and_folders(pets: Path, tmp_path: Path, sample: Dataset) -> None:
     (pets / "cat" / "circle").symlink_to(pets)
     (pets / "bird").mkdir()
     Image.new("RGB", (5, 5)).save(pets / "loose.png")
@@ -138,7 +138,7 @@ def test_what_lies_in_the_wrong_place(pets: Path, tmp_path: Path, sample: Datase
     assert problems(tmp_path / "b") == [("stray folder", "old")]
 
 
-def test_classes_that_do_not_fit(sample: Dataset, tmp_path: Path) -> None:
+def test_missing_small_and_unbalanced_classes(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path / "a", sample.train, {"cat": 1, "dog": 8})
     assert problems(tmp_path / "a") == [
         ("missing class", "cat"),
@@ -146,7 +146,7 @@ def test_classes_that_do_not_fit(sample: Dataset, tmp_path: Path) -> None:
         ("unbalanced", "cat"),
     ]
     (stops,) = [problem for problem in check_data(tmp_path / "a").problems if not problem.is_advice]
-    assert stops.message == "has only one training image, and validation needs another"
+    assert stops.message == "has only one training image; the validation split needs one too"
     write_classes(tmp_path / "b" / "train", sample.train, {"cat": 4})
     write_classes(tmp_path / "b" / "test", sample.train, {"dog": 4})
     assert problems(tmp_path / "b") == [
@@ -156,11 +156,11 @@ def test_classes_that_do_not_fit(sample: Dataset, tmp_path: Path) -> None:
     ]
     write_classes(tmp_path / "c", sample.train, {"cat": 5, "dog": 40})
     problem = only_problem(tmp_path / "c")
-    assert re.fullmatch(r"has 4 training images, and dog has 3\d", problem.message)
+    assert re.fullmatch(r"has 4 training images, while dog has 3\d", problem.message)
     assert 'balance = "class_weights"' in problem.remedy
 
 
-def test_duplicates_across_parts_and_classes(sample: Dataset, tmp_path: Path) -> None:
+def test_duplicates_across_splits_and_classes(sample: Dataset, tmp_path: Path) -> None:
     for part, first in (("train", 0), ("val", 10), ("test", 20)):
         write_classes(tmp_path / part, sample.train, {"cat": 5, "dog": 5}, first)
     again = Image.open(tmp_path / "train" / "cat" / "0001.png")
@@ -170,12 +170,12 @@ def test_duplicates_across_parts_and_classes(sample: Dataset, tmp_path: Path) ->
     found = check_data(tmp_path).problems
     duplicates = [p for p in found if p.kind == "duplicate"]
     assert {p.path for p in duplicates} == {str(tmp_path / "test" / "cat" / "again.webp")}
-    assert "shows the same as" in duplicates[0].message
-    assert "0001.png in the train part" in duplicates[0].message
+    assert "has the same pixels as" in duplicates[0].message
+    assert "0001.png in the train split" in duplicates[0].message
     assert all(p.spoils_figures for p in duplicates)
     (two_labels,) = [p for p in found if p.kind == "two labels"]
-    assert two_labels.is_advice  # in the validation part
-    assert {"is called cat", "is called dog"} & {two_labels.message[:13]}
+    assert two_labels.is_advice  # in the validation split
+    assert {"is labelled cat", "is labelled dog"} & {two_labels.message[:15]}
 
 
 def test_a_table_with_bad_rows(sample: Dataset, tmp_path: Path) -> None:
@@ -199,6 +199,6 @@ def test_arrays_are_checked_too(sample: Dataset, tmp_path: Path) -> None:
     assert "test image" in found[0].path
 
 
-def test_what_is_no_data_set_is_said(tmp_path: Path) -> None:
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nosuch cannot be read"):
         check_data(tmp_path / "nosuch")

@@ -12,7 +12,7 @@ from thumbnet.errors import InputError
     per_class=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_each_row_holds_images_of_its_class_once(
+def test_each_row_contains_distinct_images_of_its_class(
     counts: list[int], per_class: int, seed: int
 ) -> None:
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -23,13 +23,13 @@ def test_each_row_holds_images_of_its_class_once(
     np.testing.assert_array_equal(chosen, choose_per_class(labels, per_class, seed))
 
 
-def test_the_seed_decides() -> None:
+def test_seeds_give_different_images() -> None:
     labels = np.repeat(np.arange(10), 100)
     assert not np.array_equal(choose_per_class(labels, 5, 1), choose_per_class(labels, 5, 2))
 
 
 @pytest.mark.parametrize("per_class", [0, -1, 4])
-def test_more_than_there_are_is_refused(per_class: int) -> None:
+def test_more_images_than_available_are_refused(per_class: int) -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 1])
     with pytest.raises(InputError, match=rf"{per_class} images per class .* from 1 to 3"):
         choose_per_class(labels, per_class, 0)

@@ -1,4 +1,4 @@
-"""Folders of pictures, as a whole: from files to a data set."""
+"""Loading folders of images as a data set."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ def pixels_of(part: LabelledImages) -> set[bytes]:
     return {image.tobytes() for image in part.images[np.arange(len(part))]}
 
 
-def test_a_folder_a_class(pets: Path) -> None:
+def test_each_folder_is_a_class(pets: Path) -> None:
     dataset = load(pets)
     assert dataset.name == "pets"
     assert dataset.class_names == ("cat", "dog")
@@ -37,7 +37,7 @@ def test_a_folder_a_class(pets: Path) -> None:
     assert np.bincount(together).tolist() == [20, 10]
     assert set(dataset.test.labels) == {0, 1}
     assert dataset.validation is None
-    assert dataset.source.endswith("no test part: about 20% of the images held out for it")
+    assert dataset.source.endswith("no test split: about 20% of the images held out for it")
     assert pixels_of(dataset.train).isdisjoint(pixels_of(dataset.test))
     for part in (dataset.train, dataset.test):
         for image, label in zip(part.images, part.labels, strict=True):
@@ -47,12 +47,12 @@ def test_a_folder_a_class(pets: Path) -> None:
             assert [path.parent.name for path in same] == [dataset.class_names[label]]
 
 
-def test_training_images_come_mixed(pets: Path) -> None:
+def test_training_images_are_shuffled(pets: Path) -> None:
     labels = load(pets).train.labels
     assert 0 < np.count_nonzero(np.diff(labels)) != 1
 
 
-def test_images_that_are_added_move_no_other(pets: Path, sample: Dataset) -> None:
+def test_adding_images_does_not_change_the_split_of_others(pets: Path, sample: Dataset) -> None:
     before = load(pets)
     for first in range(20, 60, 10):
         write_classes(pets, sample.train, {"cat": 10, "dog": 5}, first)
@@ -62,8 +62,8 @@ def test_images_that_are_added_move_no_other(pets: Path, sample: Dataset) -> Non
     assert len(after.test) / (len(after.train) + len(after.test)) == pytest.approx(0.2, abs=0.1)
 
 
-def test_of_a_small_class_one_image_is_tested_on_and_one_is_trained_on(tmp_path: Path) -> None:
-    """Whatever the hashes of their names, which decide for larger classes."""
+def test_a_small_class_is_in_both_train_and_test(tmp_path: Path) -> None:
+    """This does not depend on the hashes of the names, unlike the split of larger classes."""
     for number in range(200):
         (tmp_path / f"{number:03}").mkdir()
         for copy in range(2 + number % 3):
@@ -78,7 +78,7 @@ def test_of_a_small_class_one_image_is_tested_on_and_one_is_trained_on(tmp_path:
         assert trained[size - 2 :: 3].min() == min(2, size - 1)
 
 
-def test_a_test_part_is_made_of_train_and_val_in_proportion(
+def test_the_test_split_is_held_out_of_train_and_val_in_proportion(
     sample: Dataset, tmp_path: Path
 ) -> None:
     write_classes(tmp_path / "train", sample.train, {"cat": 60, "dog": 60})
@@ -86,19 +86,19 @@ def test_a_test_part_is_made_of_train_and_val_in_proportion(
     dataset = load(tmp_path)
     assert dataset.validation is not None
     assert dataset.source.endswith(
-        "no test part: about 20% of the training and validation images held out for it"
+        "no test split: about 20% of the training and validation images held out for it"
     )
     from_validation = sum(name.startswith("val/") for name in dataset.test.names)
     assert len(dataset.test) == pytest.approx(40, abs=12)
     assert from_validation == pytest.approx(16, abs=8)
     assert all(name.startswith("val/") for name in dataset.validation.names)
-    with pytest.raises(InputError, match=r"has no test part, which --require-test asks for; add"):
+    with pytest.raises(InputError, match=r"has no test split, which --require-test requires; add"):
         load(tmp_path, require_test=True)
     write_classes(tmp_path / "test", sample.test, {"cat": 5, "dog": 5})
     assert len(load(tmp_path, require_test=True).test) == 10
 
 
-def test_parts_are_kept_apart(sample: Dataset, tmp_path: Path) -> None:
+def test_the_given_splits_are_kept(sample: Dataset, tmp_path: Path) -> None:
     for part, first in (("train", 0), ("val", 20), ("Test", 30)):
         write_classes(tmp_path / part, sample.train, {"cat": 6, "dog": 4}, first)
     dataset = load(tmp_path)
@@ -112,16 +112,16 @@ def test_parts_are_kept_apart(sample: Dataset, tmp_path: Path) -> None:
     assert "validation_images" in dataset.digests
 
 
-def test_a_class_of_the_test_must_be_trained(sample: Dataset, tmp_path: Path) -> None:
+def test_a_test_class_without_training_images_is_refused(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path / "train", sample.train, {"cat": 3, "dog": 3})
     write_classes(tmp_path / "test", sample.train, {"cat": 3, "dog": 3}, first=5)
     (tmp_path / "test" / "owl").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "test" / "owl" / "1.png")
-    with pytest.raises(InputError, match=r"class owl is in the test part .* not in the train part"):
+    with pytest.raises(InputError, match=r"class owl is in the test split .* not in the train"):
         load(tmp_path)
 
 
-def test_sizes(sample: Dataset, tmp_path: Path) -> None:
+def test_image_size_defaults(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path, sample.train, {"cat": 5})
     write_classes(tmp_path, sample.train, {"dog": 3})
     for path in tmp_path.glob("dog/*"):
@@ -137,15 +137,15 @@ def test_sizes(sample: Dataset, tmp_path: Path) -> None:
     assert load(tmp_path).image_shape == (32, 32, 3)
 
 
-def write_turned(path: Path, picture: Image.Image) -> None:
-    """Save a picture lying on its side, with the EXIF orientation that sets it upright."""
+def write_rotated(path: Path, picture: Image.Image) -> None:
+    """Save a rotated image with the EXIF orientation that makes it upright."""
     exif = Image.Exif()
     exif[0x0112] = 6
     picture.rotate(90, expand=True).save(path, exif=exif)
 
 
-def test_pictures_turned_by_exif_keep_their_own_size(tmp_path: Path) -> None:
-    """A red bar at the top or the bottom of 40×60 pixels, which no crop may take away."""
+def test_images_rotated_by_exif_keep_their_size(tmp_path: Path) -> None:
+    """A red bar at the top or bottom of 40×60 pixels must not be cropped."""
     generator = np.random.default_rng(0)
     for name, rows in (("top", slice(0, 8)), ("bottom", slice(52, 60))):
         (tmp_path / name).mkdir()
@@ -154,7 +154,7 @@ def test_pictures_turned_by_exif_keep_their_own_size(tmp_path: Path) -> None:
             pixels[rows] = (255, 0, 0)
             picture, path = Image.fromarray(pixels), tmp_path / name / f"{number}.png"
             if number % 2:
-                write_turned(path, picture)
+                write_rotated(path, picture)
             else:
                 picture.save(path)
     dataset = load(tmp_path)
@@ -165,7 +165,7 @@ def test_pictures_turned_by_exif_keep_their_own_size(tmp_path: Path) -> None:
             assert (bar == (255, 0, 0)).all()
 
 
-def test_the_sizes_that_were_found_are_said(tmp_path: Path) -> None:
+def test_original_sizes_are_reported(tmp_path: Path) -> None:
     reports: list[str] = []
     for name, size in (("cat", (40, 60)), ("dog", (60, 40)), ("owl", (20, 20))):
         (tmp_path / name).mkdir()
@@ -173,15 +173,15 @@ def test_the_sizes_that_were_found_are_said(tmp_path: Path) -> None:
             Image.new("RGB", size, (number, 0, 0)).save(tmp_path / name / f"{number}.png")
     dataset = load(tmp_path, report=reports.append)
     assert reports[-1] == (
-        f"{tmp_path}: pictures of 20×20 to 60×40 (median 40×40) pixels become 32×32: cut to a "
-        "square around the centre, which drops 22% on average, and resized; 5 of them are "
-        "enlarged; --image-size gives another size"
+        f"{tmp_path}: images of 20×20 to 60×40 (median 40×40) pixels become 32×32: "
+        "centre-cropped to a square, which drops 22% on average, and resized; 5 of them are "
+        "upscaled; use --image-size for another size"
     )
     assert dataset.sizes is not None
     assert (dataset.sizes.smallest, dataset.sizes.fitted) == ((20, 20), (32, 32))
 
 
-def test_a_picture_late_in_a_large_folder_decides_the_shape_too(tmp_path: Path) -> None:
+def test_a_late_image_can_still_change_the_shape(tmp_path: Path) -> None:
     (tmp_path / "dark").mkdir()
     for number in range(3):
         Image.new("L", (9, 9), 0).save(tmp_path / "dark" / f"{number}.png")
@@ -197,19 +197,19 @@ def test_a_picture_late_in_a_large_folder_decides_the_shape_too(tmp_path: Path) 
     assert {tuple(image[0, 0]) for image in dataset.train.images} >= {(7, 7, 7), (199, 199, 199)}
 
 
-def test_grey_pictures_have_one_channel(sample: Dataset, tmp_path: Path) -> None:
+def test_grey_images_have_one_channel(sample: Dataset, tmp_path: Path) -> None:
     paths = write_classes(tmp_path, sample.train, {"cat": 4, "dog": 4})
     for path in paths:
         Image.open(path).convert("L").save(path)
     assert load(tmp_path).image_shape == (32, 32, 1)
 
 
-def test_what_was_decoded_is_kept_until_a_file_changes(pets: Path, tmp_path: Path) -> None:
+def test_decoded_images_are_cached_until_a_file_changes(pets: Path, tmp_path: Path) -> None:
     reports: list[str] = []
     cache = tmp_path / "cache"
     first = load(pets, report=reports.append, cache_directory=cache)
-    said = f"{pets}: all pictures have 32×32 pixels and are used as they are"
-    assert reports == [f"decoding 30 pictures of {pets}", said]
+    said = f"{pets}: all images have 32×32 pixels and are used without resizing"
+    assert reports == [f"decoding 30 images of {pets}", said]
     again = load(pets, report=reports.append, cache_directory=cache)
     assert reports[2:] == [said]
     assert again.digests == first.digests
@@ -220,7 +220,7 @@ def test_what_was_decoded_is_kept_until_a_file_changes(pets: Path, tmp_path: Pat
     assert len(list((cache / "decoded").glob("*.npy"))) == 1
 
 
-def test_many_pixels_stay_in_their_file(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_data_stay_on_disk(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load(pets)
     monkeypatch.setattr(assembly, "IN_MEMORY", 1000)
     stored = load(pets)
@@ -232,21 +232,21 @@ def test_many_pixels_stay_in_their_file(pets: Path, monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(taken.images[np.arange(2)], whole.train.take([5, 0]).images)
 
 
-def test_bad_pictures_end_the_job_or_are_left_out(pets: Path) -> None:
+def test_bad_images_fail_or_are_skipped(pets: Path) -> None:
     (pets / "cat" / "0003.png").write_bytes(b"")
-    (pets / "dog" / "0001.png").write_text("no picture", encoding="utf-8")
+    (pets / "dog" / "0001.png").write_text("not an image", encoding="utf-8")
     with pytest.raises(InputError, match=r"cat/0003.png is empty; .*--on-bad-image skip"):
         load(pets)
     dataset = load(pets, on_bad_image="skip")
     assert len(dataset.skipped) == 2
-    assert dataset.source.endswith("2 left out")
+    assert dataset.source.endswith("2 skipped")
     assert len(dataset.train) + len(dataset.test) == 28
     assert all(image.any() for image in dataset.train.images)
-    with pytest.raises(InputError, match=r"cat/0003.png is empty; .*dog/0001.png is not a picture"):
-        load(pets)  # what is kept of the other time makes no difference
+    with pytest.raises(InputError, match=r"cat/0003.png is empty; .*dog/0001.png is not an image"):
+        load(pets)  # the cache of the previous call makes no difference
 
 
-def test_links_in_circles_end(pets: Path) -> None:
+def test_link_loops_are_not_followed(pets: Path) -> None:
     (pets / "cat" / "up").symlink_to(pets)
     (pets / "cat" / "here").symlink_to(pets / "cat")
     dataset = load(pets)
@@ -262,7 +262,7 @@ def test_pipes_and_devices_are_not_opened(pets: Path) -> None:
         load(pets)
 
 
-def test_names_need_not_be_text(pets: Path) -> None:
+def test_file_names_may_be_invalid_utf_8(pets: Path) -> None:
     source = os.fsencode(pets / "cat" / "0000.png")
     Path(os.fsdecode(source)).rename(os.fsdecode(source.replace(b"0000", b"\xff\xfe")))
     (pets / "dog").rename(os.fsdecode(os.fsencode(pets) + b"/hund\xe9"))
@@ -271,11 +271,11 @@ def test_names_need_not_be_text(pets: Path) -> None:
     assert len(dataset.train) + len(dataset.test) == 30
 
 
-def test_folders_without_pictures_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no picture in a sub-folder; give a folder with"):
+def test_folders_without_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="contains no images in subfolders; give a folder with"):
         load(tmp_path)
     (tmp_path / "cat").mkdir()
-    with pytest.raises(InputError, match="holds no picture in a sub-folder"):
+    with pytest.raises(InputError, match="contains no images in subfolders"):
         load(tmp_path)
     with pytest.raises(InputError, match="nosuch cannot be read: No such file"):
         load(tmp_path / "nosuch")
@@ -288,32 +288,32 @@ def test_folders_without_pictures_are_explained(tmp_path: Path) -> None:
         ({"on_bad_image": "mend"}, "on_bad_image: .* got 'mend'"),
     ],
 )
-def test_unknown_ways_of_reading_are_named(
-    pets: Path, reading: dict[str, object], message: str
-) -> None:
+def test_invalid_options_are_named(pets: Path, reading: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(pets, **reading)  # type: ignore[arg-type]
 
 
-def test_there_is_no_other_label(pets: Path) -> None:
-    with pytest.raises(InputError, match=r"--label colour: .*pets has one label for each image"):
+def test_label_is_refused_for_a_folder(pets: Path) -> None:
+    with pytest.raises(InputError, match=r"--label colour: .*pets has only one label per image"):
         load(pets, label="colour")
 
 
-def test_a_cache_that_cannot_be_written_is_named(pets: Path, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_named(pets: Path, tmp_path: Path) -> None:
     from thumbnet.errors import JobError
 
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(JobError, match=r"cannot be kept in .*file.* THUMBNET_CACHE"):
+    with pytest.raises(JobError, match=r"cannot be written to .*file.* THUMBNET_CACHE"):
         load(pets, cache_directory=tmp_path / "file")
 
 
-def test_a_full_disk_is_noticed_beforehand(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_detected_before_decoding(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
 
     from thumbnet.errors import JobError
 
     usage = shutil.disk_usage(pets)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(JobError, match=r"need 0 MB in .*, which has 0 MB left; make room"):
+    with pytest.raises(JobError, match=r"need 0 MB in .*, which has 0 MB left; free some"):
         load(pets)

@@ -1,4 +1,4 @@
-"""Data sets of arrays and lists that are at hand in Python."""
+"""Data sets from arrays and lists in Python."""
 
 import warnings
 from typing import Any
@@ -19,15 +19,15 @@ Array = npt.NDArray[Any]
 
 @pytest.fixture
 def images(sample: Dataset) -> UInt8Array:
-    """40 images of two classes by turns."""
+    """40 images of two alternating classes."""
     return np.asarray(two_classes(sample, 40)[0].images)
 
 
 LABELS = [0, 1] * 20
 
 
-def assert_holds(dataset: Dataset, images: UInt8Array, labels: list[Any]) -> None:
-    """That each image has the name of its label, in whichever part and order."""
+def assert_contains(dataset: Dataset, images: UInt8Array, labels: list[Any]) -> None:
+    """Check that each image has the right class name, in any split and order."""
     expected = {(image.tobytes(), str(label)) for image, label in zip(images, labels, strict=True)}
     found = {
         (image.tobytes(), dataset.class_names[label])
@@ -55,30 +55,30 @@ def assert_holds(dataset: Dataset, images: UInt8Array, labels: list[Any]) -> Non
     ],
     ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
 )
-def test_labels_of_any_usual_kind(labels: object, images: UInt8Array) -> None:
+def test_labels_of_all_common_types(labels: object, images: UInt8Array) -> None:
     dataset = Dataset.from_arrays(images, labels)
     assert dataset.class_names == ("0", "1")
     assert len(dataset.train) + len(dataset.test) == 40
     assert set(dataset.test.labels) == {0, 1}
-    assert_holds(dataset, images, LABELS)
+    assert_contains(dataset, images, LABELS)
     assert (dataset.name, dataset.path, dataset.source) == (
         *("arrays", None),
-        "arrays; no test part: about 20% of the images held out for it",
+        "arrays; no test split: about 20% of the images held out for it",
     )
 
 
-def test_numbers_and_texts_are_named_by_class_names(images: UInt8Array) -> None:
+def test_class_names_apply_to_numbers_and_strings(images: UInt8Array) -> None:
     names = ["dog", "cat", "cow"]
     for labels in (LABELS, [names[label] for label in LABELS], np.eye(3)[LABELS]):
         dataset = Dataset.from_arrays(images, labels, class_names=names, name="pets")
         assert dataset.class_names == ("dog", "cat", "cow")
-        assert_holds(dataset, images, [names[label] for label in LABELS])
+        assert_contains(dataset, images, [names[label] for label in LABELS])
         assert dataset.name == "pets"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", ["list", "int64", "float32", "float of whole numbers", "bool"])
-def test_images_of_any_usual_kind(kind: str, channels: int, images: UInt8Array) -> None:
+def test_images_of_all_common_types(kind: str, channels: int, images: UInt8Array) -> None:
     pixels = images[:, :6, :6, :channels]
     given: dict[str, object] = {
         "list": pixels.tolist(),
@@ -90,16 +90,16 @@ def test_images_of_any_usual_kind(kind: str, channels: int, images: UInt8Array) 
     if kind == "bool":
         pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)
     if kind in ("float32", "bool"):
-        with pytest.warns(UserWarning, match="numbers from 0 to 1 became 0 to 255"):
+        with pytest.warns(UserWarning, match="values from 0 to 1 were scaled to 0 to 255"):
             dataset = Dataset.from_arrays(given[kind], LABELS)
-        assert "numbers from 0 to 1 became 0 to 255" in dataset.source
+        assert "values from 0 to 1 were scaled to 0 to 255" in dataset.source
     else:
         dataset = Dataset.from_arrays(given[kind], LABELS)
     assert dataset.image_shape == (6, 6, channels)
-    assert_holds(dataset, pixels, LABELS)
+    assert_contains(dataset, pixels, LABELS)
 
 
-def test_parts_are_kept_apart(images: UInt8Array) -> None:
+def test_the_given_splits_are_kept(images: UInt8Array) -> None:
     dataset = Dataset.from_arrays(
         images[:20],
         ["cat", "dog"] * 10,
@@ -113,9 +113,9 @@ def test_parts_are_kept_apart(images: UInt8Array) -> None:
     assert len(dataset.train) == 20
 
 
-def test_large_images_are_made_smaller_with_a_warning(images: UInt8Array) -> None:
+def test_large_images_are_resized_with_a_warning(images: UInt8Array) -> None:
     large = images.repeat(3, axis=1).repeat(3, axis=2)
-    with pytest.warns(UserWarning, match="images of 96×96 were made 32×32; image_size keeps"):
+    with pytest.warns(UserWarning, match="images of 96×96 were resized to 32×32; set"):
         assert Dataset.from_arrays(large, LABELS).image_shape == (32, 32, 3)
     assert Dataset.from_arrays(large, LABELS, image_size=96).image_shape == (96, 96, 3)
 
@@ -127,32 +127,32 @@ Y = [0, 1, 0, 1]
 @pytest.mark.parametrize(
     ("x", "y", "others", "message"),
     [
-        (X - 9.5, Y, {}, "x is float64 from -0.5 to -0.5, with values between whole numbers; pix"),
-        (X * 1.1, Y, {}, "from 9.9 to 9.9, with values between whole numbers; pixels must be"),
-        (X.astype(int) * 1000, Y, {}, "x is int64 from 9000 to 9000; pixels must be"),
-        (X // 9, Y, {}, "x is uint8 with 0 and 1 alone, which leaves open whether 1 is white"),
-        (np.full((4, 8, 8), np.nan), Y, {}, "x holds NaN or infinite values; replace them"),
-        (X.reshape(4, 64), Y, {}, r"if each row is an image, .reshape\(-1, 8, 8\)"),
+        (X - 9.5, Y, {}, "x has dtype float64 .* from -0.5 to -0.5, including fractions; pixels"),
+        (X * 1.1, Y, {}, "from 9.9 to 9.9, including fractions; pixels must be"),
+        (X.astype(int) * 1000, Y, {}, "x has dtype int64 with values from 9000 to 9000; pix"),
+        (X // 9, Y, {}, "x has dtype uint8 with only the values 0 and 1, so 1 could mean white"),
+        (np.full((4, 8, 8), np.nan), Y, {}, "x contains NaN or infinite values; replace them"),
+        (X.reshape(4, 64), Y, {}, r"is a flattened image, use .reshape\(-1, 8, 8\)"),
         (np.zeros((4, 3, 8, 8)), Y, {}, r"move the channels with .transpose\(0, 2, 3, 1\)"),
-        (["a.png"] * 4, Y, {}, "x holds <U5, which are no pixels; for files of pictures, use"),
-        ([X[0], X[0, :4]] * 2, Y, {}, "x cannot be made an array: .* images must have one shape"),
-        (X, Y[:3], {}, "y has the shape \\(3,\\); with 4 images there must be 4 labels"),
-        (X, 3, {}, "y has the shape \\(\\); with 4 images"),
-        (X, [0.5, 1, 0, 1], {}, "y holds numbers that are not whole"),
+        (["a.png"] * 4, Y, {}, "x has dtype <U5, which is not numeric; to load image files"),
+        ([X[0], X[0, :4]] * 2, Y, {}, "x cannot be converted to an array: .* have the same shape"),
+        (X, Y[:3], {}, "y has shape \\(3,\\), but there are 4 images; give one label per"),
+        (X, 3, {}, "y has shape \\(\\), but there are 4"),
+        (X, [0.5, 1, 0, 1], {}, "y contains fractions"),
         (X, [[1, 1], [0, 1], [1, 0], [0, 1]], {}, r"row 0 is not one-hot: \[1, 1\]; give"),
         (X, np.full((4, 2), 0.5), {}, r"row 0 is not one-hot: \[0.5, 0.5\]"),
-        (X, [None, "a", "b", "a"], {}, "y has None in row 0; it must be a whole number or a text"),
+        (X, [None, "a", "b", "a"], {}, "y has None in row 0; it must be an integer or a string"),
         (X, Y, {"class_names": ["a"]}, "y has 1 in row 1; it must be 0 to 0, or the name of a"),
         (X, ["a", "c"] * 2, {"class_names": ["a", "b"]}, "y has \'c\' in row 1; it must be 0 to 1"),
-        (X, Y, {"class_names": ["a", "a"]}, "class_names holds a name twice"),
-        (X, Y, {"class_names": [1, 2]}, "class_names must be texts"),
+        (X, Y, {"class_names": ["a", "a"]}, "class_names contains a name twice"),
+        (X, Y, {"class_names": [1, 2]}, "class_names must be strings"),
         (X, Y, {"test": X}, "test must be a pair of images and labels"),
         (X, Y, {"test": (X[:, :4], Y)}, r"shapes \(\(8, 8, 1\) of x, \(4, 8, 1\) of the im"),
-        (X, Y, {"test": (X / 9, Y)}, "x from 0 to 255 and the images of test from 0 to 1; give"),
-        (X, Y, {"test": (X, [2] * 4)}, "the class 2 is in the test part of .* not in the train"),
+        (X, Y, {"test": (X / 9, Y)}, "x from 0 to 255 and the images of test from 0 to 1; scale"),
+        (X, Y, {"test": (X, [2] * 4)}, "the class 2 is in the test split of .* not in the train"),
     ],
 )  # fmt: skip
-def test_what_is_ambiguous_is_refused(
+def test_ambiguous_arrays_are_refused(
     x: object, y: object, others: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
@@ -165,7 +165,7 @@ def test_the_constructor_points_to_from_arrays() -> None:
         (X[..., None], Y),
         (X[..., None], np.array(Y, np.int32)),
     ):
-        with pytest.raises(InputError, match=r"Dataset.from_arrays takes other kinds"):
+        with pytest.raises(InputError, match=r"Dataset.from_arrays converts other types"):
             LabelledImages(images, labels)  # type: ignore[arg-type]
 
 
@@ -186,7 +186,7 @@ def test_the_constructor_points_to_from_arrays() -> None:
         st.lists(st.one_of(st.integers(), st.text(max_size=3), st.none(), st.floats()), max_size=5),
     ),
 )  # fmt: skip
-def test_any_arrays_make_a_data_set_or_are_refused(x: Array, y: object) -> None:
+def test_any_arrays_are_accepted_or_refused(x: Array, y: object) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

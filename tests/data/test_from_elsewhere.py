@@ -1,4 +1,4 @@
-"""Data sets of the library `datasets`, by objects that offer what its own do, and of folders."""
+"""Data sets from the library `datasets`, with stand-ins for its classes, and from folders."""
 
 import io
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from thumbnet.data.dataset import LabelledImages
 
 
 class Image:
-    """As `datasets.Image`, by its name."""
+    """Stand-in for `datasets.Image`, which is recognised by its name."""
 
     def __init__(self, decode: bool = True) -> None:
         self.decode = decode
@@ -33,7 +33,7 @@ class Value:
 
 @dataclass
 class Rows:
-    """As `datasets.Dataset`, as far as is used."""
+    """Stand-in for `datasets.Dataset`, as far as it is used."""
 
     columns: dict[str, list[Any]]
     features: dict[str, Any]
@@ -51,7 +51,7 @@ class Rows:
 
 
 class ColumnRows(Rows):
-    """Rows that can leave pictures encoded, as the library's own can."""
+    """Rows that can leave images encoded, like those of the library."""
 
     def select_columns(self, names: list[str]) -> "ColumnRows":
         return replace(self, columns={name: self.columns[name] for name in names})
@@ -90,7 +90,7 @@ def same_images(one: LabelledImages, other: LabelledImages) -> bool:
     }
 
 
-def test_splits_become_parts_and_names_keep_their_meaning(part: LabelledImages) -> None:
+def test_splits_and_class_names_are_kept(part: LabelledImages) -> None:
     swapped = LabelledImages(part.images, 1 - part.labels)
     found = Dataset.from_huggingface(
         {
@@ -109,7 +109,7 @@ def test_splits_become_parts_and_names_keep_their_meaning(part: LabelledImages) 
     assert found.source == "pets of the library datasets"
 
 
-def test_one_data_set_has_some_held_out_and_columns_can_be_chosen(part: LabelledImages) -> None:
+def test_a_single_dataset_is_split_and_columns_can_be_chosen(part: LabelledImages) -> None:
     given = rows(part, None, age=["old", "new"] * 20)
     found = Dataset.from_huggingface(given, label="age", image_size=16)
     assert found.class_names == ("new", "old")
@@ -118,7 +118,7 @@ def test_one_data_set_has_some_held_out_and_columns_can_be_chosen(part: Labelled
     assert found.image_shape == (16, 16, 3)
 
 
-def test_what_is_decoded_once_is_known_by_its_fingerprint_or_content(part: LabelledImages) -> None:
+def test_the_cache_distinguishes_data_sets_by_fingerprint_or_content(part: LabelledImages) -> None:
     first = rows(part, None)
     second = rows(LabelledImages(255 - np.asarray(part.images), part.labels), None)
     for fingerprints in (("a", "b"), (None, None)):
@@ -134,23 +134,23 @@ def test_what_is_decoded_once_is_known_by_its_fingerprint_or_content(part: Label
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda given: [1, 2], "the data set is list; give a datasets.Dataset or a DatasetDict"),
+        (lambda given: [1, 2], "the data set is of type list; give a datasets.Dataset or a"),
         (lambda given: iter(given), "without streaming"),
-        (lambda given: {}, "has the splits none; give those to use as"),
-        (lambda given: {"extra": given}, "has the splits extra; give those to use as"),
-        (lambda given: {"train": 3}, "train is int; give a datasets.Dataset"),
+        (lambda given: {}, "has the splits none; give a dict of those"),
+        (lambda given: {"extra": given}, "has the splits extra; give a dict of those"),
+        (lambda given: {"train": 3}, "train is of type int; give a datasets.Dataset"),
     ],
 )
-def test_other_objects_are_refused(change: Any, message: str, part: LabelledImages) -> None:
+def test_other_types_are_refused(change: Any, message: str, part: LabelledImages) -> None:
     with pytest.raises(InputError, match=message):
         Dataset.from_huggingface(change(rows(part, None)))
 
 
-def test_columns_that_are_not_there_are_named(part: LabelledImages) -> None:
+def test_missing_columns_are_named(part: LabelledImages) -> None:
     given = rows(part, None)
-    with pytest.raises(InputError, match=r"no column of labels named size; name it with label=…"):
+    with pytest.raises(InputError, match=r"no label column named size; choose one with label=…"):
         Dataset.from_huggingface(given, label="size")
-    with pytest.raises(InputError, match=r"no column of pictures named size; name it with image="):
+    with pytest.raises(InputError, match=r"no image column named size; choose one with image="):
         Dataset.from_huggingface(given, image="size")
     unlabelled = replace(given, columns=given.columns | {"label": [-1] * 40})
     unlabelled.features = given.features | {"label": ClassLabel(["cat", "dog"])}
@@ -158,7 +158,7 @@ def test_columns_that_are_not_there_are_named(part: LabelledImages) -> None:
         Dataset.from_huggingface(unlabelled)
 
 
-def test_bad_pictures_are_named_by_their_row(part: LabelledImages) -> None:
+def test_bad_images_are_named_by_row(part: LabelledImages) -> None:
     given = rows(part, None, Rows)
     given.columns["img"][3] = {"bytes": b"", "path": None}
     with pytest.raises(InputError, match="the data set row 3 is empty"):
@@ -166,10 +166,10 @@ def test_bad_pictures_are_named_by_their_row(part: LabelledImages) -> None:
     assert len(Dataset.from_huggingface(given, on_bad_image="skip").skipped) == 1
 
 
-def test_a_folder_and_nothing_else(sample: Dataset, tmp_path: Path) -> None:
+def test_from_directory_accepts_only_folders(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path / "pets", sample.train, {"cat": 5, "dog": 5})
     assert Dataset.from_directory(tmp_path / "pets", image_size=8).image_shape == (8, 8, 3)
     (tmp_path / "pets.csv").write_text("path,label\n", encoding="utf-8")
     for name in ("pets.csv", "nosuch"):
-        with pytest.raises(InputError, match=f"{name} is not a folder; thumbnet.load reads files"):
+        with pytest.raises(InputError, match=f"{name} is not a folder; use thumbnet.load"):
             Dataset.from_directory(tmp_path / name)

@@ -30,20 +30,20 @@ def picture(sample: Dataset) -> Image.Image:
     return Image.fromarray(sample.test.images[0])
 
 
-def test_a_picture_of_the_right_size_is_read_as_it_is(picture: Image.Image, tmp_path: Path) -> None:
+def test_an_image_of_the_right_size_is_unchanged(picture: Image.Image, tmp_path: Path) -> None:
     for name in ("a.png", "a.webp"):
         picture.save(tmp_path / name, lossless=True)
         np.testing.assert_array_equal(read_image(tmp_path / name, SHAPE), np.asarray(picture))
 
 
-def test_jpeg_is_read_nearly_as_it_is(picture: Image.Image, tmp_path: Path) -> None:
+def test_jpeg_is_nearly_unchanged(picture: Image.Image, tmp_path: Path) -> None:
     picture.save(tmp_path / "a.jpg", quality=95, subsampling=0)
     error = np.abs(read_image(tmp_path / "a.jpg", SHAPE).astype(int) - np.asarray(picture))
     assert error.mean() < 5
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
-def test_every_mode_gives_the_model_what_it_takes(
+def test_every_mode_is_converted_for_the_model(
     mode: str, picture: Image.Image, tmp_path: Path
 ) -> None:
     grey = np.asarray(picture.convert("L"))
@@ -78,7 +78,7 @@ def test_the_first_frame_or_page_is_read(name: str, sample: Dataset, tmp_path: P
         assert open_picture(tmp_path / name).animated
 
 
-def test_values_of_16_bits_are_scaled_in_every_format(tmp_path: Path) -> None:
+def test_16_bit_values_are_scaled_in_every_format(tmp_path: Path) -> None:
     values = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64
     Image.fromarray(values).save(tmp_path / "a.tiff")
     (tmp_path / "a.pgm").write_bytes(b"P5 32 32 65535 " + values.astype(">u2").tobytes())
@@ -91,21 +91,21 @@ def test_values_of_16_bits_are_scaled_in_every_format(tmp_path: Path) -> None:
 def test_values_of_unknown_range_are_refused(values: list[float], tmp_path: Path) -> None:
     dtype = np.float32 if isinstance(values[0], float) else np.int32
     Image.fromarray(np.array([values], dtype)).save(tmp_path / "a.tiff")
-    with pytest.raises(InputError, match=r"a.tiff holds values whose range is unknown"):
+    with pytest.raises(InputError, match=r"a.tiff contains values of unknown range"):
         read_image(tmp_path / "a.tiff", SHAPE)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.svg", b'<?xml version="1.0"?>\n<svg xmlns=""/>', "a.svg has the format SVG, which is"),
-        ("a.png", b"8BPS\0\1 and so on", "a.png has the format Photoshop, which is not read; conv"),
-        ("a.tga", b"\0\0\2\0\0\0", "a.tga has the format TGA, which is not read; convert it"),
-        ("a.heic", b"\0\0\0\x18ftypheic", "format HEIC, which is read only where .*pillow-heif"),
-        ("a.nef", b"II*\0 and so on", r"a.nef is a raw file of a camera \(.nef\), which is not re"),
+        ("a.svg", b'<?xml version="1.0"?>\n<svg xmlns=""/>', "a.svg is in SVG format, which is no"),
+        ("a.png", b"8BPS\0\1 and so on", "a.png is in Photoshop format, which is not supported; c"),
+        ("a.tga", b"\0\0\2\0\0\0", "a.tga is in TGA format, which is not supported; convert"),
+        ("a.heic", b"\0\0\0\x18ftypheic", "is in HEIC format, which requires .*pillow-heif"),
+        ("a.nef", b"II*\0 and so on", r"a.nef is a camera raw file \(.nef\), which is not support"),
     ],
 )
-def test_a_format_that_is_not_read_is_named(
+def test_unsupported_formats_are_named(
     name: str, content: bytes, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -113,10 +113,10 @@ def test_a_format_that_is_not_read_is_named(
         read_image(tmp_path / name, SHAPE)
 
 
-def test_a_plugin_of_pillow_reads_heic(
+def test_a_pillow_plugin_reads_heic(
     picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stand-in for pillow-heif, in whose files a PNG follows the beginning."""
+    """A stand-in for pillow-heif, whose files contain a PNG after the HEIC header."""
     start = b"\0\0\0\x18ftypheic"
 
     def open_heic(file: IO[bytes], _: object) -> Image.Image:
@@ -139,7 +139,7 @@ def test_a_plugin_of_pillow_reads_heic(
 
 
 def photo(path: Path, sample: Dataset, side: int, **options: object) -> Image.Image:
-    """A JPEG of a phone's proportions, as detailed as the sample can make it; what it shows."""
+    """Write a JPEG with the aspect ratio of a phone camera, and return the image."""
     image = Image.fromarray(sample.test.images[0]).resize((side * 4 // 3, side))
     image.save(path, quality=90, **options)  # type: ignore[arg-type]
     return image
@@ -160,11 +160,11 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(
     assert small.image.size == tuple(-(-side // 8) for side in whole.size)
     difference = fit_image(small.image, SHAPE).astype(int) - fit_image(whole.image, SHAPE)
     assert np.abs(difference).mean() < 2
-    with silent_pillow():  # a needed size that leaves too little to resample from
+    with silent_pillow():  # too large to decode at a reduced size
         assert open_picture(tmp_path / "a.jpg", needed=(300, 300)).image.size == whole.size
 
 
-def test_a_photo_with_a_second_one_beside_it_is_a_jpeg(sample: Dataset, tmp_path: Path) -> None:
+def test_a_photo_with_a_thumbnail_is_a_jpeg(sample: Dataset, tmp_path: Path) -> None:
     image = photo(tmp_path / "a.jpg", sample, 900)
     image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[image.resize((40, 30))])
     with silent_pillow():
@@ -172,9 +172,7 @@ def test_a_photo_with_a_second_one_beside_it_is_a_jpeg(sample: Dataset, tmp_path
     assert (picture.format, picture.animated, picture.image.size) == ("JPEG", False, (150, 113))
 
 
-def test_photos_above_the_limit_are_read_where_decoding_them_costs_less(
-    sample: Dataset, tmp_path: Path
-) -> None:
+def test_a_large_jpeg_counts_with_its_decoding_cost(sample: Dataset, tmp_path: Path) -> None:
     photo(tmp_path / "phone.jpg", sample, 1200)
     photo(tmp_path / "progressive.jpg", sample, 1200, progressive=True)
     photo(tmp_path / "whole.png", sample, 1200)
@@ -198,14 +196,14 @@ def test_transparency_becomes_white(tmp_path: Path) -> None:
     assert (read_image(tmp_path / "a.png", SHAPE) == 255).all()
 
 
-def test_exif_orientation_is_followed(picture: Image.Image, tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(picture: Image.Image, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side
+    exif[0x0112] = 6  # stored rotated
     picture.rotate(90).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", SHAPE), np.asarray(picture))
 
 
-def test_a_wide_picture_is_cut_around_its_centre(picture: Image.Image, tmp_path: Path) -> None:
+def test_a_wide_image_is_centre_cropped(picture: Image.Image, tmp_path: Path) -> None:
     wide = Image.new("RGB", (96, 32), "red")
     wide.paste(picture, (32, 0))
     wide.save(tmp_path / "a.png")
@@ -220,7 +218,7 @@ def test_a_grey_model_gets_one_channel(picture: Image.Image, tmp_path: Path) -> 
 
 @settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 300), height=st.integers(1, 300))
-def test_any_size_is_fitted(
+def test_images_of_any_size_are_resized(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int
 ) -> None:
     path = tmp_path_factory.mktemp("size") / "a.png"
@@ -228,23 +226,23 @@ def test_any_size_is_fitted(
     assert (read_image(path, SHAPE) == (10, 20, 30)).all()
 
 
-def test_what_is_no_picture_is_named(picture: Image.Image, tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_named(picture: Image.Image, tmp_path: Path) -> None:
     text = tmp_path / "a.png"
-    text.write_text("not a picture", encoding="utf-8")
-    with pytest.raises(InputError, match=r"a.png is not a picture: its content is of no known"):
+    text.write_text("not an image", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a.png is not an image in any known format"):
         read_image(text, SHAPE)
     with pytest.raises(InputError, match=r"nosuch.png does not exist"):
         read_image(tmp_path / "nosuch.png", SHAPE)
     with pytest.raises(InputError, match="cannot be read as an image"):
         read_image(tmp_path, SHAPE)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
-    with pytest.raises(InputError, match=r"b.png begins like PNG and is damaged"):
+    with pytest.raises(InputError, match=r"b.png begins like a PNG file but is damaged"):
         read_image(tmp_path / "b.png", SHAPE)
 
 
 @settings(max_examples=40, deadline=None)
 @given(kept=st.floats(0, 0.95), name=st.sampled_from(["a.png", "a.jpg", "a.webp"]))
-def test_a_truncated_picture_is_refused(
+def test_a_truncated_image_is_refused(
     sample: Dataset, tmp_path_factory: pytest.TempPathFactory, kept: float, name: str
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / name
@@ -255,7 +253,7 @@ def test_a_truncated_picture_is_refused(
         read_image(path, SHAPE)
 
 
-def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_an_image_above_the_limit_is_refused_before_decoding(tmp_path: Path) -> None:
     side = int(MAXIMUM_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "a.png")
     message = rf"a.png has {side}×{side} pixels, above the limit of 50 million; .*--max-megapixels"
@@ -269,7 +267,7 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damaged_content_is_read_or_refused(sample: Dataset, data: st.DataObject) -> None:
-    """Real pictures with some bytes changed, moved or repeated, and bytes that never were one."""
+    """Real images with bytes changed, moved or repeated, and arbitrary bytes."""
     file = io.BytesIO()
     image = Image.fromarray(sample.test.images[data.draw(st.integers(0, 9))])
     mode = data.draw(st.sampled_from(["RGB", "L", "P", "RGBA", "1"]))
@@ -288,7 +286,7 @@ def test_damaged_content_is_read_or_refused(sample: Dataset, data: st.DataObject
         assert fit_image(picture, SHAPE).shape == SHAPE
 
 
-def test_what_blocks_or_never_ends_is_not_opened(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", Path("/dev/zero")):
         with pytest.raises(InputError, match=f"{path.name} is not a regular file"):

@@ -8,8 +8,8 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.data.info import describe
 
 
-def test_the_numbers_are_those_of_the_arrays(small: Dataset) -> None:
-    # More images than are counted at a time.
+def test_statistics_match_the_arrays(small: Dataset) -> None:
+    # More images than fit into one chunk.
     dataset = replace(small, train=small.train.take(np.arange(2500) % len(small.train)))
     info = describe(dataset)
     assert (info.name, info.source) == (dataset.name, dataset.source)
@@ -24,7 +24,7 @@ def test_the_numbers_are_those_of_the_arrays(small: Dataset) -> None:
         assert part.channel_std == pytest.approx(scaled.std(axis=(0, 1, 2)))
 
 
-def test_classes_are_counted_even_where_there_are_none(small: Dataset) -> None:
+def test_classes_without_images_are_counted_as_zero(small: Dataset) -> None:
     frogs = small.test.take(np.flatnonzero(small.test.labels == 6))
     dataset = Dataset("frogs", small.class_names, small.train, frogs, "here")
     counts = describe(dataset).test.counts
@@ -33,7 +33,7 @@ def test_classes_are_counted_even_where_there_are_none(small: Dataset) -> None:
     assert counts["cat"] == 0
 
 
-def test_it_goes_into_json(small: Dataset) -> None:
+def test_info_can_be_written_as_json(small: Dataset) -> None:
     values = json.loads(json.dumps(describe(small).to_dict()))
     assert values["train"]["counts"]["cat"] == int((small.train.labels == 3).sum())
     assert values["image_shape"] == [32, 32, 3]

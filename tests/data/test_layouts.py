@@ -1,4 +1,4 @@
-"""Folders as people have them: names of parts, what lies among pictures, what is refused."""
+"""Real-world folders: names of splits, other files among the images, and refused layouts."""
 
 import unicodedata
 from pathlib import Path
@@ -37,7 +37,7 @@ PETS = {"cat": 4, "dog": 4}
         ("cat", None),
     ],
 )
-def test_names_of_parts(name: str, part: int | None) -> None:
+def test_split_names_are_recognised(name: str, part: int | None) -> None:
     assert part_named(name) == part
 
 
@@ -49,7 +49,7 @@ def test_names_of_parts(name: str, part: int | None) -> None:
         ("Training", "Evaluation"),
     ],
 )
-def test_parts_of_other_names_are_read(
+def test_splits_with_unusual_names_are_read(
     train: str, test: str, sample: Dataset, tmp_path: Path
 ) -> None:
     write_classes(tmp_path / train, sample.train, PETS)
@@ -65,9 +65,11 @@ def test_parts_of_other_names_are_read(
     assert dataset.test.names[0] == f"{test}/cat/0000.png"
 
 
-def test_folders_that_hold_only_folders_are_refused(sample: Dataset, tmp_path: Path) -> None:
+def test_folders_that_contain_only_folders_are_refused(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path / "one" / "PetImages", sample.train, PETS)
-    message = r"holds one folder, PetImages, with the folders cat, dog in it; .* give .*/PetImages"
+    message = (
+        r"contains a single folder, PetImages, with the folders cat, dog; .* give .*/PetImages"
+    )
     for read in (load, check_data):
         with pytest.raises(InputError, match=message):
             read(tmp_path / "one")
@@ -75,17 +77,19 @@ def test_folders_that_hold_only_folders_are_refused(sample: Dataset, tmp_path: P
 
     for name in ("first", "second"):
         write_classes(tmp_path / "same" / name, sample.train, PETS)
-    message = r"first, second in .*same hold no pictures but the same folders \(cat, dog\); if they"
+    message = (
+        r"first, second in .*same contain no images but the same folders \(cat, dog\); if they"
+    )
     with pytest.raises(InputError, match=message):
         load(tmp_path / "same")
 
     write_classes(tmp_path / "nested" / "pets", sample.train, {"cat": 4})
     write_classes(tmp_path / "nested" / "wolves", sample.train, {"dog": 4})
     with pytest.raises(
-        InputError, match=r"hold no pictures but folders \(cat, dog\).*--group '.*/'"
+        InputError, match=r"contain no images but folders \(cat, dog\).*--group '.*/'"
     ):
         load(tmp_path / "nested")
-    with pytest.raises(InputError, match=r"none can be held out, as no class has two groups of im"):
+    with pytest.raises(InputError, match=r"none can be held out because no class has two groups"):
         load(tmp_path / "nested", group=".*/")
     write_classes(tmp_path / "nested" / "pets", sample.train, {"dog": 4}, first=4)
     write_classes(tmp_path / "nested" / "wolves", sample.train, {"cat": 4}, first=4)
@@ -93,38 +97,40 @@ def test_folders_that_hold_only_folders_are_refused(sample: Dataset, tmp_path: P
 
     for part in ("train", "test"):
         write_classes(tmp_path / "deep" / part / "images", sample.train, PETS)
-    with pytest.raises(InputError, match=r"deep/train holds one folder, images, with the folders"):
+    with pytest.raises(InputError, match=r"deep/train contains a single folder, images, with the"):
         load(tmp_path / "deep")
 
 
-def test_parts_that_would_vanish_or_become_classes_are_refused(
-    sample: Dataset, tmp_path: Path
-) -> None:
+def test_ambiguous_splits_are_refused(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path / "a", sample.train, PETS)
     write_classes(tmp_path / "a" / "testing", sample.test, PETS)
-    message = r"testing in .* holds folders of the same names as the classes beside it \(cat, dog\)"
+    message = (
+        r"testing in .* contains folders with the same names as the classes next to it \(cat, d"
+    )
     with pytest.raises(InputError, match=message):
         load(tmp_path / "a")
 
     for part in ("val", "test"):
         write_classes(tmp_path / "b" / part, sample.train, PETS)
-    with pytest.raises(InputError, match=r"test, val of .* hold no training part; put the pict"):
+    with pytest.raises(InputError, match=r"test, val in .* include no training split; put the i"):
         load(tmp_path / "b")
 
     for part in ("train", "test"):
         (tmp_path / "c" / part).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "c" / part / "cat.1.jpg")
-    with pytest.raises(InputError, match=r"test, train of .* hold pictures and no folder for each"):
+    with pytest.raises(InputError, match=r"test, train in .* contain images but no class folders"):
         load(tmp_path / "c")
 
     for part in ("train", "val", "valid"):
         write_classes(tmp_path / "d" / part, sample.train, PETS)
-    with pytest.raises(InputError, match=r"val and valid of .* both stand for the validation part"):
+    with pytest.raises(InputError, match=r"val and valid in .* are both names of the validation s"):
         load(tmp_path / "d")
 
     for part in ("train", "holdout"):
         write_classes(tmp_path / "e" / part, sample.train, PETS)
-    message = r"holdout holds the same classes as train \(cat, dog\), but its name does not say whi"
+    message = (
+        r"holdout contains the same classes as train \(cat, dog\), but its name is not that of"
+    )
     with pytest.raises(InputError, match=message):
         load(tmp_path / "e")
     assert len(load(tmp_path / "e", on_bad_image="skip").skipped) == 1
@@ -138,7 +144,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert load(tmp_path).class_names == ("bus", "car", "train")
 
 
-def test_accents_composed_otherwise_make_no_other_class(sample: Dataset, tmp_path: Path) -> None:
+def test_unicode_normalisation_does_not_create_classes(sample: Dataset, tmp_path: Path) -> None:
     for part, form in (("train", "NFC"), ("test", "NFD")):
         write_classes(tmp_path / part, sample.train, PETS)
         name = unicodedata.normalize(form, "café")  # type: ignore[arg-type]
@@ -146,10 +152,10 @@ def test_accents_composed_otherwise_make_no_other_class(sample: Dataset, tmp_pat
     dataset = load(tmp_path)
     assert dataset.class_names == (unicodedata.normalize("NFC", "café"), "dog")
     assert dataset.test.names[0].startswith("test/")
-    assert check_data(tmp_path).problems[0].kind == "duplicate"  # and no missing class
+    assert check_data(tmp_path).problems[0].kind == "duplicate"  # but no missing class
 
 
-def test_names_of_classes_that_nearly_agree_are_noted(sample: Dataset, tmp_path: Path) -> None:
+def test_similar_class_names_are_noted(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path, sample.train, {"cat": 5, "dog": 5})
     (tmp_path / "cat").rename(tmp_path / "Dog ")
     (problem,) = [one for one in check_data(tmp_path).problems if one.kind == "similar names"]
@@ -170,7 +176,7 @@ LEFTOVERS = (
 )
 
 
-def test_what_systems_leave_is_ignored(sample: Dataset, tmp_path: Path) -> None:
+def test_operating_system_files_are_ignored(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path, sample.train, {"cat": 10, "dog": 10})
     for name in LEFTOVERS:
         path = tmp_path / "cat" / name
@@ -181,11 +187,11 @@ def test_what_systems_leave_is_ignored(sample: Dataset, tmp_path: Path) -> None:
     assert check_data(tmp_path).problems == ()
 
 
-def test_what_is_no_picture_is_advice(sample: Dataset, tmp_path: Path) -> None:
+def test_other_files_are_only_noted(sample: Dataset, tmp_path: Path) -> None:
     write_classes(tmp_path, sample.train, {"cat": 10, "dog": 10})
     (tmp_path / "cat" / "notes.txt").write_text("a cat", encoding="utf-8")
     (tmp_path / "cat" / "labels.xml").write_text("<annotation/>", encoding="utf-8")
-    # Pictures by their content, whatever they are called.
+    # Images are recognised by their content, whatever their name.
     (tmp_path / "dog" / "0000.png").rename(tmp_path / "dog" / "picture")
     (tmp_path / "dog" / "0001.png").rename(tmp_path / "dog" / "0001.png.bak")
     reports: list[str] = []
@@ -198,7 +204,7 @@ def test_what_is_no_picture_is_advice(sample: Dataset, tmp_path: Path) -> None:
 
 
 def write_frames(folder: Path, classes: int, series: int, frames: int) -> None:
-    """Pictures named like those of GTSRB: the series, then the frame."""
+    """Images named like those of GTSRB: the series, then the frame."""
     generator = np.random.default_rng(0)
     for label in range(classes):
         (folder / str(label)).mkdir(parents=True)
@@ -209,7 +215,7 @@ def write_frames(folder: Path, classes: int, series: int, frames: int) -> None:
                 Image.fromarray(base + (frame % 2)).save(path)
 
 
-def test_groups_stay_in_one_part(tmp_path: Path) -> None:
+def test_groups_stay_in_one_split(tmp_path: Path) -> None:
     write_frames(tmp_path, classes=3, series=12, frames=5)
     reports: list[str] = []
     load(tmp_path, report=reports.append)
@@ -221,7 +227,7 @@ def test_groups_stay_in_one_part(tmp_path: Path) -> None:
 
     dataset = load(tmp_path, group=pattern, report=reports.append)
     assert "in whole groups" in dataset.source
-    assert [line for line in reports if "series" in line] == [hint]  # not said again
+    assert [line for line in reports if "series" in line] == [hint]  # not reported again
     series = [{name.rsplit("_", 1)[0] for name in part.names} for part in dataset.parts.values()]
     assert series[0].isdisjoint(series[1])
     assert sum(map(len, series)) == 36
@@ -231,7 +237,7 @@ def test_groups_stay_in_one_part(tmp_path: Path) -> None:
     assert dataset.reading.group == pattern
 
 
-def test_groups_that_the_user_divided_are_named(tmp_path: Path) -> None:
+def test_groups_spread_over_several_splits_are_named(tmp_path: Path) -> None:
     for part in ("train", "test"):
         write_frames(tmp_path / part, classes=2, series=4, frames=3)
     found = check_data(tmp_path, group=r"(.+)_")
@@ -239,7 +245,8 @@ def test_groups_that_the_user_divided_are_named(tmp_path: Path) -> None:
     assert len(divided) == 8
     assert all(problem.spoils_figures for problem in divided)
     assert (
-        divided[0].message == "belongs to a group of 6 images that are in the train and test parts"
+        divided[0].message
+        == "belongs to a group of 6 images that is spread over the train and test splits"
     )
     assert not found.is_usable
 
@@ -247,20 +254,18 @@ def test_groups_that_the_user_divided_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", "--group (: not a regular expression"),
-        ("video[0-9]+", "found in no path of a picture, such as 0/00000_00000.ppm; give a"),
+        ("(", "--group ( is not a regular expression"),
+        ("video[0-9]+", "matches no image path, such as 0/00000_00000.ppm; give a"),
     ],
 )
-def test_patterns_that_find_no_group_are_refused(
-    pattern: str, message: str, tmp_path: Path
-) -> None:
+def test_useless_group_patterns_are_refused(pattern: str, message: str, tmp_path: Path) -> None:
     write_frames(tmp_path, classes=2, series=2, frames=2)
     with pytest.raises(InputError) as caught:
         load(tmp_path, group=pattern)
     assert message in str(caught.value)
 
 
-def test_numbered_pictures_are_no_series(sample: Dataset, tmp_path: Path) -> None:
+def test_numbered_images_are_not_a_series(sample: Dataset, tmp_path: Path) -> None:
     for path in write_classes(tmp_path, sample.train, {"cat": 20, "dog": 20}):
         path.rename(path.with_name(f"{path.parent.name}{path.name}"))
     assert check_data(tmp_path).problems == ()

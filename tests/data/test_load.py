@@ -1,4 +1,4 @@
-"""What is no data set, and paths as users write them."""
+"""Paths that are not data sets, and paths relative to the home directory."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ def pets(sample: Dataset, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz"])
-def test_an_archive_of_pictures_is_to_be_unpacked(suffix: str, pets: Path, tmp_path: Path) -> None:
+def test_an_archive_of_images_must_be_unpacked(suffix: str, pets: Path, tmp_path: Path) -> None:
     archive = tmp_path / f"pets{suffix}"
     if suffix == ".zip":
         with zipfile.ZipFile(archive, "w") as file:
@@ -34,7 +34,7 @@ def test_an_archive_of_pictures_is_to_be_unpacked(suffix: str, pets: Path, tmp_p
         mode = {".tar": "w", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}.get(suffix, "w:gz")
         with tarfile.open(archive, mode) as tar:  # type: ignore[call-overload]
             tar.add(pets, "pets")
-    with pytest.raises(InputError, match=r"pets\S+ is an archive.* not read; unpack it, and give"):
+    with pytest.raises(InputError, match=r"pets\S+ is an archive.* cannot be read directly; unpa"):
         load(archive)
 
 
@@ -46,15 +46,15 @@ def test_an_archive_of_pictures_is_to_be_unpacked(suffix: str, pets: Path, tmp_p
             gzip.compress(b"path,label\n", mtime=0),
             "t.csv.gz is compressed; unpack it, and give",
         ),
-        ("t.csv.bz2", bz2.compress(b"path,label\n"), "t.csv.bz2 is an archive, which is not read"),
-        ("empty.zip", b"PK\x05\x06" + bytes(18), "empty.zip is an empty archive, which is not"),
+        ("t.csv.bz2", bz2.compress(b"path,label\n"), "t.csv.bz2 is an archive, which cannot be r"),
+        ("empty.zip", b"PK\x05\x06" + bytes(18), "empty.zip is an empty archive, which cannot"),
         ("broken.zip", b"PK\x03\x04" + bytes(30), "broken.zip is damaged"),
         ("broken.tar.gz", b"\x1f\x8b\x08" + bytes(30), "broken.tar.gz is truncated or damaged"),
-        ("notes.txt", b"hello", "notes.txt is not a data set; give a folder with a sub-folder"),
+        ("notes.txt", b"hello", "notes.txt is not a data set; give a folder with a subfolder"),
         ("nothing", b"", "nothing is not a data set"),
     ],
 )
-def test_what_is_no_data_set_is_described_truly(
+def test_other_files_are_described_correctly(
     name: str, content: bytes, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -62,7 +62,7 @@ def test_what_is_no_data_set_is_described_truly(
         load(tmp_path / name)
 
 
-def test_a_tilde_is_the_home_of_the_user(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_home_directory(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(pets.parent))
     monkeypatch.setenv("THUMBNET_CACHE", "~/cache")
     assert default_cache_directory() == pets.parent / "cache"
@@ -71,7 +71,7 @@ def test_a_tilde_is_the_home_of_the_user(pets: Path, monkeypatch: pytest.MonkeyP
     assert (pets.parent / "cache" / "decoded").is_dir()
 
 
-def test_without_a_home_only_the_cache_is_missed(
+def test_without_a_home_directory_only_the_cache_fails(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unnamed(uid: int) -> None:
@@ -82,7 +82,7 @@ def test_without_a_home_only_the_cache_is_missed(
         monkeypatch.delenv(name, raising=False)
     assert load(source="sample").name == "cifar10-sample"
     assert check_data(pets).images == 10
-    with pytest.raises(InputError, match="no home directory to keep a cache in; name a directory"):
+    with pytest.raises(InputError, match="cannot find the home directory for the cache; set the"):
         load(pets)
     monkeypatch.setenv("THUMBNET_CACHE", str(tmp_path / "cache"))
     assert load(pets).class_names == ("cat", "dog")

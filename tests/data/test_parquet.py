@@ -1,4 +1,4 @@
-"""Parquet files, in the layout of image data sets on the Hugging Face hub."""
+"""Parquet files in the layout of image data sets on the Hugging Face hub."""
 
 import contextlib
 import io
@@ -37,7 +37,7 @@ def write(
     image: str = "image",
     **columns: list[Any],
 ) -> Path:
-    """A file as the library `datasets` writes it."""
+    """Write a file like the library `datasets`."""
     import pyarrow.parquet as pq
 
     values = [
@@ -65,7 +65,7 @@ def same_images(one: LabelledImages, other: LabelledImages) -> bool:
     }
 
 
-def test_files_of_the_hub(
+def test_the_hub_layout_is_read(
     part: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "ROWS", 5)
@@ -96,7 +96,7 @@ def test_files_of_the_hub(
         ("partial-train/0000.parquet", "test/0000.parquet"),
     ],
 )
-def test_parts_are_told_by_words_of_names(
+def test_splits_are_recognised_by_words_in_names(
     train: str, test: str, part: LabelledImages, tmp_path: Path
 ) -> None:
     write(tmp_path / train, part.take(range(20)))
@@ -108,12 +108,12 @@ def test_parts_are_told_by_words_of_names(
     assert dataset.test.names[1] == f"{test} row 1"
 
 
-def test_a_file_that_names_no_part_beside_others_is_refused(
+def test_a_file_without_a_split_next_to_others_is_refused(
     part: LabelledImages, tmp_path: Path
 ) -> None:
     for name in ("train-0", "test-0", "extra-0"):
         write(tmp_path / f"{name}.parquet", part)
-    with pytest.raises(InputError, match=r"extra-0.parquet does not say which part it belongs to"):
+    with pytest.raises(InputError, match=r"cannot tell which split .*extra-0.parquet belongs to"):
         load(tmp_path)
 
 
@@ -126,9 +126,7 @@ def test_several_data_sets_in_one_folder_are_refused(part: LabelledImages, tmp_p
     assert same_images(load(tmp_path / "small").train, part)
 
 
-def test_classes_in_another_order_in_one_file_keep_their_meaning(
-    part: LabelledImages, tmp_path: Path
-) -> None:
+def test_files_may_order_their_classes_differently(part: LabelledImages, tmp_path: Path) -> None:
     write(tmp_path / "test.parquet", part.take(range(20, 40)), ["cat", "dog"])
     other = part.take(range(20))
     swapped = LabelledImages(other.images, 1 - other.labels)
@@ -140,20 +138,18 @@ def test_classes_in_another_order_in_one_file_keep_their_meaning(
     assert same_images(dataset.test, LabelledImages(test.images, 1 - test.labels))
     write(tmp_path / "train-1.parquet", other)
     with pytest.raises(
-        InputError, match=r"column label of .*train-1.parquet does not say what its labels mean"
+        InputError, match=r"column label of .*train-1.parquet has no class names, and those of"
     ):
         load(tmp_path)
 
 
-def test_columns_may_have_another_name_in_each_file(part: LabelledImages, tmp_path: Path) -> None:
+def test_column_names_may_differ_between_files(part: LabelledImages, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", part.take(range(20)), image="img")
     write(tmp_path / "test.parquet", part.take(range(20, 40)), image="image")
     assert same_images(load(tmp_path).test, part.take(range(20, 40)))
 
 
-def test_one_of_several_columns_of_pictures_can_be_chosen(
-    part: LabelledImages, tmp_path: Path
-) -> None:
+def test_one_of_several_image_columns_can_be_chosen(part: LabelledImages, tmp_path: Path) -> None:
     masks = [{"bytes": encode(255 - image), "path": None} for image in part.images]
     path = write(tmp_path / "a.parquet", part, mask=masks)
     inverted = LabelledImages(255 - np.asarray(part.images), part.labels)
@@ -163,27 +159,25 @@ def test_one_of_several_columns_of_pictures_can_be_chosen(
         np.concatenate([chosen.train.labels, chosen.test.labels]),
     )
     assert same_images(both, inverted)
-    with pytest.raises(InputError, match=r"no column of paths named photo"):
+    with pytest.raises(InputError, match=r"no path column named photo"):
         load(path, path_column="photo")
 
 
-def test_whole_numbers_that_were_stored_as_floats_are_labels(
-    part: LabelledImages, tmp_path: Path
-) -> None:
+def test_whole_numbers_stored_as_floats_are_labels(part: LabelledImages, tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", part, age=[10.0, 2.0] * 20)
     assert load(path, label="age").class_names == ("2", "10")
 
 
-def test_a_placeholder_of_git_lfs_is_explained(part: LabelledImages, tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_is_explained(part: LabelledImages, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", part)
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     (tmp_path / "test.parquet").write_text(pointer, encoding="utf-8")
     for path in (tmp_path, tmp_path / "test.parquet"):
-        with pytest.raises(InputError, match=r"test.parquet is a placeholder of Git LFS; fetch"):
+        with pytest.raises(InputError, match=r"test.parquet is a Git LFS pointer; download"):
             load(path)
 
 
-def test_one_file_has_some_held_out(part: LabelledImages, tmp_path: Path) -> None:
+def test_a_test_split_is_held_out_of_a_single_file(part: LabelledImages, tmp_path: Path) -> None:
     dataset = load(write(tmp_path / "pets.parquet", part, image="img"))
     assert (dataset.name, dataset.class_names) == ("pets", ("0", "1"))
     assert len(dataset.train) + len(dataset.test) == 40
@@ -193,28 +187,28 @@ def test_one_file_has_some_held_out(part: LabelledImages, tmp_path: Path) -> Non
 def test_a_label_can_be_chosen(part: LabelledImages, tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", part, age=["old", "new"] * 20)
     assert load(path, label="age").class_names == ("new", "old")
-    with pytest.raises(InputError, match=r"named size; .* \(there: image, label, age\)"):
+    with pytest.raises(InputError, match=r"named size; .* \(its columns: image, label, age\)"):
         load(path, label="size")
 
 
-def test_labels_without_a_name_are_refused(part: LabelledImages, tmp_path: Path) -> None:
+def test_labels_without_class_names_are_refused(part: LabelledImages, tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", part, ["only one"])
     with pytest.raises(
         InputError, match=r"the column label of .*a.parquet has 1 in row 1; it must be 0 to 0"
     ):
         load(path)
     path = write(tmp_path / "b.parquet", part, age=[None] * 40)
-    with pytest.raises(InputError, match=r"age of .* has None in row 0; .* whole number or a text"):
+    with pytest.raises(InputError, match=r"age of .* has None in row 0; .* an integer or a string"):
         load(path, label="age")
 
 
-def test_bad_pictures_are_named_by_their_row(part: LabelledImages, tmp_path: Path) -> None:
+def test_bad_images_are_named_by_row(part: LabelledImages, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     values = [encode(image) for image in part.images[:10]]
     values[3] = b""
     pq.write_table(pyarrow.table({"image": values, "label": [0, 1] * 5}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=r"a.parquet row 3 is empty: mend or remove"):
+    with pytest.raises(InputError, match=r"a.parquet row 3 is empty: repair or remove"):
         load(tmp_path / "a.parquet")
     assert len(load(tmp_path / "a.parquet", on_bad_image="skip").skipped) == 1
 
@@ -237,7 +231,7 @@ def test_damaged_files_are_named(part: LabelledImages, tmp_path: Path) -> None:
     whole = path.read_bytes()
     for kept in (4, 100, len(whole) - 9):
         path.write_bytes(whole[:kept])
-        with pytest.raises(InputError, match=r"a.parquet is no Parquet file, or a damaged one"):
+        with pytest.raises(InputError, match=r"a.parquet is not a Parquet file, or is damaged"):
             load(path)
     middle = bytearray(whole)
     middle[60:5000] = np.random.default_rng(0).bytes(4940)
@@ -246,7 +240,7 @@ def test_damaged_files_are_named(part: LabelledImages, tmp_path: Path) -> None:
         load(path)
 
 
-def test_without_pyarrow_the_extra_is_named(
+def test_missing_pyarrow_is_reported_with_the_install_command(
     part: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.parquet", part)
@@ -299,7 +293,7 @@ def test_any_table_is_read_or_refused(
             assert len(dataset.train) == len(dataset.train.labels) > 0
 
 
-def test_a_column_tells_groups(part: LabelledImages, tmp_path: Path) -> None:
+def test_a_column_can_define_groups(part: LabelledImages, tmp_path: Path) -> None:
     patients = [f"p{row // 4}" for row in range(40)]
     dataset = load(write(tmp_path / "a.parquet", part, patient=patients), group="patient")
     train, test = (
@@ -308,5 +302,5 @@ def test_a_column_tells_groups(part: LabelledImages, tmp_path: Path) -> None:
     )
     assert train.isdisjoint(test)
     assert train | test == set(patients)
-    with pytest.raises(InputError, match=r"--group doctor: .*a.parquet has no column of this name"):
+    with pytest.raises(InputError, match=r"--group doctor: .*a.parquet has no such column"):
         load(tmp_path / "a.parquet", group="doctor")

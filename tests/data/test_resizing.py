@@ -9,7 +9,7 @@ from thumbnet.data.resizing import resize_linear
 
 
 @pytest.mark.parametrize("size", [(20, 20), (24, 28), (5, 31), (40, 33)])
-def test_pixels_are_those_of_pillow_but_for_rounding(small: Dataset, size: tuple[int, int]) -> None:
+def test_pixels_match_pillow_up_to_rounding(small: Dataset, size: tuple[int, int]) -> None:
     images = small.train.images[:20]
     ours = resize_linear(np.asarray(images), size)
     for image, resized in zip(images, ours, strict=True):
@@ -24,13 +24,13 @@ def test_pixels_are_those_of_pillow_but_for_rounding(small: Dataset, size: tuple
     height=st.integers(1, 40), width=st.integers(1, 40), channels=st.integers(1, 4),
     value=st.integers(0, 255),
 )  # fmt: skip
-def test_one_colour_stays_that_colour(height: int, width: int, channels: int, value: int) -> None:
+def test_a_uniform_colour_is_preserved(height: int, width: int, channels: int, value: int) -> None:
     images = np.full((3, 32, 17, channels), value, np.uint8)
     resized = resize_linear(images, (height, width))
     assert resized.shape == (3, height, width, channels)
     assert (resized == value).all()
 
 
-def test_the_same_size_is_no_work(small: Dataset) -> None:
+def test_the_same_size_returns_the_same_array(small: Dataset) -> None:
     images = np.asarray(small.train.images)
     assert resize_linear(images, (32, 32)) is images

@@ -11,7 +11,7 @@ from thumbnet.data.sources.cifar10 import CLASS_NAMES
 from thumbnet.errors import JobError
 
 
-def test_the_sample_is_balanced_and_mixed(sample: Dataset) -> None:
+def test_the_sample_is_balanced_and_shuffled(sample: Dataset) -> None:
     assert (sample.name, sample.source) == ("cifar10-sample", "bundled sample")
     assert sample.image_shape == (32, 32, 3)
     assert np.bincount(sample.train.labels).tolist() == [500] * 10
@@ -19,13 +19,13 @@ def test_the_sample_is_balanced_and_mixed(sample: Dataset) -> None:
     assert set(sample.train.labels[:100]) == set(range(10))
 
 
-def test_no_image_is_in_it_twice(sample: Dataset) -> None:
+def test_the_sample_has_no_duplicates(sample: Dataset) -> None:
     images = np.concatenate([sample.train.images, sample.test.images])
     assert len({image.tobytes() for image in images}) == len(images)
 
 
-def test_no_image_has_a_seam(sample: Dataset) -> None:
-    """A mosaic taken apart in the wrong places would leave one."""
+def test_images_are_cut_from_the_mosaic_at_their_edges(sample: Dataset) -> None:
+    """A mosaic that is cut in the wrong places would leave seams in the images."""
     images = sample.train.images[:1000].astype(int)
     for axis, others in ((1, (0, 2, 3)), (2, (0, 1, 3))):
         steps = np.abs(np.diff(images, axis=axis)).mean(axis=others)
@@ -39,7 +39,7 @@ def test_the_files_stay_small() -> None:
 
 
 @pytest.mark.parametrize("damage", ["remove", "cut", "swap"])
-def test_a_damaged_installation_is_told(
+def test_a_damaged_installation_is_reported(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Path(str(files("thumbnet.data.sample")))

@@ -1,4 +1,4 @@
-"""Validation splits and subsets: stratified, seeded, and with something of every class."""
+"""Validation splits and subsets: stratified, reproducible, and with images of every class."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from thumbnet.errors import InputError
 
 
 def repeated(*counts: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Labels 0, 1, … in a random order, each this many times."""
+    """Labels 0, 1, … in random order, repeated by the given counts."""
     labels = np.repeat(np.arange(len(counts)), counts)
     return np.random.default_rng(0).permutation(labels)
 
@@ -26,12 +26,12 @@ def test_the_split_is_stratified_seeded_and_complete(sample: Dataset) -> None:
     assert not np.array_equal(held_out, stratified_split(sample.train.labels, 0.1, seed=6)[1])
 
 
-def test_no_split_holds_nothing_out(sample: Dataset) -> None:
+def test_a_fraction_of_zero_holds_nothing_out(sample: Dataset) -> None:
     train, held_out = stratified_split(sample.train.labels, 0, seed=0)
     assert (len(train), len(held_out)) == (len(sample.train), 0)
 
 
-def test_a_class_of_three_images_is_validated_on() -> None:
+def test_a_class_of_three_images_is_in_both_splits() -> None:
     labels = repeated(100, 100, 3)
     chosen = set()
     for seed in range(20):
@@ -42,17 +42,17 @@ def test_a_class_of_three_images_is_validated_on() -> None:
     assert len(chosen) == 3
 
 
-def test_few_images_of_many_classes_are_split() -> None:
+def test_every_small_class_is_in_both_splits() -> None:
     labels = repeated(*[8] * 10)
     train, held_out = stratified_split(labels, 0.1, seed=0)
     assert np.bincount(labels[held_out]).tolist() == [1] * 10
     assert np.bincount(labels[train]).tolist() == [7] * 10
 
 
-def test_classes_too_small_for_two_parts_are_named() -> None:
+def test_classes_too_small_for_two_splits_are_named() -> None:
     names = ("cat", "dog", "owl", "bee")
     message = (
-        r"classes dog, bee: only one training image, and validation = 0.1 needs another; "
+        r"classes dog, bee: there is only one training image, and validation = 0.1 needs another; "
         r"add images, remove the class, or use `thumbnet train` with --validation 0"
     )
     with pytest.raises(InputError, match=message):
@@ -61,7 +61,7 @@ def test_classes_too_small_for_two_parts_are_named() -> None:
     assert (len(train), len(held_out)) == (21, 0)
 
 
-def test_a_subset_has_something_of_every_class() -> None:
+def test_a_subset_contains_every_class() -> None:
     labels = repeated(1000, 3, 1)
     chosen = stratified_subset(labels, 0.1, seed=3)
     assert np.bincount(labels[chosen]).tolist() == [100, 1, 1]
@@ -75,7 +75,7 @@ def test_a_subset_has_something_of_every_class() -> None:
     fraction=st.floats(0.05, 0.6),
     seed=st.integers(0, 99),
 )
-def test_groups_stay_whole_and_every_class_is_in_both_parts(
+def test_groups_stay_together_and_both_splits_contain_every_class(
     sizes: list[int], classes: int, fraction: float, seed: int
 ) -> None:
     groups = np.repeat(np.arange(len(sizes)), sizes)
@@ -94,7 +94,7 @@ def test_groups_of_equal_size_are_split_in_proportion() -> None:
     assert np.bincount(labels[held_out]).tolist() == [60] * 5
 
 
-def test_a_class_of_one_group_is_named() -> None:
+def test_a_class_with_only_one_group_is_named() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1])
-    with pytest.raises(InputError, match="class dog: only one training group of images"):
+    with pytest.raises(InputError, match="class dog: there is only one training group of images"):
         stratified_split(labels, 0.3, 0, np.array([1, 1, 2, 3, 3, 3]), ("cat", "dog"))

@@ -1,4 +1,4 @@
-"""Images that stay in their file: never all of them in memory."""
+"""Images that stay on disk, so that they are never all in memory."""
 
 import tracemalloc
 from pathlib import Path
@@ -28,7 +28,7 @@ def large(tmp_path: Path) -> LabelledImages:
 
 
 @pytest.mark.parametrize("balance", ["none", "sampling"])
-def test_memory_is_a_few_batches(large: LabelledImages, balance: Balance) -> None:
+def test_memory_use_is_limited_to_a_few_batches(large: LabelledImages, balance: Balance) -> None:
     augmentation = Augmentation(flip="alternating", random_crop_padding=2, cutout=8)
     tracemalloc.start()
     try:
@@ -44,7 +44,7 @@ def test_memory_is_a_few_batches(large: LabelledImages, balance: Balance) -> Non
     assert peak < 0.35 * large.images.nbytes
 
 
-def test_it_stands_for_an_array(large: LabelledImages) -> None:
+def test_stored_images_have_the_properties_of_an_array(large: LabelledImages) -> None:
     images, whole = large.images, np.asarray(large.images)
     assert isinstance(images, StoredImages)
     assert isinstance(whole, np.ndarray)
@@ -59,7 +59,7 @@ def test_it_stands_for_an_array(large: LabelledImages) -> None:
 
 
 @pytest.mark.parametrize("side", [8, 224, 3000])
-def test_images_of_any_size_are_gone_through_in_chunks_of_the_same_memory(side: int) -> None:
+def test_chunks_have_a_limited_size_for_images_of_any_size(side: int) -> None:
     images = np.lib.stride_tricks.as_strided(
         np.zeros(1, np.uint8), (100, side, side, 3), (0, 0, 0, 0)
     )

@@ -22,8 +22,8 @@ from thumbnet.errors import InputError
 
 @pytest.fixture
 def files(sample: Dataset, tmp_path: Path) -> list[str]:
-    """Paths of pictures relative to the folder of the table."""
-    written = write_classes(tmp_path / "pictures", sample.train, {"cat": 10, "dog": 10})
+    """Paths of images relative to the folder of the table."""
+    written = write_classes(tmp_path / "images", sample.train, {"cat": 10, "dog": 10})
     return [str(path.relative_to(tmp_path)) for path in written]
 
 
@@ -44,7 +44,7 @@ def test_paths_are_relative_to_the_table(files: list[str], tmp_path: Path) -> No
         assert {image.tobytes() for image in cats} <= expected
 
 
-def test_a_column_may_say_the_part(files: list[str], tmp_path: Path) -> None:
+def test_a_column_may_define_splits(files: list[str], tmp_path: Path) -> None:
     parts = ["train"] * 6 + ["val"] * 2 + ["TEST"] * 2
     rows = [
         f"{file}\t{number}\t{part}"
@@ -59,15 +59,15 @@ def test_a_column_may_say_the_part(files: list[str], tmp_path: Path) -> None:
     assert dataset.class_names == ("1", "10")
 
 
-def test_another_column_of_labels(files: list[str], tmp_path: Path) -> None:
+def test_another_label_column(files: list[str], tmp_path: Path) -> None:
     rows = [f"{file},{Path(file).parent.name},{index % 4}" for index, file in enumerate(files)]
     table = write(tmp_path, "path,label,age", *rows)
     assert load(table, label="age").class_names == ("0", "1", "2", "3")
-    with pytest.raises(InputError, match=r"no column of labels named size; check --label \(its"):
+    with pytest.raises(InputError, match=r"no label column named size; check --label \(its"):
         load(table, label="size")
 
 
-def test_rows_that_say_too_little_are_named(files: list[str], tmp_path: Path) -> None:
+def test_incomplete_rows_are_named(files: list[str], tmp_path: Path) -> None:
     rows = [f"{file},{Path(file).parent.name},train" for file in files]
     table = write(
         tmp_path, "path,label,split", *rows, f"{files[0]},,train", "x.png", f"{files[0]},cat,exam"
@@ -79,9 +79,9 @@ def test_rows_that_say_too_little_are_named(files: list[str], tmp_path: Path) ->
     assert len(dataset.train) + len(dataset.test) == 20
 
 
-def test_files_that_are_not_there_are_named(files: list[str], tmp_path: Path) -> None:
+def test_missing_files_are_named(files: list[str], tmp_path: Path) -> None:
     table = write(tmp_path, "path,label", *(f"{f},a" for f in files), "nosuch.png,b")
-    with pytest.raises(InputError, match=r"nosuch.png does not exist: mend or remove"):
+    with pytest.raises(InputError, match=r"nosuch.png does not exist: repair or remove"):
         load(table)
 
 
@@ -89,15 +89,15 @@ def test_files_that_are_not_there_are_named(files: list[str], tmp_path: Path) ->
     ("text", "message"),
     [
         ("\n \n", "t.csv is empty"),
-        ("a,b\nx,y\n", "has no column of paths; name it with --path-column, or call it path"),
+        ("a,b\nx,y\n", "has no path column; choose one with --path-column, or rename it to path"),
         (
             "path,kind\na.png,cat\n",
-            r"no column of labels; name it with --label, .* \(its columns: path, kind",
+            r"no label column; choose one with --label, .* \(its columns: path, kind",
         ),
-        ("path,label\n", "names no picture that can be used"),
+        ("path,label\n", "contains no usable images"),
     ],
 )
-def test_what_is_no_such_table_is_explained(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_tables_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         load(tmp_path / "t.csv")
@@ -106,7 +106,7 @@ def test_what_is_no_such_table_is_explained(text: str, message: str, tmp_path: P
 @pytest.mark.parametrize(
     ("encoding", "message"),
     [
-        ("cp1252", "t.csv line 2 is not UTF-8, and its encoding cannot be known; save it as UTF-8"),
+        ("cp1252", "t.csv line 2 is not valid UTF-8; save the file as UTF-8"),
         ("utf-16", "t.csv is in UTF-16; save it as UTF-8"),
         ("utf-16-le", "t.csv is in UTF-16; save it as UTF-8"),
     ],
@@ -117,7 +117,7 @@ def test_text_in_another_encoding_is_refused(encoding: str, message: str, tmp_pa
         load(tmp_path / "t.csv")
 
 
-def test_utf_8_with_a_mark_at_its_beginning_is_read(files: list[str], tmp_path: Path) -> None:
+def test_utf_8_with_a_byte_order_mark_is_read(files: list[str], tmp_path: Path) -> None:
     text = "\n".join(
         ["path,label", *(f"{file},{'Bär' if 'cat' in file else 'Hund'}" for file in files)]
     )
@@ -126,7 +126,7 @@ def test_utf_8_with_a_mark_at_its_beginning_is_read(files: list[str], tmp_path: 
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " , ", "; "])
-def test_any_usual_delimiter_is_found(delimiter: str, files: list[str], tmp_path: Path) -> None:
+def test_common_delimiters_are_detected(delimiter: str, files: list[str], tmp_path: Path) -> None:
     rows = [delimiter.join([file, Path(file).parent.name]) for file in files]
     dataset = load(write(tmp_path, delimiter.join(["path", "label"]), *rows))
     assert dataset.class_names == ("cat", "dog")
@@ -148,9 +148,7 @@ def test_more_columns_need_names(files: list[str], tmp_path: Path) -> None:
         load(write(tmp_path, *(f"{file},cat,tame" for file in files)))
 
 
-def test_paths_are_found_as_windows_and_spreadsheets_write_them(
-    files: list[str], tmp_path: Path
-) -> None:
+def test_backslashes_and_spaces_in_paths_are_handled(files: list[str], tmp_path: Path) -> None:
     rows = [f"  {file} ,a" for file in files[:10]]
     rows += ["{},b".format(file.replace("/", "\\")) for file in files[10:]]
     (tmp_path / files[0]).rename(tmp_path / "with space .png")
@@ -159,7 +157,7 @@ def test_paths_are_found_as_windows_and_spreadsheets_write_them(
     assert len(dataset.train) + len(dataset.test) == 20
 
 
-def test_numbers_are_ordered_by_value_within_names_too(files: list[str], tmp_path: Path) -> None:
+def test_numbers_in_names_are_ordered_by_value(files: list[str], tmp_path: Path) -> None:
     def classes(name: Callable[[int], str]) -> tuple[str, ...]:
         rows = [f"{file},{name(2 + index // 2)}" for index, file in enumerate(files)]
         return load(write(tmp_path, "path,label", *rows)).class_names
@@ -179,7 +177,7 @@ def test_several_labels_in_one_cell_are_refused(files: list[str], tmp_path: Path
     with pytest.raises(InputError, match=r"line 4 has several labels, cat,pet; .*line 5 has sev"):
         load(table)
     assert load(table, on_bad_image="skip").class_names == ("cat", "pet")
-    # A comma alone makes no list: no part of these names is a label elsewhere.
+    # A comma is not enough: none of the parts of these names is a label elsewhere.
     labels = ["Tench;Fish", "1,000 yen", "5,000 yen", "a, b", "b"] * 4
     table = write(
         tmp_path, "path,label", *(f'{f},"{n}"' for f, n in zip(files, labels, strict=True))
@@ -187,7 +185,7 @@ def test_several_labels_in_one_cell_are_refused(files: list[str], tmp_path: Path
     assert len(load(table).class_names) == 5
 
 
-def test_json_lines_are_a_table(files: list[str], tmp_path: Path) -> None:
+def test_json_lines_are_read_as_a_table(files: list[str], tmp_path: Path) -> None:
     rows = [
         {"file_name": file, "label": index % 2, "size": None} for index, file in enumerate(files)
     ]
@@ -197,17 +195,20 @@ def test_json_lines_are_a_table(files: list[str], tmp_path: Path) -> None:
     table = write(tmp_path, *lines, json.dumps(bad), name="metadata.jsonl")
     with pytest.raises(InputError, match=r"line 21 has several labels, \['cat', 'dog'\]"):
         load(table)
-    for line, message in (("{", "line 2 is no JSON"), ("[1]", "line 2 is no JSON object; write")):
+    for line, message in (
+        ("{", "line 2 is not valid JSON"),
+        ("[1]", "line 2 is not a JSON object; w"),
+    ):
         with pytest.raises(InputError, match=message):
             load(write(tmp_path, lines[0], line, name="t.jsonl"))
 
 
-def test_another_column_of_paths(
+def test_another_path_column(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [f"{file},{Path(file).parent.name}" for file in files]
     table = write(tmp_path, "Photo,label", *rows)
-    with pytest.raises(InputError, match="no column of paths; name it with --path-column"):
+    with pytest.raises(InputError, match="no path column; choose one with --path-column"):
         load(table)
     dataset = load(table, path_column="photo")
     assert dataset.reading.path_column == "photo"
@@ -270,14 +271,14 @@ def test_any_table_is_read_or_refused(
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=()), max_size=6), min_size=1, max_size=6))
-def test_any_texts_are_classes_in_one_order(texts: list[str]) -> None:
+def test_any_strings_are_classes_in_a_fixed_order(texts: list[str]) -> None:
     names, labels = numbered_classes(texts)
     assert [names[label] for label in labels] == texts
     assert numbered_classes(texts[::-1])[0] == names
     assert len(without_decimals(texts)) == len(texts)
 
 
-def test_a_column_or_a_pattern_tells_groups(files: list[str], tmp_path: Path) -> None:
+def test_a_column_or_a_pattern_can_define_groups(files: list[str], tmp_path: Path) -> None:
     rows = [f"{file},{'ab'[number % 2]},{number // 4}" for number, file in enumerate(files)]
     table = write(tmp_path, "path,label,patient", *rows)
     by_patient = {file: number // 4 for number, file in enumerate(files)}

@@ -38,7 +38,7 @@ def test_a_bad_file_does_not_stop_the_others(
     missing = tmp_path / "missing.png"
     answers = predict(finished_run.path, [bad, good, missing])
     assert [bool(answer.error) for answer in answers] == [True, False, True]
-    assert "bad.png is not a picture" in answers[0].error
+    assert "bad.png is not an image" in answers[0].error
     assert "missing.png does not exist" in answers[2].error
 
 

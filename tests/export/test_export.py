@@ -408,7 +408,7 @@ def test_without_its_data_a_run_is_compared_on_the_sample(copy: Run) -> None:
 
 
 def test_what_cannot_be_exported_is_said(copy: Run, small: Dataset) -> None:
-    with pytest.raises(InputError, match="'coreml' is no format to export to; choose from"):
+    with pytest.raises(InputError, match="cannot export to 'coreml'; choose from"):
         export_run(copy, "coreml", small, ignore)
     with pytest.raises(InputError, match="savedmodel cannot be quantised"):
         export_run(copy, "savedmodel", small, ignore, quantize=True)

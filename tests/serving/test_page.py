@@ -179,7 +179,7 @@ def test_what_is_no_picture_is_said_to_be_none(visit: Visit, tmp_path: Path) -> 
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
     page.locator("#file").set_input_files(bad)
-    expect(page.get_by_role("alert")).to_contain_text("bad.png is not a picture")
+    expect(page.get_by_role("alert")).to_contain_text("bad.png is not an image")
     page.get_by_role("button", name="a cat", exact=True).click()
     expect(_verdict(page)).to_have_text("cat")
     expect(page.get_by_role("alert")).to_be_hidden()

@@ -272,7 +272,7 @@ def test_one_bad_file_does_not_spoil_the_others(server: Server, pictures: list[P
     files = [("files", ("a.png", b"no picture")), ("files", ("b.png", pictures[0].read_bytes()))]
     first, second = server.client.post("/classify", files=files).json()["results"]
     assert first == {"file": "a.png", "error": first["error"]}
-    assert first["error"].startswith("a.png is not a picture")
+    assert first["error"].startswith("a.png is not an image")
     assert second["class_name"]
 
 

@@ -1,4 +1,4 @@
-"""Archives that are not read: what they are, and what to do with them."""
+"""Clear errors for archives that cannot be read."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -14,10 +14,10 @@ _CIFAR_FOLDERS = ("cifar-10", "cifar-100", "package")
 
 
 def refuse_unknown_archive(path: Path) -> None:
-    """Refuse an archive of files, unless it may be CIFAR-10, CIFAR-100 or the arrays of NumPy.
+    """Refuse an archive, unless it may be CIFAR-10, CIFAR-100 or an `.npz` file.
 
     Raises:
-        InputError: saying what to unpack.
+        InputError: the archive has to be unpacked first.
     """
     with open(path, "rb") as file:
         beginning = file.read(_TAR_OFFSET + len(_TAR_MAGIC))
@@ -35,14 +35,14 @@ def _refuse_gzip(path: Path) -> None:
     if top and not top[0].startswith(_CIFAR_FOLDERS) and "batch" not in first:
         raise _refusal(path, f"an archive that begins with {shown(first)}")
     if not first and not path.name.lower().endswith((".tar.gz", ".tgz")):
-        raise InputError(f"{shown(path)} is compressed; unpack it, and give what it holds")
+        raise InputError(f"{shown(path)} is compressed; unpack it, and give the unpacked file")
 
 
 def _refuse_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except Exception:  # of the many kinds for a damaged file; reading it will say what is wrong
+    except Exception:  # a damaged file raises many types; the error comes when it is read
         return
     if not any(name.endswith(".npy") for name in names):
         first = f"an archive that begins with {shown(names[0])}" if names else "an empty archive"
@@ -51,6 +51,6 @@ def _refuse_zip(path: Path) -> None:
 
 def _refusal(path: Path, what: str) -> InputError:
     return InputError(
-        f"{shown(path)} is {what}, which is not read; unpack it, and give the folder or the table "
-        "that it holds"
+        f"{shown(path)} is {what}, which cannot be read directly; unpack it, and give the folder "
+        "or table inside"
     )

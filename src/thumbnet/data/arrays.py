@@ -1,4 +1,4 @@
-"""Images that are arrays already: in `.npz` files, and at hand in Python."""
+"""Data sets from arrays: in `.npz` files, and in Python."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,19 +28,20 @@ LABEL_NAMES = ("y", "labels")
 CHUNK = 256
 
 Part = tuple[object, object]
-"""Images and labels, of any kind that `dataset_from_arrays` takes."""
+"""Images and labels, of any type that `dataset_from_arrays` accepts."""
 
 
 def read_arrays(file: Path, reading: Reading) -> Dataset:
-    """Read an `.npz` of images and labels, as Keras and MedMNIST name them.
+    """Read an `.npz` file of images and labels, named as in Keras or MedMNIST.
 
-    `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels` and so on; with
-    `val` for a validation part; without a part (`x` and `y`, or `images` and `labels`), some of
-    each class are held out for the test. Images and labels are as `dataset_from_arrays` takes
-    them. `class_names` may hold a name for each label from 0 on.
+    The arrays are `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`
+    and so on, with `val` for a validation split. Without splits (`x` and `y`, or `images` and
+    `labels`), some images of each class are held out for testing. Images and labels may be
+    anything that `dataset_from_arrays` accepts. `class_names` may contain the names of labels 0,
+    1, …
 
     Raises:
-        InputError: it is damaged, or holds other arrays.
+        InputError: the file is damaged, or these arrays are missing.
     """
     arrays = read_npz(file, MAXIMUM_BYTES)
     parts = []
@@ -50,11 +51,12 @@ def read_arrays(file: Path, reading: Reading) -> Dataset:
             continue
         labels = _find(arrays, LABEL_NAMES, word)
         if labels is None:
-            raise InputError(f"{shown(file)} holds no labels for its {word or 'only'} part")
+            raise InputError(f"{shown(file)} has no labels for its {word or 'only'} split")
         parts.append((SPLITS[word or "train"], images, labels))
     if not parts:
         raise InputError(
-            f"{shown(file)} holds no x_train or train_images; there: {', '.join(arrays) or 'none'}"
+            f"{shown(file)} has no array x_train or train_images (its arrays: "
+            f"{', '.join(arrays) or 'none'})"
         )
     return _assemble(
         [
@@ -85,17 +87,17 @@ def dataset_from_arrays(
         if part is None:
             continue
         if not isinstance(part, tuple | list) or len(part) != 2:
-            raise InputError(f"{word} must be a pair of images and labels, ({word}_x, {word}_y)")
+            raise InputError(f"{word} must be a pair of images and labels: ({word}_x, {word}_y)")
         parts.append((split, f"the images of {word}", part[0], f"the labels of {word}", part[1]))
     dataset, said = _assemble(parts, class_names, reading, Path(name), "arrays")
     if said:
-        # At the line that calls Dataset.from_arrays.
+        # Point at the line that calls Dataset.from_arrays.
         warnings.warn(f"Dataset.from_arrays: {'; '.join(said)}", stacklevel=3)
     return replace(dataset, name=shown(name), path=None)
 
 
 def resized(dataset: Dataset, reading: Reading) -> Dataset:
-    """A data set without a validation part at the size that is asked for."""
+    """Resize a data set without a validation split to `reading.image_size`."""
     if reading.image_size is None:
         return dataset
     train, test = (
@@ -106,12 +108,12 @@ def resized(dataset: Dataset, reading: Reading) -> Dataset:
 
 
 def resize(images: UInt8Array, shape: tuple[int, int, int] | int | None) -> UInt8Array:
-    """Images at another height and width, in the way in which pictures are read.
+    """Resize images in the same way as images read from files.
 
     Args:
         images: uint8 array of shape (n, height, width, channels).
-        shape: height, width and channels of the result, or the height and width that both have;
-            None leaves the images as they are.
+        shape: height, width and channels of the result, or one number for height and width; None
+            leaves the images unchanged.
     """
     if isinstance(shape, int):
         shape = (shape, shape, images.shape[-1])
@@ -137,7 +139,10 @@ def _assemble(
     path: Path,
     title: str,
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """A data set of parts (split, images and their title, labels and theirs), and what was said."""
+    """The data set, and descriptions of what was converted.
+
+    Each of `parts` is (split, title of the images, images, title of the labels, labels).
+    """
     pixels, said = as_pixels({x_title: x for _, x_title, x, _, _ in parts})
     names = _checked_names(class_names)
     columns = [
@@ -151,8 +156,8 @@ def _assemble(
         size = USUAL_SIZE
         said = (
             *said,
-            f"images of {every.shape[1]}×{every.shape[2]} were made {size}×{size}; "
-            "image_size keeps them larger",
+            f"images of {every.shape[1]}×{every.shape[2]} were resized to {size}×{size}; set "
+            "image_size for another size",
         )
     listing = Listing(
         path=path,
@@ -169,42 +174,42 @@ def _assemble(
 
 
 def label_column(labels: object, title: str, names: tuple[str, ...], count: int) -> LabelColumn:
-    """Labels of any usual kind as a whole number or a text for each image.
+    """Convert labels of any common type to one integer or string per image.
 
     Args:
-        labels: whole numbers or texts of shape (n,) or (n, 1), in an array, a list or a column of
-            pandas, or one-hot rows of shape (n, classes).
-        title: what to call them in messages.
-        names: of the classes, in the order of the numbers; empty where they are not known.
-        count: how many images there are.
+        labels: integers or strings of shape (n,) or (n, 1), as an array, a list or a pandas
+            column, or one-hot rows of shape (n, classes).
+        title: their name in messages.
+        names: class names in the order of the integer labels; empty if unknown.
+        count: number of images.
 
     Raises:
-        InputError: they are of another kind or number.
+        InputError: the labels have another type or shape.
     """
     try:
         array = np.asarray(labels)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{title} cannot be made an array of labels: {error}") from error
+        raise InputError(f"{title} cannot be converted to an array: {error}") from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if len(array.shape) == 0 or len(array) != count:
         raise InputError(
-            f"{title} has the shape {array.shape}; with {count:,} images there must be {count:,} "
-            "labels"
+            f"{title} has shape {array.shape}, but there are {count:,} images; give one label per "
+            "image"
         )
     if array.ndim == 2:
         array, classes = _from_one_hot(array, title), array.shape[1]
         names = names or tuple(map(str, range(classes)))
     if array.ndim != 1:
-        raise InputError(f"{title} has the shape {array.shape}; give one label for each image")
+        raise InputError(f"{title} has shape {array.shape}; give one label per image")
     if array.dtype == bool:
         array = array.astype(np.int64)
     if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.floor(array))).all():
-        raise InputError(f"{title} holds numbers that are not whole; labels are whole, or texts")
+        raise InputError(f"{title} contains fractions; labels must be integers or strings")
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "backslashreplace")
     if array.dtype.kind not in "iufUO":
-        raise InputError(f"{title} is {array.dtype}; labels are whole numbers or texts")
+        raise InputError(f"{title} has dtype {array.dtype}; labels must be integers or strings")
     values = [v.item() if isinstance(v, np.generic) else v for v in array.tolist()]
     return LabelColumn(title, values, names)
 
@@ -215,9 +220,8 @@ def _from_one_hot(rows: npt.NDArray[Any], title: str) -> npt.NDArray[np.int64]:
     if not one_hot.all():
         row = int(np.argmin(one_hot))
         raise InputError(
-            f"{title} has the shape {rows.shape}, and row {row} is not one-hot: "
-            f"{rows[row].tolist()!r:.60}; give one label for each image, or rows of zeros and a "
-            "single 1"
+            f"{title} has shape {rows.shape}, and row {row} is not one-hot: "
+            f"{rows[row].tolist()!r:.60}; give one label per image, or one-hot rows"
         )
     return np.asarray(is_one.argmax(axis=1), np.int64)
 
@@ -227,9 +231,9 @@ def _checked_names(names: Any) -> tuple[str, ...]:
         return ()
     given = np.asarray(names).ravel().tolist()
     if not given or not all(isinstance(name, str) for name in given):
-        raise InputError("class_names must be texts, one for each label from 0 on")
+        raise InputError("class_names must be strings, one for each label 0, 1, …")
     if len(set(given)) < len(given):
-        raise InputError("class_names holds a name twice")
+        raise InputError("class_names contains a name twice; class names must be unique")
     return tuple(map(shown, given))
 
 

@@ -1,4 +1,4 @@
-"""From a listing and the pixels of its images to a data set."""
+"""Building a data set from a listing and its pixels."""
 
 from collections.abc import Mapping
 
@@ -14,40 +14,39 @@ from thumbnet.data.stored import Images, StoredImages, UInt8Array
 from thumbnet.errors import InputError, shown
 
 IN_MEMORY = 1 << 28
-"""Bytes of pixels that are copied into memory; more stay in their file."""
+"""Largest size in bytes of pixels that are copied into memory; larger data stay on disk."""
 _LEFT_OUT = -1
 
 
 def require_test_part(listing: Listing, reading: Reading) -> None:
-    """Refuse data without a test part of their own where the user asks for one.
+    """Check that the data have their own test split, if the user requires one.
 
     Raises:
-        InputError: there is none.
+        InputError: they have none.
     """
     if reading.require_test and not (listing.splits == TEST).any():
         raise InputError(
-            f"{listing.title} has no test part, which --require-test asks for; add one, or leave "
-            "that out to have one held out"
+            f"{listing.title} has no test split, which --require-test requires; add one, or omit "
+            "--require-test to hold out some of the images"
         )
 
 
 def assemble(
     listing: Listing, images: Images, reading: Reading, bad: Mapping[int, str] | None = None
 ) -> Dataset:
-    """Make a data set of images, each of which has a label and belongs to a part.
+    """Make a data set from labelled images and their splits.
 
-    The training images are put in a random order that their names decide: files come sorted by
-    class, and models look at the first images for statistics of them all.
+    The training images are shuffled in an order that depends only on their names: files are listed
+    class by class, and models estimate statistics from the first images.
 
     Args:
-        listing: the labels and parts.
-        images: of shape (n, height, width, channels).
-        reading: how it was read.
-        bad: what is wrong with images that are to be left out, by index.
+        listing: the labels and splits.
+        images: array of shape (n, height, width, channels).
+        reading: how the files were read.
+        bad: error messages by index of images to skip.
 
     Raises:
-        InputError: a part is empty or missing, or training images lack a class that another part
-            has.
+        InputError: a split is empty or missing, or has a class without training images.
     """
     require_test_part(listing, reading)
     bad, labels, path = bad or {}, listing.labels, listing.path.resolve()
@@ -69,7 +68,7 @@ def assemble(
     if held_out and not len(test):
         what = "groups of images" if listing.groups else "images"
         raise InputError(
-            f"{listing.title} has no test part, and none can be held out, as no class has two "
+            f"{listing.title} has no test split, and none can be held out because no class has two "
             f"{what}; add some"
         )
     if len(train):
@@ -78,12 +77,12 @@ def assemble(
         unknown = np.setdiff1d(part.labels, train.labels)
         if len(unknown) and len(train):
             raise InputError(
-                f"the class {listing.class_names[unknown[0]]} is in the {SPLIT_NAMES[split]} part "
-                f"of {listing.title} and not in the train part; add training images of it, or "
+                f"the class {listing.class_names[unknown[0]]} is in the {SPLIT_NAMES[split]} split "
+                f"of {listing.title} but not in the train split; add training images of it, or "
                 "remove it"
             )
     skipped = (*listing.lost, *bad.values())
-    left_out = f"{len(skipped):,} left out" if skipped else ""
+    left_out = f"{len(skipped):,} skipped" if skipped else ""
     return Dataset(
         name=shown(path.name if path.is_dir() else path.stem),
         class_names=listing.class_names,
@@ -98,7 +97,7 @@ def assemble(
 
 
 def in_memory_if_few(pixels: UInt8Array) -> Images:
-    """Mapped pixels as an array in memory, unless they are many: then they stay in their file."""
+    """Memory-mapped pixels copied into memory if they are small enough, otherwise as they are."""
     if pixels.nbytes <= IN_MEMORY:
         return np.asarray(pixels)
     return StoredImages(pixels, np.arange(len(pixels)))

@@ -1,4 +1,4 @@
-"""Everything about a data set that its owner should know before training."""
+"""Checks of a data set before training."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -27,16 +27,16 @@ from thumbnet.errors import InputError, shown
 from thumbnet.paths import expanded
 
 NEEDED = (256, 256)
-"""Height and width at which pictures are looked at: large JPEG ones need not be decoded in full."""
+"""Height and width to decode for the checks, so that large JPEG images are not decoded in full."""
 
 
 @dataclass(frozen=True)
 class CheckedData:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        images: how many images there are.
-        problems: what should be mended.
+        images: number of images.
+        problems: problems to fix, the most serious first.
     """
 
     images: int
@@ -44,11 +44,11 @@ class CheckedData:
 
     @property
     def is_usable(self) -> bool:
-        """Whether training takes the data and its test figures will be right."""
+        """Whether training accepts the data and its test metrics will be valid."""
         return all(problem.is_advice for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Plain values for JSON."""
         return {"images": self.images, "problems": [vars(problem) for problem in self.problems]}
 
 
@@ -60,18 +60,18 @@ def check_data(
     group: str | None = None,
     max_megapixels: int = 50,
 ) -> CheckedData:
-    """Open every picture of a data set and look for trouble.
+    """Open every image of a data set and look for problems.
 
     Args:
         path: as for `thumbnet.load`.
-        label: which label, where there are several.
-        report: called with a line of text now and then.
-        path_column: the name of a table's column of paths.
+        label: the label to use, if there are several.
+        report: called with progress messages.
+        path_column: the column of a table that contains the paths.
         group: as for `thumbnet.load`.
         max_megapixels: as for `thumbnet.load`.
 
     Raises:
-        InputError: there is nothing at `path` that can be read as a data set.
+        InputError: `path` cannot be read as a data set.
     """
     reading = Reading.check(
         {
@@ -83,7 +83,7 @@ def check_data(
     )
     found = read_or_list(expanded(path), reading)
     if not isinstance(found, Dataset):
-        report(f"opening {len(found[1]):,} pictures of {shown(path)}")
+        report(f"opening {len(found[1]):,} images of {shown(path)}")
         images = _Images.of_pictures(*found, reading)
     else:
         images = _Images.of_dataset(found)
@@ -93,23 +93,23 @@ def check_data(
         *_duplicates(images),
         *_divided_groups(images),
     ]
-    # What stops training first; of the same weight, in the order in which it was found.
+    # Problems that stop training come first; the sort is stable.
     problems.sort(key=lambda problem: (not problem.stops_training, problem.is_advice))
     return CheckedData(len(images.labels), tuple(problems))
 
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """Images by what distinguishes them.
+    """What the checks need to know about each image.
 
     Attributes:
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,).
         groups: as in `LabelledImages`.
-        name: what an image is called.
-        digests: `DIGEST_BYTES` bytes for each image; zeros for one that cannot be read.
-        problems: of single images.
+        name: returns the name of the image at an index.
+        digests: `DIGEST_BYTES` bytes for each image; zeros if it cannot be read.
+        problems: problems of individual images.
     """
 
     class_names: tuple[str, ...]
@@ -165,13 +165,13 @@ class _Images:
 
 
 def _inspect(name: str, source: Path | bytes, maximum_pixels: int) -> tuple[bytes, list[Problem]]:
-    """Digest of the pixels of a picture, and what is wrong with it."""
+    """Digest of an image's pixels, and the problems found in it."""
     path = shown(source) if isinstance(source, Path) else name
     try:
         picture = open_picture(source, name, maximum_pixels, needed=NEEDED)
     except InputError as error:
         message = str(error).removeprefix(path).strip()
-        remedy = "mend or remove it, or train with --on-bad-image skip"
+        remedy = "repair or remove it, or train with --on-bad-image skip"
         return bytes(DIGEST_BYTES), [Problem("bad picture", path, message, remedy, True)]
     content = str(picture.size).encode() + picture.image.tobytes()
     digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
@@ -179,26 +179,26 @@ def _inspect(name: str, source: Path | bytes, maximum_pixels: int) -> tuple[byte
 
 
 def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterator[Problem]:
-    """What may be read otherwise than its owner thinks."""
+    """Properties that may make the image be read differently than its owner expects."""
     if picture.animated:
         yield Problem(
             "animated",
             path,
-            "has several frames or pages, and the first is read",
-            "save the one that counts as a picture of its own",
+            "has several frames or pages; only the first is read",
+            "save the frame you want as a separate image",
         )
     if picture.deep:
         yield Problem(
             "16 bits",
             path,
-            "has more than 8 bits per value, and the upper 8 are read",
-            "save it with 8 bits, stretched to the range that matters",
+            "has more than 8 bits per channel; only the upper 8 bits are used",
+            "rescale the values to the range that matters and save it with 8 bits",
         )
     if picture.mode in ("CMYK", "YCCK"):
         yield Problem(
             "CMYK",
             path,
-            "has the colours of a printer, which are read without its profile",
+            "uses CMYK colours, which are converted without their colour profile",
             "save it as RGB",
         )
     if isinstance(source, Path):
@@ -208,7 +208,7 @@ def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterato
             yield Problem(
                 "wrong suffix",
                 path,
-                f"is {picture.format} by its content, not {suffix}",
+                f"contains {picture.format} data, not {suffix}",
                 "rename it",
             )
         if not _is_text(str(source)):
@@ -224,7 +224,7 @@ def _is_text(path: str) -> bool:
 
 
 def _duplicates(images: _Images) -> Iterator[Problem]:
-    """Pictures with the same pixels in several parts or classes."""
+    """Images with the same pixels in more than one split or class."""
     keys = np.frombuffer(images.digests, f"V{DIGEST_BYTES}")
     _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts[group] > 1)
@@ -232,7 +232,7 @@ def _duplicates(images: _Images) -> Iterator[Problem]:
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         if len(members) == 0 or keys[members[0]].tobytes() == bytes(DIGEST_BYTES):
             continue
-        # The test image is the one that should not be there.
+        # Name the test image first: it is the one to remove.
         first, *others = sorted(members.tolist(), key=lambda i: -images.splits[i])
         for other in others:
             parts = images.splits[[first, other]]
@@ -241,8 +241,8 @@ def _duplicates(images: _Images) -> Iterator[Problem]:
                 yield Problem(
                     "duplicate",
                     images.name(first),
-                    f"is in the {SPLIT_NAMES[parts[0]]} part and shows the same as "
-                    f"{images.name(other)} in the {SPLIT_NAMES[parts[1]]} part",
+                    f"is in the {SPLIT_NAMES[parts[0]]} split and has the same pixels as "
+                    f"{images.name(other)} in the {SPLIT_NAMES[parts[1]]} split",
                     "remove one of them",
                     spoils_figures=True,
                 )
@@ -250,15 +250,15 @@ def _duplicates(images: _Images) -> Iterator[Problem]:
                 yield Problem(
                     "two labels",
                     images.name(first),
-                    f"is called {images.class_names[labels[0]]} and shows the same as "
-                    f"{images.name(other)}, called {images.class_names[labels[1]]}",
+                    f"is labelled {images.class_names[labels[0]]} and has the same pixels as "
+                    f"{images.name(other)}, labelled {images.class_names[labels[1]]}",
                     "remove one of them",
                     spoils_figures=parts[0] == TEST,
                 )
 
 
 def _divided_groups(images: _Images) -> Iterator[Problem]:
-    """Groups with images in several parts, which the user set up."""
+    """Groups whose images are in more than one of the user's own splits."""
     if images.groups is None:
         return
     order = np.argsort(images.groups, kind="stable")
@@ -269,8 +269,8 @@ def _divided_groups(images: _Images) -> Iterator[Problem]:
             yield Problem(
                 "divided group",
                 images.name(int(members[0])),
-                f"belongs to a group of {len(members):,} images that are in the "
-                f"{' and '.join(SPLIT_NAMES[part] for part in parts)} parts",
-                "move them into one part",
+                f"belongs to a group of {len(members):,} images that is spread over the "
+                f"{' and '.join(SPLIT_NAMES[part] for part in parts)} splits",
+                "move them all into one split",
                 spoils_figures=True,
             )

@@ -1,4 +1,4 @@
-"""Classes that training refuses, or whose size or name its owner should know about."""
+"""Checks of the classes: their number, sizes and names."""
 
 import unicodedata
 from collections import defaultdict
@@ -11,20 +11,20 @@ from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError
 
 UNBALANCED = 5
-"""How many times as many training images the largest class may have as the smallest."""
+"""Ratio between the largest and the smallest class from which a data set is called unbalanced."""
 
 
 def require_two_classes(title: str, class_names: Sequence[str], labels: Int64Array) -> None:
-    """Refuse training images of a single class.
+    """Check that the training images have at least two classes.
 
     Raises:
-        InputError: naming it.
+        InputError: they all belong to one class.
     """
     there = np.unique(labels)
     if len(there) == 1:
         raise InputError(
-            f"all training images of {title} are of one class, {class_names[there[0]]}; a "
-            "classifier needs images of two classes or more"
+            f"all training images in {title} belong to one class, {class_names[there[0]]}; a "
+            "classifier needs at least two classes"
         )
 
 
@@ -34,12 +34,12 @@ def class_problems(
     splits: Int64Array,
     groups: Int64Array | None = None,
 ) -> Iterator[Problem]:
-    """Classes that are too few or too small, missing from a part, or of nearly the same name.
+    """Problems with classes: too few, too small, missing from a split, or similar names.
 
     Args:
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
-        splits: int64 array of shape (n,), after a test part was held out.
+        splits: int64 array of shape (n,), after a test split was held out.
         groups: as in `LabelledImages`.
     """
     size = len(class_names)
@@ -55,7 +55,7 @@ def class_problems(
             "one class",
             class_names[int(training.argmax())],
             "is the only class with training images",
-            "add images of another class, or name a folder that holds a folder for each class",
+            "add images of another class, or give a folder that contains a folder for each class",
             stops_training=True,
         )
     yield from _missing(class_names, counts)
@@ -74,8 +74,8 @@ def _missing(class_names: Sequence[str], counts: dict[int, Int64Array]) -> Itera
             yield Problem(
                 "missing class",
                 name,
-                f"has no image in the {SPLIT_NAMES[split]} part",
-                "add some, or remove the class from the other parts",
+                f"has no images in the {SPLIT_NAMES[split]} split",
+                "add some, or remove the class from the other splits",
                 stops_training=split == TRAIN,
             )
 
@@ -86,7 +86,7 @@ def _too_small(
     groups: Int64Array | None,
     splits: Int64Array,
 ) -> Iterator[Problem]:
-    """Classes that cannot be both trained on and validated."""
+    """Classes too small to be split into training and validation images."""
     units, what = training_labels, "image"
     if groups is not None:
         pairs = np.stack([training_labels, groups[splits == TRAIN]])
@@ -95,7 +95,7 @@ def _too_small(
         yield Problem(
             "small class",
             class_names[label],
-            f"has only one training {what}, and validation needs another",
+            f"has only one training {what}; the validation split needs one too",
             "add images, remove the class, or use `thumbnet train` with --validation 0",
             stops_training=True,
         )
@@ -108,14 +108,14 @@ def _unbalanced(class_names: Sequence[str], training: Int64Array) -> Iterator[Pr
         yield Problem(
             "unbalanced",
             class_names[small],
-            f"has {training[small]:,} training image{'' if training[small] == 1 else 's'}, and "
+            f"has {training[small]:,} training image{'' if training[small] == 1 else 's'}, while "
             f"{class_names[large]} has {training[large]:,}",
-            'add images of it, or train with balance = "class_weights" or "sampling"',
+            'add images, or train with balance = "class_weights" or "sampling"',
         )
 
 
 def _similar(class_names: Sequence[str]) -> Iterator[Problem]:
-    """Names that differ by case, spaces or the form of their letters alone."""
+    """Class names that differ only in case, spaces or Unicode form."""
     by_key = defaultdict(list)
     for name in class_names:
         by_key["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
@@ -125,5 +125,5 @@ def _similar(class_names: Sequence[str]) -> Iterator[Problem]:
                 "similar names",
                 other,
                 f"has nearly the same name as the class {first}",
-                "give both one name if they are one class",
+                "use the same name for both if they are one class",
             )

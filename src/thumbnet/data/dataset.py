@@ -1,4 +1,4 @@
-"""The values that travel from files to training: labelled images, and a dataset of two parts."""
+"""Labelled images, and a data set with its training, validation and test splits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,16 +24,15 @@ class LabelledImages:
 
     Attributes:
         images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255; or
-            `StoredImages` in its place, if it would not fit into memory.
+            `StoredImages` if they do not fit into memory.
         labels: int64 array of shape (n,), indices into the dataset's class names.
-        names: for each image what its owner calls it, such as "glass/glass12.jpg": the path of
-            its file within the data set, as it can be printed. Empty for images without names.
-        groups: int64 array of shape (n,); images of equal numbers belong together, such as the
-            frames of one video, and stay in one part when some are held out. None if each image
-            stands for itself.
+        names: the printable path of each image file within the data set, such as
+            "glass/glass12.jpg". Empty if the images have no names.
+        groups: int64 array of shape (n,); images with the same number belong together, such as the
+            frames of one video, and are held out together. None if the images are independent.
 
     Raises:
-        InputError: the arrays have other shapes or dtypes, or differ in length.
+        InputError: an array has the wrong shape or dtype, or the lengths differ.
     """
 
     images: Images
@@ -45,25 +44,25 @@ class LabelledImages:
         for name, value in (("images", self.images), ("labels", self.labels)):
             if not isinstance(value, np.ndarray | StoredImages):
                 raise InputError(
-                    f"{name} must be an array, and are {type(value).__name__}; Dataset.from_arrays "
-                    "takes other kinds"
+                    f"{name} must be a NumPy array, not {type(value).__name__}; "
+                    "Dataset.from_arrays converts other types"
                 )
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise InputError(
                 "images must be a uint8 array of shape (n, height, width, channels); "
-                f"got {self.images.dtype} of shape {self.images.shape}; Dataset.from_arrays takes "
-                "other kinds"
+                f"got {self.images.dtype} of shape {self.images.shape}; Dataset.from_arrays "
+                "converts other types"
             )
         if self.labels.shape != (len(self.images),) or self.labels.dtype != np.int64:
             raise InputError(
-                f"labels must be an int64 array of shape ({len(self.images)},), one for each "
+                f"labels must be an int64 array of shape ({len(self.images)},), one label per "
                 f"image; got {self.labels.dtype} of shape {self.labels.shape}; "
-                "Dataset.from_arrays takes other kinds"
+                "Dataset.from_arrays converts other types"
             )
         if len(self.names) not in (0, len(self.images)):
             raise InputError(
-                f"names must be one for each of the {len(self.images)} images, or none; got "
-                f"{len(self.names)}"
+                f"names must be empty or contain one name for each of the {len(self.images)} "
+                f"images; got {len(self.names)}"
             )
 
     def __len__(self) -> int:
@@ -74,7 +73,7 @@ class LabelledImages:
         return f"<{len(self):,} images of {height}×{width}×{channels}>"
 
     def take(self, indices: npt.ArrayLike) -> "LabelledImages":
-        """The images at `indices` with all that is known of them; images in memory are copied."""
+        """The images at `indices` with their labels, names and groups; arrays are copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         return LabelledImages(
             self.images.take(chosen, axis=0),
@@ -84,30 +83,30 @@ class LabelledImages:
         )
 
     def name(self, index: int) -> str:
-        """What to call an image: its name, or "#503" where the images have none."""
+        """The name of an image, or its number, such as "#503", if the images have no names."""
         return self.names[index] if self.names else f"#{index}"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set: training and test images, kept apart, with the names of the classes.
+    """A data set: training, validation and test splits, and the class names.
 
     Attributes:
-        name: what it is called in results, such as "cifar10".
-        class_names: one name for each label value.
-        train: images that training and model selection may look at.
-        test: images that are read once, at the end.
-        source: where it came from, in words that are recorded with every run.
-        path: the file or folder it was read from, where the user named one.
-        validation: images for model selection, where the data set has a part for that; without
-            one, some of the training images are held out for it.
+        name: its name in results, such as "cifar10".
+        class_names: one name for each label.
+        train: images for training and model selection.
+        test: images that are read once, after training.
+        source: a description of its origin, which is recorded with every run.
+        path: the file or folder it was read from, if the user gave one.
+        validation: images for model selection, if the data set has a validation split; otherwise
+            some of the training images are held out.
         reading: how the files were read.
-        skipped: what was wrong with each picture that is left out.
-        sizes: what sizes the pictures had before all got one, where they were decoded from files.
+        skipped: for each image that was skipped, what was wrong with it.
+        sizes: the original sizes of images that were decoded from files.
 
     Raises:
-        InputError: there is one class only, a class name cannot be printed, a label lies outside
-            the class names, or the image shapes differ.
+        InputError: there are fewer than two classes, a class name cannot be printed, a label is
+            out of range, or the image shapes differ.
     """
 
     name: str
@@ -124,29 +123,29 @@ class Dataset:
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
             raise InputError(
-                f"{self.source} has {'one class' if self.class_names else 'no class'}; a "
-                "classifier needs two or more"
+                f"{self.source} has {'only one class' if self.class_names else 'no classes'}; a "
+                "classifier needs at least two"
             )
         for name in self.class_names:
             if not name.strip() or not name.isprintable():
                 raise InputError(
-                    f"{name!r}, a class of {self.source}, cannot be printed; rename it"
+                    f"the class name {name!r} in {self.source} is not printable; rename it"
                 )
         for part_name, part in self.parts.items():
             if len(part) == 0:
-                raise InputError(f"the {part_name} part of {self.source} holds no image")
+                raise InputError(f"the {part_name} split of {self.source} contains no images")
             low, high = int(part.labels.min()), int(part.labels.max())
             if low < 0 or high >= len(self.class_names):
                 raise InputError(
-                    f"labels of the {part_name} part of {self.source} run from {low} to {high}; "
-                    f"with {len(self.class_names)} classes they must lie in "
-                    f"0 to {len(self.class_names) - 1}"
+                    f"labels in the {part_name} split of {self.source} range from {low} to {high}; "
+                    f"with {len(self.class_names)} classes they must be between 0 and "
+                    f"{len(self.class_names) - 1}"
                 )
             if part.images.shape[1:] != self.train.images.shape[1:]:
                 raise InputError(
-                    f"training images of shape {self.train.images.shape[1:]} and {part_name} "
-                    f"images of shape {part.images.shape[1:]} in {self.source}: the shapes must "
-                    "be equal"
+                    f"{self.source} has training images of shape {self.train.images.shape[1:]} and "
+                    f"{part_name} images of shape {part.images.shape[1:]}; all images must have "
+                    "the same shape"
                 )
 
     @classmethod
@@ -161,23 +160,24 @@ class Dataset:
         image_size: int | None = None,
         name: str = "arrays",
     ) -> "Dataset":
-        """A data set of images that are at hand as arrays, nested lists or tensors.
+        """Make a data set from arrays, nested lists or tensors.
 
         Args:
-            x: images of shape (n, height, width) or (n, height, width, 1 or 3). Numbers from 0 to
-                255 are taken as they are; floating-point numbers from 0 to 1 become 0 to 255,
+            x: images of shape (n, height, width) or (n, height, width, 1 or 3). Values from 0 to
+                255 are used as they are; floating-point values from 0 to 1 are scaled to 0 to 255
                 with a warning.
-            y: a whole number or a text for each image, of shape (n,) or (n, 1), in an array, a
-                list or a column of pandas; or one-hot rows of shape (n, classes).
-            test: images and labels of the test part. Without it, about 20% are held out.
-            validation: images and labels of a validation part, if there is one.
+            y: an integer or string for each image, of shape (n,) or (n, 1), as an array, a list or
+                a pandas column; or one-hot rows of shape (n, classes).
+            test: images and labels of the test split. By default, about 20% are held out.
+            validation: images and labels of the validation split, if there is one.
             class_names: names of labels 0, 1, … By default, the labels are the names.
-            image_size: height and width of the images; None for their own up to 64, else 32.
-            name: what to call the data set in results.
+            image_size: height and width to resize to. By default, images up to 64 pixels keep
+                their size and larger ones become 32×32.
+            name: name of the data set in results.
 
         Raises:
-            InputError: what is given leaves open what is meant, such as numbers from -1 to 1, or
-                does not fit together.
+            InputError: the values are ambiguous, such as a range from -1 to 1, or the arrays do
+                not match.
         """
         from thumbnet.data.arrays import dataset_from_arrays
 
@@ -199,22 +199,22 @@ class Dataset:
         image_size: int | None = None,
         on_bad_image: OnBadImage = "fail",
     ) -> "Dataset":
-        """A data set of a folder with a sub-folder for each class; see `thumbnet.load`.
+        """Load a folder with a subfolder for each class; see `thumbnet.load`.
 
         Args:
-            path: the folder; with or without train, val and test above the classes.
-            image_size: height and width of the images; None for their own where all are equal and
-                up to 64, else 32.
-            on_bad_image: whether a picture that cannot be read ends the job or is left out.
+            path: the folder; the class folders may be inside train, val and test.
+            image_size: height and width to resize to. By default, images keep their size if all
+                have the same one, up to 64 pixels; otherwise they become 32×32.
+            on_bad_image: whether to fail on an image that cannot be read, or to skip it.
 
         Raises:
-            InputError: there is no such folder, or it holds no such pictures.
+            InputError: the folder does not exist or contains no images in this layout.
         """
         from thumbnet.data.load import load
         from thumbnet.paths import expanded
 
         if not expanded(path).is_dir():
-            raise InputError(f"{shown(path)} is not a folder; thumbnet.load reads files as well")
+            raise InputError(f"{shown(path)} is not a folder; use thumbnet.load to read a file")
         return load(path, image_size=image_size, on_bad_image=on_bad_image)
 
     @classmethod
@@ -228,20 +228,20 @@ class Dataset:
         on_bad_image: OnBadImage = "fail",
         name: str | None = None,
     ) -> "Dataset":
-        """A data set of the Hugging Face library `datasets`.
+        """Convert a data set from the Hugging Face library `datasets`.
 
         Args:
             dataset: a `datasets.DatasetDict` with the splits train, validation and test, or a
-                `datasets.Dataset`, of which about 20% are held out for the test.
-            image: the column of pictures. By default, the one of the kind `Image`.
-            label: the column of labels. By default label, labels, fine_label, class or target.
-            image_size: height and width of the images; None for their own where all are equal and
-                up to 64, else 32.
-            on_bad_image: whether a picture that cannot be read ends the job or is left out.
-            name: what to call the data set in results. By default, its own name.
+                `datasets.Dataset`, of which about 20% are held out for testing.
+            image: the image column. By default, the column of type `Image`.
+            label: the label column. By default label, labels, fine_label, class or target.
+            image_size: height and width to resize to. By default, images keep their size if all
+                have the same one, up to 64 pixels; otherwise they become 32×32.
+            on_bad_image: whether to fail on an image that cannot be read, or to skip it.
+            name: name of the data set in results. By default, its own name.
 
         Raises:
-            InputError: it is something else, or lacks a column.
+            InputError: it has another type, or a column is missing.
             JobError: the cache cannot be written.
         """
         from thumbnet.data.huggingface import dataset_from_huggingface
@@ -256,7 +256,7 @@ class Dataset:
         )
 
     def describe(self) -> str:
-        """Its name, the numbers of images and classes, and where it came from, in one line."""
+        """Name, number of images and classes, and origin, in one line."""
         counts = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
         height, width, channels = self.image_shape
         names = ", ".join(self.class_names[:5]) + ", …" * (len(self.class_names) > 5)
@@ -275,19 +275,19 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, LabelledImages]:
-        """The parts that there are, by name."""
+        """The existing splits by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of every image."""
+        """Height, width and channels of each image."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the content of each array, whatever file it came in."""
+        """SHA-256 of the content of each array, independent of the file format."""
         digests = {}
         for name, part in self.parts.items():
             digests[f"{name}_images"] = content_digest(part.images)
@@ -304,15 +304,15 @@ def content_digest(images: Images) -> str:
 
 
 def labels_digest(labels: Int64Array) -> str:
-    """SHA-256 of labels: a byte each where all are below 256, else eight."""
+    """SHA-256 of the labels, as uint8 if all are below 256, otherwise as int64."""
     fits = labels.size and labels.min() >= 0 and labels.max() < 256
     return hashlib.sha256(labels.astype(np.uint8 if fits else np.int64).tobytes()).hexdigest()
 
 
 def channel_histogram(images: Images) -> Int64Array:
-    """How often each channel has each value: int64 array of shape (channels, 256).
+    """Histogram of the pixel values of each channel: int64 array of shape (channels, 256).
 
-    Every moment follows from it without a copy of the images as floating-point numbers.
+    Mean and std follow from it without a floating-point copy of the images.
     """
     channels = images.shape[-1]
     histogram = np.zeros((channels, 256), np.int64)

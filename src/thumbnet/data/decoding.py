@@ -1,7 +1,7 @@
-"""Decoding pictures once, all at one size, into a file of pixels that is then mapped into memory.
+"""Decoding images once, all to the same size, into a file that is then memory-mapped.
 
-What memory it takes does not grow with the number of pictures, but for their names: a few tasks
-of pictures are under way at a time, and the file is written from front to back.
+Apart from the image names, memory use does not depend on the number of images: only a few batches
+are decoded at a time, and the file is written sequentially.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ from thumbnet.locking import locked
 
 FOLDER = "decoded"
 RULES = 2
-"""To be raised when the same pictures come to have other pixels."""
+"""Increment this when a change makes the same files decode to different pixels."""
 OWN_SIZE_UP_TO = 64
 USUAL_SIZE = 32
 TASK = 64
-"""Pictures that a thread decodes at a time, unless they take more than `TASK_BYTES`."""
+"""Images per decoding task; fewer if they would take more than `TASK_BYTES`."""
 TASK_BYTES = 4_000_000
 NAMED = 3
-"""Bad pictures that an error names."""
+"""Maximum number of bad images listed in an error message."""
 
 Shape = tuple[int, int, int]
 _Item = TypeVar("_Item")
@@ -47,13 +47,12 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, eq=False)
 class DecodedPictures:
-    """Pictures as pixels.
+    """Decoded images.
 
     Attributes:
-        pixels: memory-mapped uint8 array of shape (n, height, width, channels), a row for each
-            picture.
-        bad: what is wrong with those that cannot be read, by their index; their rows are 0.
-        sizes: what sizes they had; None if none can be read.
+        pixels: memory-mapped uint8 array of shape (n, height, width, channels).
+        bad: error messages by index of the images that cannot be read; their pixels are 0.
+        sizes: the original sizes; None if no image can be read.
     """
 
     pixels: UInt8Array
@@ -62,7 +61,7 @@ class DecodedPictures:
 
 
 class _Seen(NamedTuple):
-    """What is known of a picture that was decoded."""
+    """Properties of a decoded image."""
 
     size: Size
     grey: bool
@@ -70,28 +69,28 @@ class _Seen(NamedTuple):
 
 
 class _Contradiction(Exception):  # noqa: N818
-    """A picture does not fit the shape that was concluded from those before it."""
+    """An image does not match the shape inferred from the previous images."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
 
 
 def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) -> DecodedPictures:
-    """Decode pictures to one size, or take what was decoded before.
+    """Decode images to one size, or load them from the cache.
 
-    All get the same number of channels: one if all are grey, else three.
+    All have the same number of channels: one if every image is grey, otherwise three.
 
     Args:
-        pictures: what to decode.
-        reading: the size to decode to, and what to do about pictures that cannot be read. Without
-            a size, pictures keep their own if all have the same one, up to `OWN_SIZE_UP_TO`
+        pictures: the encoded images.
+        reading: the size to decode to, and what to do about images that cannot be read. Without
+            a size, images keep theirs if all have the same one, up to `OWN_SIZE_UP_TO`
             pixels; otherwise they get `USUAL_SIZE`.
-        cache: the directory in which the pixels are kept, in a folder `FOLDER`.
-        report: called with a line of text now and then.
+        cache: the cache directory; the pixels are kept in its folder `FOLDER`.
+        report: called with progress messages.
 
     Raises:
-        InputError: a picture cannot be read, and is not to be skipped.
-        JobError: the cache cannot be written, or has no room.
+        InputError: an image cannot be read and should not be skipped.
+        JobError: the cache cannot be written, or the disk is full.
     """
     directory = cache / FOLDER
     place = f"{pictures.location.resolve()} {reading.image_size}"
@@ -108,11 +107,11 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
                 found = _recall(path)
     except OSError as error:
         raise JobError(
-            f"decoded pictures cannot be kept in {directory} ({error.strerror or error}); name "
-            "another directory in THUMBNET_CACHE"
+            f"decoded images cannot be written to {directory} ({error.strerror or error}); set "
+            "THUMBNET_CACHE to another directory"
         ) from error
     if found is None:
-        raise JobError(f"{path} was removed while it was made; try again")
+        raise JobError(f"{path} was removed while it was being written; try again")
     if found.bad and reading.on_bad_image == "fail":
         raise refusal(list(found.bad.values()))
     return found
@@ -120,7 +119,7 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
 
 def _recall(path: Path) -> DecodedPictures | None:
     try:
-        # Written last: where it is, the pixels are whole.
+        # Written last: if it exists, the pixels are complete.
         kept = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return DecodedPictures(
             np.load(path, mmap_mode="r", allow_pickle=False),
@@ -132,7 +131,7 @@ def _recall(path: Path) -> DecodedPictures | None:
 
 
 def _remove_others(directory: Path, slot: str, kept: Path) -> None:
-    """Remove what was decoded of the same place before it changed, and what killed jobs left."""
+    """Remove outdated pixels of the same path, and temporary files of killed jobs."""
     for file in directory.glob(f"{slot}-*"):
         if file.stem != kept.stem:
             file.unlink(missing_ok=True)
@@ -140,7 +139,7 @@ def _remove_others(directory: Path, slot: str, kept: Path) -> None:
 
 
 def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report) -> None:
-    report(f"decoding {len(pictures):,} pictures of {shown(pictures.location)}")
+    report(f"decoding {len(pictures):,} images of {shown(pictures.location)}")
     with silent_pillow(reading.maximum_pixels), replacing(path) as file:
         shape = _first_guess(pictures, reading)
         while True:
@@ -154,7 +153,7 @@ def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report)
 
 
 def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
-    """The shape that fits the first pictures."""
+    """The shape inferred from the first images."""
     first = next(batched(named(pictures), TASK), [])
     _, seen = _decode_some(first, (1, 1, 1), reading)
     good = [one for one in seen if not one.error] or [_Seen((USUAL_SIZE, USUAL_SIZE), True, "")]
@@ -170,7 +169,7 @@ def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
 
 
 def _fitting(shape: Shape, seen: _Seen, reading: Reading) -> Shape:
-    """The shape, or the one that has to take its place in view of one more picture."""
+    """The given shape, changed if one more image does not match it."""
     height, width, channels = shape
     if reading.image_size is None and seen.size != (width, height):
         height = width = USUAL_SIZE
@@ -180,10 +179,11 @@ def _fitting(shape: Shape, seen: _Seen, reading: Reading) -> Shape:
 def _decode_all(
     file: IO[bytes], pictures: Pictures, shape: Shape, reading: Reading, report: Report
 ) -> tuple[dict[int, str], list[Size]]:
-    """Write all pictures at one shape as an `.npy` file.
+    """Write all images, resized to one shape, as an `.npy` file.
 
     Returns:
-        What is wrong with some, by index; the sizes of the others.
+        Error messages by index of the images that cannot be read, and the original sizes of the
+        others.
     """
     count, bytes_each = len(pictures), int(np.prod(shape))
     _require_room(Path(file.name).parent, count * bytes_each)
@@ -214,7 +214,7 @@ def _decode_all(
         file.write(pixels.data)
         tenth = count // 10 + 1
         if count >= 20_000 and done // tenth < (done + len(seen)) // tenth:
-            report(f"decoded {done + len(seen):,} of {count:,} pictures")
+            report(f"decoded {done + len(seen):,} of {count:,} images")
         done += len(seen)
     return bad, sizes
 
@@ -222,7 +222,7 @@ def _decode_all(
 def _decode_some(
     some: list[tuple[str, Path | bytes]], shape: Shape, reading: Reading
 ) -> tuple[UInt8Array, list[_Seen]]:
-    """Decode pictures, given with their names, to uint8 of shape (n, *shape)."""
+    """Decode (name, source) pairs to a uint8 array of shape (n, *shape)."""
     pixels = np.zeros((len(some), *shape), np.uint8)
     seen = []
     for row, (name, source) in enumerate(some):
@@ -237,12 +237,12 @@ def _decode_some(
 
 
 def named(pictures: Pictures) -> Iterator[tuple[str, Path | bytes]]:
-    """All pictures in order, each with what to call it in messages."""
+    """All images in order, each with its name for messages."""
     return zip(map(pictures.where, range(len(pictures))), pictures.encoded(), strict=True)
 
 
 def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Call a function on each item in threads; the results come in order, few at a time."""
+    """Map a function over items in threads; results come in order, and few are kept in memory."""
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[_Result]] = deque()
@@ -255,7 +255,7 @@ def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) ->
 
 
 def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Lists of up to `size` items, as `itertools.batched` makes them from Python 3.12 on."""
+    """Lists of up to `size` items, like `itertools.batched` of Python 3.12."""
     iterator = iter(items)
     while some := list(islice(iterator, size)):
         yield some
@@ -265,15 +265,16 @@ def _require_room(directory: Path, needed: int) -> None:
     free = shutil.disk_usage(directory).free
     if needed > free:
         raise JobError(
-            f"the decoded pictures need {needed / 1e6:,.0f} MB in {directory}, which has "
-            f"{free / 1e6:,.0f} MB left; make room, or name another directory in THUMBNET_CACHE"
+            f"the decoded images need {needed / 1e6:,.0f} MB in {directory}, which has "
+            f"{free / 1e6:,.0f} MB left; free some space, or set THUMBNET_CACHE to another "
+            "directory"
         )
 
 
 def refusal(errors: Sequence[str]) -> InputError:
-    """What to raise because of pictures that cannot be used."""
+    """The error that lists images which cannot be used."""
     more = f" and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
     return InputError(
-        f"{'; '.join(errors[:NAMED])}{more}: mend or remove what `thumbnet data check` lists, or "
-        "leave such pictures out with --on-bad-image skip"
+        f"{'; '.join(errors[:NAMED])}{more}: repair or remove the files that `thumbnet data check` "
+        "lists, or skip them with --on-bad-image skip"
     )

@@ -1,4 +1,4 @@
-"""Images with the very same pixels."""
+"""Finding images with identical pixels."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ DIGEST_BYTES = 16
 
 
 def image_digests(images: Images) -> bytes:
-    """`DIGEST_BYTES` for each image, equal for equal pixels."""
+    """One digest of `DIGEST_BYTES` per image; images with the same pixels have the same digest."""
     return b"".join(
         hashlib.blake2b(image.tobytes(), digest_size=DIGEST_BYTES).digest()
         for some in chunks(images)
@@ -21,7 +21,7 @@ def image_digests(images: Images) -> bytes:
 
 
 def seen_before_the_test(dataset: Dataset) -> npt.NDArray[np.bool_]:
-    """Which test images are also training or validation images: bool array of shape (n,)."""
+    """Mask of the test images that are also training or validation images: bool, shape (n,)."""
     test = np.frombuffer(image_digests(dataset.test.images), f"V{DIGEST_BYTES}")
     known = [image_digests(part.images) for name, part in dataset.parts.items() if name != "test"]
     return np.isin(test, np.frombuffer(b"".join(known), f"V{DIGEST_BYTES}"))

@@ -1,4 +1,4 @@
-"""A folder with a sub-folder for each class, or with parts that hold such sub-folders."""
+"""Folders with a subfolder for each class, or with splits that contain such subfolders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +20,17 @@ from thumbnet.data.walk import Walk
 from thumbnet.errors import InputError, shown
 
 _NAMED = 4
-"""Folders that a message names."""
+"""Maximum number of folders listed in a message."""
 
 
 def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """List the pictures of a folder: `CLASS/PICTURE` or `train/CLASS/PICTURE`.
+    """List the images of a folder: `CLASS/IMAGE` or `train/CLASS/IMAGE`.
 
-    Every picture in a class's folder counts as one of it, those in folders within that too.
+    All images in a class folder belong to that class, including those in its subfolders.
 
     Raises:
-        InputError: it cannot be read, holds no picture in a sub-folder, or its folders are not
-            those of classes.
+        InputError: the folder cannot be read, has no images in subfolders, or its subfolders are
+            not classes.
     """
     walk = Walk(folder)
     top = walk.subfolders("")
@@ -44,8 +44,8 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
         _note_strays(walk, top, parts)
     if not walk.names:
         raise InputError(
-            f"{shown(folder)} holds no picture in a sub-folder; give a folder with a sub-folder "
-            "for each class, with or without train, val and test above them"
+            f"{shown(folder)} contains no images in subfolders; give a folder with a subfolder "
+            "for each class, either directly or inside train, val and test"
         )
     class_names, labels = numbered_classes(walk.classes)
     listing = Listing(
@@ -64,33 +64,33 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A folder of class folders; `path` is relative to the data set, and empty for itself."""
+    """A folder of class folders; `path` is relative to the data set, and empty for its root."""
 
     path: str
     split: int
 
 
 def _parts(walk: Walk, top: set[str]) -> list[_Part]:
-    """The parts of a data set, training first; none if the folders at the top are classes.
+    """The splits of a data set, training first; none if the top-level folders are classes.
 
-    A folder `train` that holds pictures and no folders is a class of that name.
+    A folder `train` that contains images but no folders is a class of that name.
 
     Raises:
-        InputError: two folders stand for one part, parts lack class folders, or there are other
-            parts and none to train on.
+        InputError: two folders are the same split, a split has no class folders, or there is no
+            training split.
     """
     named = {name: split for name in sorted(top) if (split := part_named(name)) is not None}
     with_folders = [name for name in named if walk.contents(name).folders]
     if not any(named[name] == TRAIN for name in with_folders):
         if len(named) > 1 and len(named) == len(top):
             problem = (
-                "hold no training part"
+                "include no training split"
                 if with_folders
-                else "hold pictures and no folder for each class"
+                else "contain images but no class folders"
             )
             raise InputError(
-                f"{_listed(sorted(named))} of {walk.shown('')} {problem}; put the pictures into "
-                "train/CLASS/, and into val/CLASS/ and test/CLASS/ if there are such parts"
+                f"{_listed(sorted(named))} in {walk.shown('')} {problem}; put the images into "
+                "train/CLASS/, and those of other splits into val/CLASS/ and test/CLASS/"
             )
         return []
     parts: dict[int, _Part] = {}
@@ -98,15 +98,15 @@ def _parts(walk: Walk, top: set[str]) -> list[_Part]:
         split = named[name]
         if split in parts:
             raise InputError(
-                f"{shown(parts[split].path)} and {shown(name)} of {walk.shown('')} both stand for "
-                f"the {SPLIT_NAMES[split]} part; rename one of them"
+                f"{shown(parts[split].path)} and {shown(name)} in {walk.shown('')} are both names "
+                f"of the {SPLIT_NAMES[split]} split; rename one of them"
             )
         parts[split] = _Part(_unwrapped(walk, name, split), split)
     return [parts[split] for split in sorted(parts)]
 
 
 def _unwrapped(walk: Walk, path: str, split: int) -> str:
-    """The folder of class folders within `path`: archives often hold `seg_train/seg_train/`."""
+    """The folder of class folders within `path`: archives often contain `seg_train/seg_train/`."""
     contents = walk.contents(path)
     while len(contents.folders) == 1 and not contents.pictures:
         (name,) = contents.folders
@@ -118,10 +118,10 @@ def _unwrapped(walk: Walk, path: str, split: int) -> str:
 
 
 def _require_classes(walk: Walk, part: _Part, names: list[str], nested: bool) -> None:
-    """Refuse folders that hold only folders, unless the user knows them as groups (`nested`).
+    """Refuse folders that contain only folders, unless the user declared groups (`nested`).
 
     Raises:
-        InputError: saying what they seem to be.
+        InputError: the folders do not look like classes.
     """
     contents = {name: walk.contents(str(Path(part.path, name))) for name in names}
     filled = {name: found for name, found in contents.items() if found.pictures or found.folders}
@@ -130,9 +130,9 @@ def _require_classes(walk: Walk, part: _Part, names: list[str], nested: bool) ->
     for name, folders in hollow.items():
         if len(folders & set(beside)) > 1:
             raise InputError(
-                f"{shown(name)} in {where} holds folders of the same names as the classes beside "
-                f"it ({_listed(sorted(folders & set(beside)))}); if it is a part, move the others "
-                "into a folder train"
+                f"{shown(name)} in {where} contains folders with the same names as the classes "
+                f"next to it ({_listed(sorted(folders & set(beside)))}); if it is a split, move "
+                "the other folders into a folder train"
             )
     if not hollow or beside or nested:
         return
@@ -140,20 +140,20 @@ def _require_classes(walk: Walk, part: _Part, names: list[str], nested: bool) ->
     if len(hollow) == 1:
         (name,) = hollow
         raise InputError(
-            f"{where} holds one folder, {shown(name)}, with the folders {_listed(within)} in it; "
-            f"if these are the classes, give {walk.shown(str(Path(part.path, name)))}"
+            f"{where} contains a single folder, {shown(name)}, with the folders {_listed(within)}; "
+            f"if these are the classes, give {walk.shown(str(Path(part.path, name)))} instead"
         )
     common = sorted(set.intersection(*map(set, hollow.values())))
     found = f"the same folders ({_listed(common)})" if common else f"folders ({_listed(within)})"
     raise InputError(
-        f"{_listed(sorted(hollow))} in {where} hold no pictures but {found}; if they are parts, "
-        "call them train, val and test; if they are classes and the folders within are groups of "
-        "pictures, such as videos, add --group '.*/'"
+        f"{_listed(sorted(hollow))} in {where} contain no images but {found}; if they are splits, "
+        "rename them to train, val and test; if they are classes and the folders inside are groups "
+        "of images, such as videos, add --group '.*/'"
     )
 
 
 def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
-    """Note the folders beside the parts; one with the same classes is probably a part."""
+    """Note folders next to the splits; one with the same classes is probably a split too."""
     used = {Path(part.path).parts[0] for part in parts}
     for name in sorted(top - used):
         common = walk.contents(name).folders & walk.contents(parts[0].path).folders
@@ -162,14 +162,14 @@ def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
                 Problem(
                     "unknown part",
                     walk.shown(name),
-                    f"holds the same classes as train ({_listed(sorted(common))}), but its name "
-                    "does not say which part it is",
-                    "call it train, val or test, or move it away",
+                    f"contains the same classes as train ({_listed(sorted(common))}), but its name "
+                    "is not that of a split",
+                    "rename it to train, val or test, or move it elsewhere",
                     stops_training=True,
                 )
             )
         else:
-            message, remedy = "lies beside train and is not read", "move it away, or leave it"
+            message, remedy = "is next to train and is ignored", "move it elsewhere, or leave it"
             walk.note(Problem("stray folder", walk.shown(name), message, remedy))
 
 

@@ -1,4 +1,4 @@
-"""Which files are pictures, by their names and by how their content begins."""
+"""Recognising image files by their names and first bytes."""
 
 import re
 from functools import cache
@@ -9,20 +9,20 @@ _ALWAYS_READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
 _READ_BY_PLUGINS = ("AVIF", "HEIF")
 
 WEB_FORMATS = ("PNG", "JPEG", "WEBP")
-"""What strangers may send to a service: formats whose decoders every browser exposes as well."""
+"""Formats that a service accepts from clients: browsers expose their decoders to strangers too."""
 
 _READ_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".hif"),
 )
 CAMERA_SUFFIXES = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2")
-"""Of cameras' own formats, whose content often begins like TIFF."""
+"""Camera raw formats, whose content often begins like TIFF."""
 _UNREAD_SUFFIXES = (".svg", ".jxl", ".jp2", ".j2k", ".psd", ".tga", ".exr", ".qoi")
 PICTURE_SUFFIXES = (*_READ_SUFFIXES, *_UNREAD_SUFFIXES, *CAMERA_SUFFIXES)
-"""In lower case: a file of such a name is meant as a picture, whatever its content is."""
+"""Suffixes in lower case of files that are meant to be images, whatever their content is."""
 
 SNIFFED = 512
-"""Bytes from the beginning of a file that `format_of` wants to see."""
+"""Number of bytes that `format_of` needs from the beginning of a file."""
 _BEGINNINGS = {
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "JPEG": rb"\xff\xd8\xff",
@@ -46,10 +46,10 @@ _BEGINNINGS = {
 
 
 def format_of(beginning: bytes) -> str | None:
-    """The format of a picture, as people call it, by the first `SNIFFED` bytes of its content.
+    """The common name of an image's format, from the first `SNIFFED` bytes of its content.
 
     Returns:
-        Also the names of formats that are not read; None for what is not a picture.
+        The name, even of a format that cannot be read; None if the content is not an image.
     """
     beginning = beginning.removeprefix(b"\xef\xbb\xbf")
     for name, pattern in _BEGINNINGS.items():
@@ -60,7 +60,7 @@ def format_of(beginning: bytes) -> str | None:
 
 @cache
 def readable_formats() -> tuple[str, ...]:
-    """The formats that are read, by Pillow's names, those of installed plug-ins among them."""
+    """Pillow's names of the readable formats, including those of installed plug-ins."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -72,18 +72,18 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def why_unidentified(beginning: bytes, suffix: str, formats: tuple[str, ...]) -> str:
-    """What to say of a file that Pillow does not know as one of `formats`."""
+    """Error message for a file that Pillow does not recognise as one of `formats`."""
     found = format_of(beginning)
     if found is None and suffix in _UNREAD_SUFFIXES:
         found = suffix[1:].upper()
     if found is None:
-        return "is not a picture: its content is of no known format"
+        return "is not an image in any known format"
     if {"HEIC": "HEIF"}.get(found, found.upper()) in formats:
-        return f"begins like {found} and is damaged"
+        return f"begins like a {found} file but is damaged"
     if found in ("AVIF", "HEIC") and formats == readable_formats():
         plugin = {"AVIF": "pillow-avif-plugin", "HEIC": "pillow-heif"}[found]
         return (
-            f"is a picture of the format {found}, which is read only where the package {plugin} "
-            "is installed; install that, or convert the picture to PNG or JPEG"
+            f"is in {found} format, which requires the package {plugin}; install it, or convert "
+            "the image to PNG or JPEG"
         )
-    return f"has the format {found}, which is not read; convert it to PNG or JPEG"
+    return f"is in {found} format, which is not supported; convert it to PNG or JPEG"

@@ -1,4 +1,4 @@
-"""Pictures that belong together, such as the frames of one video, by the names of their files."""
+"""Groups of images that belong together, such as the frames of one video, from their file names."""
 
 import re
 from collections import Counter
@@ -12,32 +12,33 @@ from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError, shown
 
 SERIES_PATTERN = r"(.+\D)\d+\.\w+$"
-"""Finds in a path what comes before the last number: the series of a numbered picture."""
+"""Matches the part of a path before the last number: the series of a numbered image."""
 _LEAST_IN_SERIES = 3
 _SERIES = re.compile(SERIES_PATTERN)
 
 
 def groups_of_names(names: Sequence[str], pattern: str) -> list[str]:
-    """The group of each name: what a regular expression finds in it.
+    """The group of each name: the text that matches a regular expression.
 
     Args:
         names: paths, with "/".
-        pattern: is searched for; the group is what its parentheses hold, or else the whole match.
-            A name in which it is not found is a group of its own.
+        pattern: the regular expression to search for. The group is the text matched by its
+            capturing groups, or the whole match if it has none. A name without a match is a group
+            of its own.
 
     Raises:
-        InputError: it is not a regular expression, or is found in no name.
+        InputError: it is not a regular expression, or matches no name.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise InputError(f"--group {pattern}: not a regular expression: {error}") from error
+        raise InputError(f"--group {pattern} is not a regular expression: {error}") from error
     matches = [compiled.search(name) for name in names]
     if not any(matches):
         example = f", such as {names[0]}" if names else ""
         raise InputError(
-            f"--group {pattern}: found in no path of a picture{example}; give a regular expression "
-            "that finds what pictures of one group have in common"
+            f"--group {pattern} matches no image path{example}; give a regular expression that "
+            "matches what the paths of a group have in common"
         )
     return [
         name if match is None else "\0".join(map(str, match.groups())) or match[0]
@@ -52,24 +53,24 @@ def numbered_groups(groups: Sequence[str]) -> Int64Array:
 
 
 def series_problem(listing: Listing) -> Problem | None:
-    """Advice where names look numbered in series and images will be held out one by one."""
+    """Advice if the names look like numbered series and images are held out individually."""
     complete = {VALIDATION, TEST} <= set(np.unique(listing.splits).tolist())
     if listing.groups or complete or not listing.has_names or not look_like_series(listing.names):
         return None
     return Problem(
         "series",
         shown(listing.path),
-        "holds pictures whose names look numbered in series, like the frames of a video; if those "
-        "of one series are alike, the test is too easy",
-        f"keep each series in one part with --group '{SERIES_PATTERN}'",
+        "contains images whose names look like numbered series, such as video frames; if images of "
+        "the same series are alike, test accuracy will be too high",
+        f"keep each series in one split with --group '{SERIES_PATTERN}'",
     )
 
 
 def look_like_series(names: Sequence[str]) -> bool:
-    """Whether most pictures are numbered within several series in one folder, as frames are.
+    """Whether most images belong to one of several numbered series in a folder, like video frames.
 
-    `video1_003.png` and `00014_00029.ppm` are, `cat12.jpg` among other cats is not: all of a
-    folder would be one series.
+    This is true of `video1_003.png` and `00014_00029.ppm`, but not of `cat12.jpg` among other
+    cats, as the whole folder would be one series.
     """
     series = Counter(_series(name) for name in names)
     series.pop("", None)

@@ -1,4 +1,4 @@
-"""Holding a test part out where a data set has none, by names alone."""
+"""Holding out a test split, based only on the names of the images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from thumbnet.data.listing import TEST, TRAIN, VALIDATION, Listing
 from thumbnet.data.stored import Int64Array
 
 HELD_OUT = 0.2
-"""Fraction of the images that become the test part where there is none."""
+"""Fraction of the images held out for testing."""
 
 UInt64Array = npt.NDArray[np.uint64]
 
 
 def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
-    """Hold out some images of each class for the test, unless there is a test part.
+    """Hold out some images of each class for testing, unless there is a test split.
 
-    An image is held out if the hash of its name, or of its group's, is below a threshold. Whether
-    it is does not depend on the other images, so that those that are added later move none from
-    one part to the other. Small classes are the exception: one without any such image gives the
-    one with the lowest hash, and those with the highest hashes are kept for training, two if there
-    are three or more, one if there are two, and for the validation part, one.
+    An image is held out if the hash of its name, or of its group's name, is below a threshold.
+    This does not depend on the other images, so adding images moves none from one split to
+    another. Small classes are an exception: if no hash of a class is below the threshold, the
+    image with the lowest hash is held out. The images with the highest hashes are always kept:
+    one for validation, and for training two of three or more, or one of two.
 
     Returns:
-        The parts, and words that say what was done; empty if nothing was.
+        The splits, and a description of what was held out; empty if nothing was.
     """
     if (listing.splits == TEST).any():
         return listing.splits, ""
@@ -45,12 +45,12 @@ def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
     whole = ", in whole groups," if listing.groups else ""
     return (
         np.where(held_out, TEST, listing.splits),
-        f"no test part: about {HELD_OUT:.0%} of {images}{whole} held out for it",
+        f"no test split: about {HELD_OUT:.0%} of {images}{whole} held out for it",
     )
 
 
 def hash_names(names: Sequence[str]) -> UInt64Array:
-    """A hash of each name, the same in every process: uint64 array of shape (n,)."""
+    """A reproducible hash of each name: uint64 array of shape (n,)."""
     hashes = b"".join(
         hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest() for name in names
     )

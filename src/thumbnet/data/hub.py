@@ -1,9 +1,9 @@
-"""The layouts of Parquet files on the Hugging Face hub: which file belongs to which part.
+"""Which Parquet file belongs to which split, in the layouts of the Hugging Face hub.
 
-https://huggingface.co/docs/datasets/repository_structure describes them. Files are in the folder
-itself, in `data/`, or in a folder for each configuration (such as `plain_text/` of CIFAR-10), and
-the part is a word of the file's name (`train-00000-of-00002.parquet`) or of its folder's
-(`default/train/0000.parquet`).
+They are described at https://huggingface.co/docs/datasets/repository_structure. Files are in the
+folder itself, in `data/`, or in a folder for each configuration (such as `plain_text/` of
+CIFAR-10). The split is a word in the name of the file (`train-00000-of-00002.parquet`) or of its
+folder (`default/train/0000.parquet`).
 """
 
 import os
@@ -16,11 +16,11 @@ from thumbnet.data.listing import SPLITS, TRAIN
 from thumbnet.errors import InputError, shown
 
 DEPTH = 3
-"""Levels of folders below the one that is named in which files are looked for."""
+"""How many levels of subfolders are searched."""
 
 
 def find_parquet(folder: Path) -> list[Path]:
-    """The Parquet files in a folder and those below it, in order; hidden folders are left out."""
+    """The Parquet files in a folder and its subfolders, sorted; hidden folders are skipped."""
     found: list[Path] = []
     for place, subfolders, names in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
@@ -30,12 +30,12 @@ def find_parquet(folder: Path) -> list[Path]:
 
 
 def parts_of(folder: Path, files: Sequence[Path]) -> list[int]:
-    """The part that each file belongs to: `TRAIN`, `VALIDATION` or `TEST`.
+    """The split that each file belongs to: `TRAIN`, `VALIDATION` or `TEST`.
 
-    Without a word for a part in any name, all are training images.
+    If no name contains the word for a split, all files are training images.
 
     Raises:
-        InputError: some names say a part and others do not, or there are several data sets.
+        InputError: only some of the names give a split, or there are several data sets.
     """
     parts = [_part(file.relative_to(folder)) for file in files]
     if set(parts) == {None}:
@@ -43,8 +43,8 @@ def parts_of(folder: Path, files: Sequence[Path]) -> list[int]:
     if None in parts:
         other = next(file for file, part in zip(files, parts, strict=True) if part is not None)
         raise InputError(
-            f"{shown(files[parts.index(None)])} does not say which part it belongs to, as "
-            f"{shown(other)} does; begin its name with train, validation or test, or move it away"
+            f"cannot tell which split {shown(files[parts.index(None)])} belongs to, unlike "
+            f"{shown(other)}; start its name with train, validation or test, or move it elsewhere"
         )
     _require_one_configuration(folder, files, parts)
     return [TRAIN if part is None else part for part in parts]
@@ -60,8 +60,8 @@ def _require_one_configuration(
         places[folder.joinpath(*plain)].add(part)
     if sum(map(len, places.values())) > len(set(parts)):
         raise InputError(
-            f"{shown(folder)} holds several data sets, in {', '.join(map(shown, sorted(places)))}; "
-            "give one of these folders"
+            f"{shown(folder)} contains several data sets, in "
+            f"{', '.join(map(shown, sorted(places)))}; give one of these folders"
         )
 
 

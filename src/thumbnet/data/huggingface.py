@@ -1,4 +1,4 @@
-"""Data sets of the library `datasets`, by what their objects offer: it need not be installed."""
+"""Data sets of the library `datasets`, used by duck typing so that it need not be installed."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,14 +54,14 @@ def dataset_from_huggingface(
 
 @dataclass(frozen=True)
 class HuggingFacePart:
-    """A `datasets.Dataset`, or what looks like one.
+    """One split: a `datasets.Dataset`, or an object that looks like one.
 
     Attributes:
-        title: what it is called, such as "train".
+        title: its name, such as "train".
         split: `TRAIN`, `VALIDATION` or `TEST`.
-        rows: to go through, each a mapping with the column of pictures.
-        image: that column.
-        labels: a label for each row.
+        rows: iterable of mappings that contain the column `image`.
+        image: name of the image column.
+        labels: one label for each row.
     """
 
     title: str
@@ -76,7 +76,7 @@ class HuggingFacePart:
 
 @dataclass(frozen=True, eq=False)
 class HuggingFacePictures:
-    """The pictures of some parts, one after another; see `Pictures`."""
+    """The images of several splits, one after another; see `Pictures`."""
 
     location: Path
     parts: Sequence[HuggingFacePart]
@@ -96,7 +96,7 @@ class HuggingFacePictures:
                 yield _content(row[part.image])
 
     def fingerprint(self) -> str:
-        """By what the library knows a data set by; else by the pictures themselves."""
+        """Digest of the library's own fingerprints, or else of the encoded images."""
         known = [getattr(part.rows, "_fingerprint", None) for part in self.parts]
         digest = sha256()
         if all(isinstance(one, str) for one in known):
@@ -108,14 +108,14 @@ class HuggingFacePictures:
 
 
 def _splits(dataset: object) -> list[tuple[str, int, Any]]:
-    """The title, part and rows of each split; a data set without splits is training images."""
+    """Title, split and rows of each split; a data set without splits counts as training images."""
     if not isinstance(dataset, Mapping):
         return [("the data set", TRAIN, dataset)]
     unknown = [name for name in dataset if str(name).lower() not in SPLITS]
     if unknown or not dataset:
         raise InputError(
-            f"the data set has the splits {', '.join(map(str, dataset)) or 'none'}; give those to "
-            "use as {'train': …, 'validation': …, 'test': …}"
+            f"the data set has the splits {', '.join(map(str, dataset)) or 'none'}; give a dict "
+            "of those to use: {'train': …, 'validation': …, 'test': …}"
         )
     return [(str(name), SPLITS[str(name).lower()], rows) for name, rows in dataset.items()]
 
@@ -126,12 +126,12 @@ def _open(
     features = getattr(rows, "features", None)
     if not isinstance(features, Mapping) or not hasattr(rows, "__len__"):
         raise InputError(
-            f"{title} is {type(rows).__name__}; give a datasets.Dataset or a DatasetDict, loaded "
-            "without streaming"
+            f"{title} is of type {type(rows).__name__}; give a datasets.Dataset or a DatasetDict, "
+            "loaded without streaming"
         )
     pictures = {name: None for name, kind in features.items() if type(kind).__name__ == "Image"}
-    image = _column(title, features, "pictures", "image", image, IMAGE_COLUMNS, pictures)
-    label = _column(title, features, "labels", "label", label, LABEL_COLUMNS, {})
+    image = _column(title, features, "image", image, IMAGE_COLUMNS, pictures)
+    label = _column(title, features, "label", label, LABEL_COLUMNS, {})
     names = tuple(map(shown, getattr(features[label], "names", None) or ()))
     return HuggingFacePart(
         title, split, rows, image, LabelColumn(f"{label} of {title}", list(rows[label]), names)
@@ -141,7 +141,6 @@ def _open(
 def _column(
     title: str,
     features: Mapping[str, object],
-    what: str,
     argument: str,
     wanted: str | None,
     known: Sequence[str],
@@ -153,14 +152,14 @@ def _column(
         found = find_column(fitting or features, known) or next(iter(fitting), None)
     if found is None:
         raise InputError(
-            f"{title} has no column of {what}{f' named {wanted}' if wanted else ''}; name it with "
-            f"{argument}=… (its columns: {', '.join(map(shown, features))})"
+            f"{title} has no {argument} column{f' named {wanted}' if wanted else ''}; choose one "
+            f"with {argument}=… (its columns: {', '.join(map(shown, features))})"
         )
     return found
 
 
 def _undecoded(rows: Any, column: str) -> Any:
-    """The rows with the content of the picture files, where the library can leave it encoded."""
+    """The rows with encoded images, if the library can leave them encoded."""
     feature = rows.features[column]
     if type(feature).__name__ == "Image" and hasattr(rows, "cast_column"):
         return rows.select_columns([column]).cast_column(column, type(feature)(decode=False))
@@ -168,7 +167,7 @@ def _undecoded(rows: Any, column: str) -> Any:
 
 
 def _content(value: Any) -> Path | bytes:
-    """A picture as a file or its content; one that was decoded is encoded without loss."""
+    """An image as a path or encoded bytes; decoded images are encoded losslessly."""
     if isinstance(value, Mapping):
         content, path = value.get("bytes"), value.get("path")
         return Path(path) if content is None and path else bytes(content or b"")
@@ -178,7 +177,7 @@ def _content(value: Any) -> Path | bytes:
     file = io.BytesIO()
     try:
         picture.save(file, "PNG")
-    except OSError:  # PNG knows fewer modes than Pillow
+    except OSError:  # PNG does not support every mode of Pillow
         picture.convert("RGB").save(file, "PNG")
     return file.getvalue()
 

@@ -1,7 +1,7 @@
-"""Reading any picture a user may have into the pixels a model takes.
+"""Reading image files into the pixels that a model takes.
 
-Training, prediction and the service read pictures with the functions here, so that all see the
-same pixels.
+Training, prediction and the service all read images with these functions, so they see the same
+pixels.
 """
 
 import io
@@ -21,35 +21,35 @@ from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, shown
 
 MAXIMUM_PIXELS = 50_000_000
-"""The pixels of a picture that are decoded by default; see `open_picture`."""
+"""Default limit on the pixels of an image; see `open_picture`."""
 
-# A JPEG picture is decoded at a half, a quarter or an eighth of its size where that leaves at
-# least this many times the pixels a side that are needed. From 3 on, Pillow's documentation of
-# `reducing_gap` says, the result is almost the same as that of resampling the whole picture.
+# A JPEG image is decoded at 1/2, 1/4 or 1/8 of its size if height and width remain at least this
+# many times as large as needed. According to Pillow's documentation of `reducing_gap`, the result
+# is almost the same as resampling the whole image from a factor of 3.
 _REDUCING_GAP = 3
-# What a JPEG picture costs that is decoded at a smaller size, as a fraction of its pixels: a
-# baseline one is read through, of a progressive one all coefficients are held in memory.
+# Cost of decoding a JPEG image at a smaller size, as a fraction of its pixels: a baseline image is
+# read completely, and for a progressive one all coefficients are kept in memory.
 _BASELINE_COST, _PROGRESSIVE_COST = 1 / 8, 1 / 2
-# Larger ones are decoded one at a time, or memory would grow with the number of threads.
+# Larger images are decoded one at a time, so that memory does not grow with the number of threads.
 _LARGE_PIXELS = 8_000_000
 _one_large_picture = threading.Lock()
 
 _GREY_MODES = ("1", "L", "LA", "La", "I")
 _TURNED = (5, 6, 7, 8)
-"""Values of the EXIF orientation by which height and width change places."""
+"""Values of the EXIF orientation that swap height and width."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture that was read.
+    """An image read from a file.
 
     Attributes:
-        image: upright, opaque, RGB; smaller than `size` if less was needed.
-        format: Pillow's name of the format, as the content says, such as "JPEG".
-        mode: Pillow's name of how the colours are stored.
-        size: width and height of the whole picture, upright.
-        animated: whether there are more frames or pages; `image` is the first.
-        deep: whether a value has more than 8 bits in the file.
+        image: the upright, opaque RGB image; smaller than `size` if less was needed.
+        format: Pillow's name of the format, detected from the content, such as "JPEG".
+        mode: Pillow's name of the colour mode.
+        size: width and height of the full upright image.
+        animated: whether there are several frames or pages; `image` is the first.
+        deep: whether the file has more than 8 bits per channel.
     """
 
     image: Image.Image
@@ -61,28 +61,28 @@ class Picture:
 
     @property
     def grey(self) -> bool:
-        """Whether it is stored without colours."""
+        """Whether the file is greyscale."""
         return self.mode.split(";")[0].removesuffix("B") in _GREY_MODES
 
 
 def read_image(
     path: str | Path, shape: tuple[int, int, int], maximum_pixels: int = MAXIMUM_PIXELS
 ) -> UInt8Array:
-    """Read a picture of any size and mode as one image for a model.
+    """Read an image file of any size and mode and resize it for a model.
 
-    It is turned as its EXIF data say, laid on white where it is transparent, cut to the model's
-    proportions around its centre, and made smaller or larger with antialiasing.
+    The image is rotated according to its EXIF orientation, transparent areas become white, and it
+    is centre-cropped to the aspect ratio of the model's input and resized with antialiasing.
 
     Args:
-        path: a picture file; of an animated one, the first frame counts.
-        shape: height, width and channels (1 for grey, 3 for colour) that the model takes.
+        path: an image file; the first frame of an animated image is used.
+        shape: height, width and channels (1 for grey, 3 for colour) of the model's input.
         maximum_pixels: as for `open_picture`.
 
     Returns:
         uint8 array of that shape.
 
     Raises:
-        InputError: the file cannot be read as such a picture, or is too large.
+        InputError: the file cannot be read as an image, or is too large.
     """
     with silent_pillow(maximum_pixels):
         picture = open_picture(path, maximum_pixels=maximum_pixels, needed=shape[:2])
@@ -96,20 +96,20 @@ def open_picture(
     needed: tuple[int, int] | None = None,
     formats: tuple[str, ...] | None = None,
 ) -> Picture:
-    """Read a picture; to be called within `silent_pillow`.
+    """Read an image; call this within `silent_pillow`.
 
     Args:
-        source: a file, or the content of one.
-        name: what to call content in messages.
-        maximum_pixels: the most pixels that are decoded; of a picture with more, nothing is. A
-            JPEG picture that is decoded at a smaller size counts with that size, or with an
-            eighth of all its pixels (half of them, if it is progressive) where that is more.
-        needed: height and width that it will be cut and resized to, so that a larger JPEG picture
-            need not be decoded in full; None for all of it.
-        formats: those that are read, by Pillow's names; None for all that can be.
+        source: a path, or the bytes of a file.
+        name: the name of the bytes in messages.
+        maximum_pixels: images with more pixels are refused without decoding them. A JPEG image
+            that is decoded at a smaller size counts with that size, or with an eighth of its
+            pixels (half if it is progressive) if that is more.
+        needed: height and width that the image will be cropped and resized to, so that a larger
+            JPEG image need not be decoded in full; None to decode it in full.
+        formats: the accepted formats, by Pillow's names; None for all readable formats.
 
     Raises:
-        InputError: it cannot be read, or is too large.
+        InputError: the image cannot be read, or is too large.
     """
     if not isinstance(source, bytes):
         name = shown(source)
@@ -119,7 +119,7 @@ def open_picture(
             raise InputError(f"{name} is empty")
         if suffix in CAMERA_SUFFIXES:
             raise InputError(
-                f"{name} is a raw file of a camera ({suffix}), which is not read; convert it to "
+                f"{name} is a camera raw file ({suffix}), which is not supported; convert it to "
                 "PNG or JPEG"
             )
         file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -128,7 +128,7 @@ def open_picture(
             if needed is not None:
                 _reduce(picture, needed)
             _require_pixels(picture, whole, maximum_pixels, name)
-            # A phone's JPEG file may hold a small copy beside the picture, which is not a frame.
+            # JPEG files from phones may contain a thumbnail, which is not another frame.
             format_ = "JPEG" if picture.format == "MPO" else picture.format or ""
             mode = picture.mode
             animated = format_ != "JPEG" and bool(getattr(picture, "is_animated", False))
@@ -147,7 +147,7 @@ def open_picture(
         raise InputError(f"{name} does not exist") from error
     except Image.DecompressionBombError as error:
         raise _too_large(name, "far too many pixels", maximum_pixels) from error
-    # What a damaged or malicious file makes Pillow's readers raise is listed nowhere.
+    # Pillow does not document which exceptions a damaged or malicious file can raise.
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{name} cannot be read as an image: {reason}") from error
@@ -157,22 +157,22 @@ def open_picture(
 def pixels_to_decode(
     content: bytes | memoryview, needed: tuple[int, int], formats: tuple[str, ...] | None = None
 ) -> int:
-    """How many pixels a picture counts with when `open_picture` reads it, by its head alone.
+    """The number of pixels that `open_picture` compares with its limit, read from the header only.
 
     Returns:
-        0 for what is not a picture of these formats.
+        0 if the content is not an image in one of these formats.
     """
     try:
         with Image.open(io.BytesIO(content), formats=formats or readable_formats()) as picture:
             whole = picture.size
             _reduce(picture, needed)
             return _cost(picture, whole)
-    except Exception:  # what is wrong with it is said by whoever decodes it
+    except Exception:  # the error is reported when the image is decoded
         return 0
 
 
 def fit_image(image: Image.Image, shape: tuple[int, int, int]) -> UInt8Array:
-    """Cut a picture to the proportions of `shape` around its centre, and resize it to that.
+    """Centre-crop an image to the aspect ratio of `shape`, and resize it to that shape.
 
     Args:
         image: RGB or grey.
@@ -190,16 +190,16 @@ def fit_image(image: Image.Image, shape: tuple[int, int, int]) -> UInt8Array:
 
 @contextmanager
 def silent_pillow(maximum_pixels: int = MAXIMUM_PIXELS) -> Iterator[None]:
-    """Keep Pillow from warning of what it reads all the same.
+    """Suppress Pillow's warnings about images that it can read anyway.
 
-    Pillow's own limit on sizes becomes the most that `open_picture` can accept: for a GIF picture,
-    Pillow allocates memory before its size is known to others. Not safe to
-    enter in several threads at once: threads are to be started within.
+    Pillow's own limit on pixels is set to the maximum that `open_picture` can accept, because
+    Pillow allocates memory for a GIF image before its size can be checked. Not thread-safe: start
+    threads inside this context.
     """
     before = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Pillow raises from twice as many on.
+        # Pillow raises above twice this number.
         Image.MAX_IMAGE_PIXELS = int(maximum_pixels / _BASELINE_COST / 2)
         try:
             yield
@@ -208,7 +208,7 @@ def silent_pillow(maximum_pixels: int = MAXIMUM_PIXELS) -> Iterator[None]:
 
 
 def beginning_of(path: Path) -> bytes:
-    """The first bytes of a regular file, for `formats.format_of`; none of what cannot be read."""
+    """The first bytes of a regular file, for `formats.format_of`; empty if it cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return b""
@@ -223,7 +223,7 @@ def _beginning(source: str | Path | bytes) -> bytes:
 
 
 def _size(source: str | Path | bytes) -> int:
-    """Bytes of a file or content; a pipe or device, which could block for ever, is refused."""
+    """Size in bytes; pipes and devices, which could block forever, are refused."""
     if isinstance(source, bytes):
         return len(source)
     found = Path(source).stat()
@@ -233,7 +233,7 @@ def _size(source: str | Path | bytes) -> int:
 
 
 def _reduce(picture: ImageFile.ImageFile, needed: tuple[int, int]) -> None:
-    """Have a JPEG picture decoded at the smallest size from which `needed` can still be made."""
+    """Make Pillow decode a JPEG image at the smallest size that suffices for `needed`."""
     if picture.format not in ("JPEG", "MPO"):
         return
     height, width = (_REDUCING_GAP * side for side in needed)
@@ -245,7 +245,7 @@ def _is_turned(picture: Image.Image) -> bool:
 
 
 def _cost(picture: ImageFile.ImageFile, whole: tuple[int, int]) -> int:
-    """The pixels that a picture counts with, `whole` being its size before it was reduced."""
+    """The number of pixels that counts towards the limit; `whole` is the size before reduction."""
     pixels, decoded = whole[0] * whole[1], picture.width * picture.height
     if decoded == pixels:
         return pixels
@@ -262,8 +262,8 @@ def _require_pixels(
 
 def _too_large(name: str, size: str, maximum_pixels: int) -> InputError:
     return InputError(
-        f"{name} has {size}, above the limit of {maximum_pixels / 1e6:g} million; make it smaller, "
-        "or raise the limit (--max-megapixels)"
+        f"{name} has {size}, above the limit of {maximum_pixels / 1e6:g} million; resize it, or "
+        "raise the limit with --max-megapixels"
     )
 
 
@@ -273,20 +273,20 @@ def _one_at_a_time_if_large(picture: Image.Image) -> AbstractContextManager[obje
 
 
 def _to_eight_bits(picture: Image.Image, name: str) -> Image.Image:
-    """Scale 16-bit grey values to 0 to 255; Pillow's own conversion cuts them off at 255."""
+    """Scale 16-bit grey values to 0 to 255; Pillow's own conversion clips them at 255."""
     if not picture.mode.startswith(("I", "F")):
         return picture
     values = np.asarray(picture)
     if picture.mode.startswith("F") or values.min() < 0 or values.max() > 65_535:
         raise InputError(
-            f"{name} holds values whose range is unknown (not of 8 or 16 bits); save it with 8 or "
-            "16 bits, stretched to the range that matters"
+            f"{name} contains values of unknown range (not 8 or 16 bits); rescale the values to "
+            "the range that matters and save it with 8 or 16 bits"
         )
     return Image.fromarray(np.round(values / 257).astype(np.uint8))
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """Colours without transparency; what was transparent becomes white."""
+    """The image as RGB, with transparent areas in white."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     opaque = picture.convert("RGBA")

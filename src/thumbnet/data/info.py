@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers."""
+"""Statistics of a data set."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,14 +10,14 @@ from thumbnet.data.dataset import Dataset, LabelledImages, channel_histogram
 
 @dataclass(frozen=True)
 class PartInfo:
-    """The training or the test part of a dataset.
+    """Statistics of one split of a data set.
 
     Attributes:
-        images: how many.
-        counts: how many of each class, by its name.
-        value_range: the smallest and the largest pixel value.
-        channel_mean: mean of each channel, pixel values taken from 0 to 1.
-        channel_std: standard deviation of each channel, likewise.
+        images: number of images.
+        counts: number of images of each class, by class name.
+        value_range: smallest and largest pixel value.
+        channel_mean: mean of each channel, with pixel values scaled to 0 to 1.
+        channel_std: standard deviation of each channel, on the same scale.
     """
 
     images: int
@@ -29,15 +29,15 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A dataset.
+    """Statistics of a data set.
 
     Attributes:
-        name: what it is called.
-        source: where it came from.
+        name: its name.
+        source: a description of its origin.
         image_shape: height, width and channels.
-        train: the training part.
-        validation: the validation part, where the data set has one.
-        test: the test part.
+        train: the training split.
+        validation: the validation split, if there is one.
+        test: the test split.
         digests: SHA-256 of the content of each array.
     """
 
@@ -50,12 +50,12 @@ class DatasetInfo:
     digests: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
 def describe(dataset: Dataset) -> DatasetInfo:
-    """Count and measure a dataset."""
+    """Compute the statistics of a data set."""
     names = dataset.class_names
     return DatasetInfo(
         dataset.name,

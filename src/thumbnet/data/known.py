@@ -1,8 +1,8 @@
-"""Which places of images this user has named.
+"""The data paths that this user has given on this machine.
 
-A run directory says where its images are. If somebody else made it, that may be anything: the
-root of the disk, a network share that never answers. So a path from a run is only followed if this
-user has given it as data before, on this machine; otherwise it is asked for by `--data`.
+A run directory records the path of its data. In a run from somebody else, that path could be
+anything, such as the root of the disk or a network drive that never responds. It is therefore only
+used if this user has given it as data before; otherwise `--data` is required.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ from thumbnet.data.sources.cache import default_cache_directory
 
 
 def remember_place(path: Path) -> None:
-    """Note that this user has named a path as data."""
+    """Remember that this user has given a path as data."""
     marker = _marker(path)
-    # Where it cannot be written, the path has to be given again next time.
+    # If it cannot be written, the path has to be given again next time.
     with suppress(OSError):
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
 
 
 def is_known_place(path: str | Path) -> bool:
-    """Whether this user has named a path as data before."""
+    """Whether this user has given a path as data before."""
     return _marker(Path(path)).exists()
 
 

@@ -1,4 +1,4 @@
-"""Labels as files, arrays and libraries hold them, and the classes that they stand for."""
+"""Converting the labels of files, arrays and libraries to class indices."""
 
 import re
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """Labels that belong together: of one file, array or part.
+    """The labels of one file, array or split.
 
     Attributes:
-        title: what to call the labels in messages, such as "y_test in pets.npz".
-        values: a whole number or a text for each image.
-        class_names: the names of labels 0, 1, …; empty where they are not known.
+        title: name in messages, such as "y_test in pets.npz".
+        values: an integer or string for each image.
+        class_names: the names of labels 0, 1, …; empty if unknown.
     """
 
     title: str
@@ -31,18 +31,18 @@ class LabelColumn:
 def number_labels(
     columns: Sequence[LabelColumn], first_names: tuple[str, ...] = ()
 ) -> tuple[tuple[str, ...], Int64Array]:
-    """Class names for all columns, and the labels of all their images, one after another.
+    """Class names for all columns together, and the concatenated labels of their images.
 
-    Each column's numbers mean its own class names, as two files may order them differently.
-    Without names, the labels themselves are the names.
+    Numbers in a column refer to its own class names, which may be ordered differently in each file.
+    Without class names, the labels themselves are the names.
 
     Args:
         columns: the labels.
         first_names: class names that come first.
 
     Raises:
-        InputError: a label is neither a whole number nor a text, or has no name; or a column has
-            no class names where others have different ones.
+        InputError: a label is neither an integer nor a string, or has no name; or a column has no
+            class names while those of the other columns differ.
     """
     orders = dict.fromkeys(column.class_names for column in columns if column.class_names)
     if not orders:
@@ -54,8 +54,8 @@ def number_labels(
     for column in columns:
         if not column.class_names and len(orders) > 1:
             raise InputError(
-                f"{column.title} does not say what its labels mean, and the others disagree; give "
-                "it the names of the classes too"
+                f"{column.title} has no class names, and those of the other files differ; add "
+                "class names to it"
             )
         order = column.class_names or next(iter(orders))
         of_number = [number[name] for name in order]
@@ -64,7 +64,7 @@ def number_labels(
 
 
 def without_decimals(labels: Sequence[str]) -> list[str]:
-    """Labels as class names: where all are whole numbers, "3.0" is "3", as pandas writes some."""
+    """Labels as class names; if all are whole numbers, "3.0", as pandas writes it, becomes "3"."""
     whole = [_WHOLE.fullmatch(label) for label in labels]
     are_whole = all(whole)
     return [
@@ -74,7 +74,7 @@ def without_decimals(labels: Sequence[str]) -> list[str]:
 
 
 def _index(column: LabelColumn, row: int, order: tuple[str, ...], of_number: list[int]) -> int:
-    """The number that the label of a row gets: it is one in its own order, or the name itself."""
+    """The class index of a row, whose label is an index into `order` or a class name."""
     label = column.values[row]
     if isinstance(label, float) and label.is_integer():
         label = int(label)
@@ -88,12 +88,12 @@ def _index(column: LabelColumn, row: int, order: tuple[str, ...], of_number: lis
 def _text(column: LabelColumn, row: int) -> str:
     label = column.values[row]
     if not isinstance(label, str | int | float) or label != label or not str(label).strip():
-        raise _refusal(column, row, "a whole number or a text")
+        raise _refusal(column, row, "an integer or a string")
     return str(label)
 
 
 def _refusal(column: LabelColumn, row: int, needed: str) -> InputError:
     return InputError(
-        f"{column.title} has {column.values[row]!r:.40} in row {row}; it must be {needed}: remove "
+        f"{column.title} has {column.values[row]!r:.40} in row {row}; it must be {needed}; remove "
         "such rows, or choose other labels"
     )

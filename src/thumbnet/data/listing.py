@@ -1,4 +1,4 @@
-"""What a layout of files holds, before any picture is opened."""
+"""A listing of the images in a data set, made before any of them is opened."""
 
 import re
 import unicodedata
@@ -26,7 +26,7 @@ SPLITS = {
     "eval": TEST,
     "evaluation": TEST,
 }
-"""The part of a data set that a word stands for."""
+"""The split that each word stands for."""
 
 _AROUND_PART = re.compile(r"^seg|(set|split|data|images?|imgs?)$")
 
@@ -36,15 +36,15 @@ _DIGITS = re.compile(r"(\d{1,100})")
 
 @dataclass(frozen=True)
 class Problem:
-    """Something about a data set that its owner should mend.
+    """A problem in a data set that its owner should fix.
 
     Attributes:
-        kind: what it is, in a word or two.
+        kind: its kind in one or two words.
         path: the file, folder or class.
         message: what is wrong.
-        remedy: what to do.
-        stops_training: whether training refuses it, unless it is to leave such things out.
-        spoils_figures: whether the test figures are wrong because of it.
+        remedy: how to fix it.
+        stops_training: whether training fails because of it, unless bad images are skipped.
+        spoils_figures: whether it makes the test metrics invalid.
     """
 
     kind: str
@@ -56,25 +56,25 @@ class Problem:
 
     @property
     def is_advice(self) -> bool:
-        """Whether training goes on and its figures are right all the same."""
+        """Whether training works in spite of it and the test metrics are valid."""
         return not (self.stops_training or self.spoils_figures)
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """Images by name, label and part.
+    """Names, labels and splits of images.
 
     Attributes:
-        path: what the user named.
-        title: the layout and where it is, in words.
-        names: what distinguishes each image within `path`.
-        has_names: whether their owner knows the images by these names, as by paths of files.
+        path: the file or folder that the user gave.
+        title: a description of the layout and its location.
+        names: a unique name for each image within `path`.
+        has_names: whether the names mean something to the user, such as file paths.
         class_names: in the order of the labels.
         labels: int64 array of shape (n,).
         splits: int64 array of shape (n,) of `TRAIN`, `VALIDATION` and `TEST`.
-        groups: the group of each image, of those that must stay in one part; empty if each stands
-            for itself.
-        problems: what was found on the way.
+        groups: the group of each image; the images of a group stay in one split. Empty if the
+            images are independent.
+        problems: problems found while listing.
     """
 
     path: Path
@@ -89,12 +89,12 @@ class Listing:
 
     @property
     def lost(self) -> list[str]:
-        """Sentences on what is not listed though it should be."""
+        """Messages about images that should be listed but are missing."""
         return [f"{one.path} {one.message}" for one in self.problems if one.stops_training]
 
 
 def part_named(name: str) -> int | None:
-    """The part that a folder's name stands for, such as "Test", "training_set" or "seg_train"."""
+    """The split that a folder name such as "Test", "training_set" or "seg_train" stands for."""
     word = re.sub(r"[\W_]+", "", name.lower())
     while word not in SPLITS and (shorter := _AROUND_PART.sub("", word)) != word:
         word = shorter
@@ -102,12 +102,12 @@ def part_named(name: str) -> int | None:
 
 
 def numbered_classes(texts: Sequence[str]) -> tuple[tuple[str, ...], Int64Array]:
-    """Class names in order, and the label of each text.
+    """Sorted class names, and the label of each text.
 
-    Numbers are in the order of their values, those within names too: "class 2", "class 10". Texts
-    that differ by Unicode normalisation alone are one class.
+    Numbers are sorted by value, even within names: "class 2" comes before "class 10". Texts that
+    differ only in Unicode normalisation are the same class.
     """
-    # The same letters, whatever way the system that wrote them composes accents.
+    # Operating systems compose accents differently.
     texts = [unicodedata.normalize("NFC", text) for text in texts]
     unique = set(texts)
     by_value = all(_NUMBER.fullmatch(text) for text in unique)
@@ -117,7 +117,7 @@ def numbered_classes(texts: Sequence[str]) -> tuple[tuple[str, ...], Int64Array]
 
 
 def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
-    """A key that sorts by the texts and the whole numbers that a name is made of."""
+    """A key for natural sorting: by text and by the value of whole numbers within it."""
     parts = _DIGITS.split(name)
     numbers = [*map(int, parts[1::2]), 0]
     return list(zip(parts[::2], numbers, strict=True)), name

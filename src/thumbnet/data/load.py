@@ -1,4 +1,4 @@
-"""One way into all layouts: what is at a path decides how it is read."""
+"""Loading a data set in any supported layout, which is detected from the path."""
 
 from collections import Counter
 from dataclasses import replace
@@ -23,13 +23,13 @@ from thumbnet.paths import expanded, open_regular
 
 
 class Reader(Protocol):
-    """What is registered as a reader of a data format."""
+    """Interface of a registered reader of a data format."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether the path holds what it reads, by a short look."""
+        """Whether this reader can read the path, decided quickly."""
 
     def read(self, path: Path, reading: Reading) -> Dataset:
-        """The images, read in the way that the options ask for; raises InputError."""
+        """Read the data set according to the options; raises InputError if that fails."""
 
 
 def load(
@@ -47,34 +47,35 @@ def load(
     report: Report = ignore,
     progress: Progress = ignore,
 ) -> Dataset:
-    """Load labelled images, whatever layout they are in; `docs/data.md` describes all.
+    """Load labelled images in any supported layout; see `docs/data.md`.
 
     Args:
-        path: a folder with a sub-folder for each class, a table (CSV, TSV, JSON Lines or
-            Parquet), a folder of Parquet files, an `.npz` file, or CIFAR-10 or CIFAR-100 in any of
-            their forms; None for CIFAR-10 from wherever it can be had. "~" is the user's home.
-        image_size: height and width of the images; None for their own where all are equal and up
-            to 64, else 32.
-        label: which label, where there are several: "fine" or "coarse" of CIFAR-100, or the name
-            of a column of a table.
-        path_column: the name of a table's column of paths, or of encoded pictures in Parquet.
-        on_bad_image: whether a picture that cannot be read ends the job or is left out.
-        max_megapixels: pictures above this size, in millions of pixels, cannot be read. A JPEG
-            picture that is decoded at a fraction of its size counts with less; see
+        path: a folder with a subfolder for each class, a table (CSV, TSV, JSON Lines or Parquet),
+            a folder of Parquet files, an `.npz` file, or CIFAR-10 or CIFAR-100 in any format.
+            "~" stands for the home directory. By default CIFAR-10, downloaded if necessary.
+        image_size: height and width to resize to. By default, images keep their size if all have
+            the same one, up to 64 pixels; otherwise they become 32×32.
+        label: the label to use, if there are several: "fine" or "coarse" for CIFAR-100, or the
+            name of a column of a table.
+        path_column: the column of a table that contains the paths, or the encoded images in a
+            Parquet file.
+        on_bad_image: whether to fail on an image that cannot be read, or to skip it.
+        max_megapixels: images above this size, in millions of pixels, count as bad. A JPEG image
+            that is decoded at a fraction of its size counts with less; see
             `thumbnet.data.images.open_picture`.
-        group: what tells which pictures belong together, such as the frames of one video, and
-            stay in one part: a regular expression that is searched for in each path (below the
-            part's folder), or the name of a table's column.
-        require_test: whether to refuse data without a test part, instead of holding one out.
-        source: where to take CIFAR-10 from, without a path.
-        cache_directory: where decoded pictures are kept; by default the one that
-            `THUMBNET_CACHE` names, or the system's.
-        report: called with a line of text now and then.
-        progress: called with the bytes received and expected of a download.
+        group: how to find images that belong together, such as the frames of one video, and must
+            stay in one split: a regular expression to search for in each path (relative to the
+            split's folder), or the name of a column of a table.
+        require_test: whether to refuse data without a test split instead of holding one out.
+        source: the source of CIFAR-10, if no path is given.
+        cache_directory: where to keep decoded images; by default the directory set in
+            `THUMBNET_CACHE`, or else the system's cache directory.
+        report: called with progress messages.
+        progress: called during a download with the bytes received and expected.
 
     Raises:
-        InputError: there is nothing at `path` that can be read, or not in this way.
-        JobError: CIFAR-10 cannot be had, or the cache cannot be written.
+        InputError: `path` cannot be read as a data set, or an option does not apply to it.
+        JobError: CIFAR-10 cannot be downloaded, or the cache cannot be written.
     """
     wanted = Reading.check(
         {
@@ -107,9 +108,9 @@ def load(
 
 
 def _read_registered(path: Path, reading: Reading) -> Dataset | None:
-    """What a reader that was registered makes of the path; None where none knows it.
+    """Read the path with a registered reader; None if no reader recognises it.
 
-    They are asked before Thumbnet's own, so that they can read what those would misread.
+    Registered readers take precedence over Thumbnet's own, which might misread their formats.
     """
     for name in registry.names("reader"):
         reader: Reader = registry.part("reader", name)
@@ -119,10 +120,10 @@ def _read_registered(path: Path, reading: Reading) -> Dataset | None:
 
 
 def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
-    """Read what holds pixels, and list what holds pictures.
+    """Read a format that contains pixels, or list the images of one that contains image files.
 
     Raises:
-        InputError: there is nothing at `path` that can be read.
+        InputError: `path` cannot be read as a data set.
     """
     from thumbnet.data.archives import refuse_unknown_archive
     from thumbnet.data.table_text import DELIMITED_SUFFIXES, JSON_SUFFIXES
@@ -159,7 +160,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
 
         return list_json_lines(path, reading)
     raise InputError(
-        f"{shown(path)} is not a data set; give a folder with a sub-folder for each class, a table "
+        f"{shown(path)} is not a data set; give a folder with a subfolder for each class, a table "
         "(.csv, .tsv, .jsonl or .parquet), an .npz file, or an archive of CIFAR-10 or CIFAR-100"
     )
 
@@ -167,10 +168,10 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
 def decode_listing(
     listing: Listing, pictures: Pictures, reading: Reading, cache: Path, report: Report
 ) -> Dataset:
-    """Decode listed pictures, or take them from the cache, and make a data set of them.
+    """Decode listed images, or load them from the cache, and make a data set of them.
 
     Raises:
-        InputError: a picture or a row is bad and not to be skipped, or there is no picture.
+        InputError: an image or a row is bad and should not be skipped, or there are no images.
         JobError: the cache cannot be written.
     """
     from thumbnet.data.decoding import decode, refusal
@@ -179,7 +180,7 @@ def decode_listing(
     if listing.lost and not skip_bad:
         raise refusal(listing.lost)
     if len(pictures) == 0:
-        raise InputError(f"{listing.title} names no picture that can be used")
+        raise InputError(f"{listing.title} contains no usable images")
     require_test_part(listing, reading)
     require_two_classes(listing.title, listing.class_names, listing.labels)
     _report_listing(listing, report)
@@ -191,7 +192,7 @@ def decode_listing(
 
 
 def _report_listing(listing: Listing, report: Report) -> None:
-    """Say what is not read, and whether pictures look as if they belonged together."""
+    """Report skipped files, and names that look like numbered series."""
     kinds = Counter(problem.kind for problem in listing.problems)
     if kinds:
         found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items())
@@ -240,19 +241,19 @@ def _read_cifar100(path: Path, reading: Reading) -> Dataset:
 def _require_no_groups(title: str, reading: Reading) -> None:
     if reading.group is not None:
         raise InputError(
-            f"--group {reading.group}: {title} has no names of pictures that could tell groups; "
-            "leave it out"
+            f"--group {reading.group}: {title} has no image names to find groups in; omit the "
+            "option"
         )
 
 
 def _require_one_label(path: Path, reading: Reading) -> None:
     if reading.label is not None:
         raise InputError(
-            f"--label {reading.label}: {shown(path)} has one label for each image; leave it out"
+            f"--label {reading.label}: {shown(path)} has only one label per image; omit the option"
         )
     if reading.path_column is not None:
         raise InputError(
-            f"--path-column {reading.path_column}: {shown(path)} is not a table; leave it out"
+            f"--path-column {reading.path_column}: {shown(path)} is not a table; omit the option"
         )
 
 
@@ -266,11 +267,11 @@ def _holds_cifar10(folder: Path) -> bool:
 
 
 def _is_cache(path: Path) -> bool:
-    """Whether a zip file is what Thumbnet keeps CIFAR-10 in."""
+    """Whether a zip file is Thumbnet's cache file of CIFAR-10."""
     import zipfile
 
     try:
         with zipfile.ZipFile(path) as members:
             return {"source.npy", "train_images.npy"} <= set(members.namelist())
-    except Exception:  # of the many kinds for a damaged file; reading it will say what is wrong
+    except Exception:  # a damaged file raises many types; the error comes when it is read
         return False

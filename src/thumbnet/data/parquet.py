@@ -1,4 +1,4 @@
-"""Parquet files: encoded pictures as on the Hugging Face hub, or a table of paths."""
+"""Parquet files with encoded images, as on the Hugging Face hub, or with image paths."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -22,19 +22,19 @@ from thumbnet.installing import install_command
 IMAGE_COLUMNS = ("image", "img", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 ROWS = 256
-"""Pictures that are read at a time."""
+"""Number of images read at a time."""
 BUFFER = 1 << 20
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A file with a column of encoded pictures.
+    """A file with a column of encoded images.
 
     Attributes:
         path: the file.
-        image: the column of pictures.
-        labels: a value for each row, with the class names that the metadata give.
+        image: name of the image column.
+        labels: one value for each row, with the class names from the metadata.
     """
 
     path: Path
@@ -46,14 +46,14 @@ class ParquetFile:
 
 
 def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """List the pictures of one Parquet file, or of all in a folder and those below it.
+    """List the images of one Parquet file, or of all in a folder and its subfolders.
 
-    The files may call their columns and order their classes differently. A file that is named
-    itself holds training images, whatever its name.
+    Column names and the order of the classes may differ between files. If `path` is a file, its
+    images are training images, whatever its name.
 
     Raises:
-        InputError: pyarrow is not installed, a file cannot be read or holds something else, or
-            labels of one file have no meaning in view of the others.
+        InputError: pyarrow is not installed, a file cannot be read or has no images or labels, or
+            the labels of different files are ambiguous.
     """
     paths = find_parquet(path) if path.is_dir() else [path]
     parts = parts_of(path, paths) if path.is_dir() else [TRAIN]
@@ -83,11 +83,11 @@ def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
 
 @dataclass(frozen=True, eq=False)
 class ParquetPictures:
-    """The pictures of some files, one after another.
+    """The images of several files, one after another.
 
     Attributes:
-        location: what the user named.
-        files: the files, none without a row for each picture.
+        location: the file or folder that the user gave.
+        files: the files, with one row per image.
     """
 
     location: Path
@@ -109,7 +109,7 @@ class ParquetPictures:
                 for batch in reader.iter_batches(ROWS, columns=[file.image]):
                     for value in batch.column(0).to_pylist():
                         yield _content(value, file.path)
-            except (OSError, ValueError) as error:  # pyarrow's own kinds are among these
+            except (OSError, ValueError) as error:  # includes pyarrow's own exceptions
                 if isinstance(error, InputError):
                     raise
                 raise InputError(f"{shown(file.path)} is damaged: {error}") from error
@@ -120,7 +120,7 @@ class ParquetPictures:
 
 
 def _content(value: Any, file: Path) -> Path | bytes:
-    """The bytes of a picture, or its file where the column names one instead."""
+    """The bytes of an image, or its path if the column contains that instead."""
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             return file.parent / str(value["path"])
@@ -134,18 +134,18 @@ def _reader(file: Path) -> Any:
         from pyarrow.parquet import ParquetFile as Reader
     except ImportError as error:
         raise InputError(
-            f"{shown(file)} can be read with pyarrow only, which is not installed: "
+            f"reading {shown(file)} requires pyarrow, which is not installed: "
             f"{install_command('parquet')}"
         ) from error
     try:
-        # With a buffer, or else all of a row group would be read at once.
+        # Without a buffer, a whole row group would be read at once.
         return Reader(file, buffer_size=BUFFER)
     except (ArrowException, OSError, ValueError) as error:
         if _is_lfs_pointer(file):
             raise InputError(
-                f"{shown(file)} is a placeholder of Git LFS; fetch the content with `git lfs pull`"
+                f"{shown(file)} is a Git LFS pointer; download the content with `git lfs pull`"
             ) from error
-        raise InputError(f"{shown(file)} is no Parquet file, or a damaged one: {error}") from error
+        raise InputError(f"{shown(file)} is not a Parquet file, or is damaged: {error}") from error
 
 
 def _is_lfs_pointer(file: Path) -> bool:
@@ -172,14 +172,14 @@ def _open(path: Path, reading: Reading) -> ParquetFile:
 
 
 def _groups(paths: Sequence[Path], group: str) -> list[str]:
-    """The group of each row, from the column that names it."""
+    """The group of each row, from the column `group`."""
     groups = []
     for path in paths:
         names = _reader(path).schema_arrow.names
         found = named_column(dict.fromkeys(names), group)
         if found is None:
             raise InputError(
-                f"--group {group}: {shown(path)} has no column of this name (its columns: "
+                f"--group {group}: {shown(path)} has no such column (its columns: "
                 f"{', '.join(map(shown, names))})"
             )
         groups += list(map(cell_text, _column(path, found)))
@@ -197,7 +197,7 @@ def _column(file: Path, name: str) -> list[Any]:
 
 
 def _image_column(file: Path, reading: Reading) -> str | None:
-    """The column of bytes, or of structures with a field of bytes; a usual name comes first."""
+    """The column of bytes, or of structs with a field `bytes`; common names are preferred."""
     schema = _reader(file).schema_arrow
     from pyarrow import types
 
@@ -224,14 +224,14 @@ def _label_column(file: Path, schema: Any, reading: Reading) -> str:
     if found is None:
         asked = reading.label or " or ".join(LABEL_COLUMNS)
         raise InputError(
-            f"{shown(file)} has no column of labels named {asked}; give the name of one of its "
-            f"columns with --label (there: {', '.join(map(shown, schema.names))})"
+            f"{shown(file)} has no label column named {asked}; choose a column with --label (its "
+            f"columns: {', '.join(map(shown, schema.names))})"
         )
     return found
 
 
 def _names_in_metadata(schema: Any, label: str) -> tuple[str, ...]:
-    """The class names that the library `datasets` stores beside the schema."""
+    """The class names that the library `datasets` stores in the schema metadata."""
     try:
         stored = json.loads(schema.metadata[b"huggingface"])
         names = stored["info"]["features"][label]["names"]
@@ -241,7 +241,7 @@ def _names_in_metadata(schema: Any, label: str) -> tuple[str, ...]:
 
 
 def _list_paths(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """A Parquet file as a table of paths."""
+    """Read a Parquet file as a table of paths."""
     columns = {name: _column(file, name) for name in _reader(file).schema_arrow.names}
     rows = len(next(iter(columns.values()), []))
     return list_table(file, columns, reading, range(1, rows + 1))

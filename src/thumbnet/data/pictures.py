@@ -1,4 +1,4 @@
-"""Encoded pictures in files, by their names."""
+"""Encoded images in files."""
 
 import hashlib
 import os
@@ -11,32 +11,32 @@ from thumbnet.errors import shown
 
 
 class Pictures(Protocol):
-    """Encoded pictures that can be iterated over in order, as often as needed."""
+    """Encoded images that can be iterated over repeatedly."""
 
     @property
     def location(self) -> Path:
-        """The file or folder that the user named."""
+        """The file or folder that the user gave."""
 
     def __len__(self) -> int: ...
 
     def where(self, index: int) -> str:
-        """What to call a picture in messages."""
+        """Name of an image in messages."""
 
     def encoded(self) -> Iterator[Path | bytes]:
-        """Each picture: its file, or the content of one."""
+        """Each image in order, as a path or as the bytes of a file."""
 
     def fingerprint(self) -> str:
-        """Hexadecimal digits that change when a picture may have changed."""
+        """A hexadecimal digest that changes when an image may have changed."""
 
 
 @dataclass(frozen=True, eq=False)
 class PictureFiles:
-    """A file for each picture.
+    """One file per image.
 
     Attributes:
-        location: the file or folder that named them.
-        folder: what `names` are relative to.
-        names: a path for each picture.
+        location: the file or folder that lists them.
+        folder: the folder that `names` are relative to.
+        names: the path of each image.
     """
 
     location: Path
@@ -60,7 +60,7 @@ class PictureFiles:
 
 
 def file_state(path: Path) -> str:
-    """Size and time of a file, which change with its content."""
+    """Size and modification time of a file, which change with its content."""
     try:
         found = path.stat()
     except OSError as error:

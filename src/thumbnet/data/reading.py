@@ -1,4 +1,4 @@
-"""How files become a data set: recorded with every run, so that they can be read again."""
+"""Options for reading a data set, recorded with every run so that it can be read again."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -12,20 +12,20 @@ OnBadImage = Literal["fail", "skip"]
 
 
 class Reading(Section):
-    """What the user decides about reading a data set.
+    """Options for reading a data set.
 
     Attributes:
-        image_size: height and width that every picture gets; None for their own size where all
-            are equal and small, and 32 where not.
-        label: which label, where there are several: "fine" or "coarse" of CIFAR-100, or the
+        image_size: height and width to resize to. By default, images keep their size if all have
+            the same one and it is small; otherwise they become 32×32.
+        label: the label to use, if there are several: "fine" or "coarse" for CIFAR-100, or the
             name of a column.
-        path_column: the name of a table's column of paths.
-        on_bad_image: whether a picture that cannot be read ends the job or is left out.
-        max_megapixels: pictures above this size, in millions of pixels, count as bad; see
+        path_column: the column of a table that contains the paths.
+        on_bad_image: whether to fail on an image that cannot be read, or to skip it.
+        max_megapixels: images above this size, in millions of pixels, count as bad; see
             `thumbnet.data.images.open_picture`.
-        group: what tells which pictures belong together: a regular expression that is searched for
-            in their paths, or the name of a table's column.
-        require_test: whether data without a test part are refused.
+        group: how to find images that belong together: a regular expression to search for in
+            their paths, or the name of a column of a table.
+        require_test: whether to refuse data without a test split.
     """
 
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -43,10 +43,10 @@ class Reading(Section):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> "Reading":
-        """Make it of plain values.
+        """Validate plain values.
 
         Raises:
-            InputError: naming each that is unknown or out of range.
+            InputError: values are unknown or out of range; the message lists all of them.
         """
         try:
             return cls.model_validate(values)

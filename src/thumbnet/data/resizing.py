@@ -1,4 +1,4 @@
-"""Making many small images smaller at once."""
+"""Fast resizing of many small images at once."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,17 +7,17 @@ from thumbnet.data.stored import UInt8Array, chunk_length
 
 
 def resize_linear(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    """Images at another size, by antialiased linear interpolation.
+    """Resize images by antialiased linear interpolation.
 
-    Pillow gives the same pixels but for rounding; as products of matrices it takes a tenth of the
-    time for images of 32×32 pixels.
+    Pillow's pixels are the same up to rounding; matrix products take a tenth of the time for
+    images of 32×32 pixels.
 
     Args:
         images: uint8 array of shape (n, height, width, channels).
         size: the new height and width.
 
     Returns:
-        uint8 array of shape (n, *size, channels); `images` itself where that is their size.
+        uint8 array of shape (n, *size, channels); `images` itself if it already has that size.
     """
     count, height, width, channels = images.shape
     if size == (height, width):
@@ -25,7 +25,7 @@ def resize_linear(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     rows = _weights(height, size[0])
     columns = np.kron(_weights(width, size[1]), np.eye(channels, dtype=np.float32))
     resized = np.empty((count, *size, channels), np.uint8)
-    # The floating-point copies stay within some tens of megabytes.
+    # Chunks keep the floating-point copies below a few tens of megabytes.
     at_a_time = min(chunk_length(images.shape), chunk_length(resized.shape))
     for start in range(0, count, at_a_time):
         chunk = images[start : start + at_a_time].reshape(-1, height, width * channels)
@@ -36,7 +36,7 @@ def resize_linear(images: UInt8Array, size: tuple[int, int]) -> UInt8Array:
 
 
 def _weights(old: int, new: int) -> npt.NDArray[np.float32]:
-    """What each of `old` pixels in a line contributes to each of `new`: shape (new, old)."""
+    """Weight of each of `old` pixels in a line for each of `new`: shape (new, old)."""
     scale = old / new
     centres = (np.arange(new) + 0.5) * scale - 0.5
     distances = np.abs(np.arange(old) - centres[:, None]) / max(scale, 1.0)

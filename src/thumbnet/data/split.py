@@ -1,4 +1,4 @@
-"""Fractions of the training images: those held out for validation, and those of a subset."""
+"""Selecting a fraction of the training images, for validation or as a subset."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError
 
 _NAMED = 5
-"""Classes that an error names."""
+"""Maximum number of classes listed in an error message."""
 
 
 def stratified_split(
@@ -19,24 +19,24 @@ def stratified_split(
     groups: Int64Array | None = None,
     class_names: Sequence[str] = (),
 ) -> tuple[Int64Array, Int64Array]:
-    """Split the training images into a training and a validation part, class by class.
+    """Split the training images into a training and a validation split, stratified by class.
 
-    Both parts get images of every class: of small classes, the validation part holds one image,
-    which can be a larger fraction than `validation`.
+    Both splits contain every class. For a small class, the validation split contains one image,
+    which may be a larger fraction than `validation`.
 
     Args:
         labels: int64 array of shape (n,).
-        validation: fraction of the images to hold out, from 0 (none) to below 1.
+        validation: fraction of the images to hold out; at least 0 (none) and below 1.
         seed: the same seed gives the same split.
-        groups: int64 array of shape (n,); images of one group stay in one part. None if each image
-            stands for itself.
+        groups: int64 array of shape (n,); images of one group stay in one split. None if the
+            images are independent.
         class_names: one name for each label, for messages.
 
     Returns:
-        Two sorted int64 arrays of indices, which are disjoint and cover all: training, validation.
+        Training and validation indices: two sorted, disjoint int64 arrays that cover all images.
 
     Raises:
-        InputError: a class has too few images, or groups, to be in both parts.
+        InputError: a class has too few images, or groups, to be in both splits.
     """
     if validation == 0:
         return np.arange(len(labels)), np.arange(0)
@@ -45,19 +45,19 @@ def stratified_split(
     rest = np.setdiff1d(np.arange(len(labels)), held_out)
     if missing := _classes_without(labels, rest) | _classes_without(labels, held_out):
         raise InputError(
-            f"no validation part of whole groups holds every class: {_listed(missing, class_names)}"
-            " would be missing in one part; use smaller groups, or `thumbnet train` with "
-            "--validation 0"
+            "cannot hold out whole groups for validation and keep every class in both splits: "
+            f"{_listed(missing, class_names)} would be missing in one of them; use smaller groups, "
+            "or `thumbnet train` with --validation 0"
         )
     return rest, held_out
 
 
 def stratified_subset(labels: Int64Array, subset: float, seed: int) -> Int64Array:
-    """Choose a fraction of the images, class by class, and at least one of each class.
+    """Choose a fraction of the images, stratified by class, with at least one image per class.
 
     Args:
         labels: int64 array of shape (n,).
-        subset: above 0 and below 1.
+        subset: fraction of the images to choose, above 0 and below 1.
         seed: the same seed gives the same images.
 
     Returns:
@@ -69,12 +69,12 @@ def stratified_subset(labels: Int64Array, subset: float, seed: int) -> Int64Arra
 def _require_two_of_each_class(
     labels: Int64Array, validation: float, groups: Int64Array | None, class_names: Sequence[str]
 ) -> None:
-    # One image of each group: all that counts is how many groups there are.
+    # One image per group and class: only the number of groups matters.
     units = labels if groups is None else np.unique(np.stack([labels, groups]), axis=1)[0]
     if small := {label for label, count in Counter(units.tolist()).items() if count < 2}:
         what = "image" if groups is None else "group of images"
         raise InputError(
-            f"{_listed(small, class_names)}: only one training {what}, and validation = "
+            f"{_listed(small, class_names)}: there is only one training {what}, and validation = "
             f"{validation:g} needs another; add images, remove the class, or use "
             "`thumbnet train` with --validation 0"
         )
@@ -87,7 +87,7 @@ def _listed(labels: set[int], class_names: Sequence[str]) -> str:
 
 
 def _draw(labels: Int64Array, fraction: float, seed: int, groups: Int64Array | None) -> Int64Array:
-    """Sorted indices of a fraction of each class, and of at least one image of each."""
+    """Sorted indices of a fraction of each class, with at least one image of each."""
     if groups is None:
         return _draw_images(labels, fraction, seed)
     return _draw_groups(labels, fraction, seed, groups)
@@ -102,7 +102,7 @@ def _draw_images(labels: Int64Array, fraction: float, seed: int) -> Int64Array:
         _, drawn = train_test_split(
             everything, test_size=fraction, stratify=labels, random_state=seed
         )
-    except ValueError:  # fewer images than classes, or a class of one image
+    except ValueError:  # fewer images than classes, or a class with one image
         drawn = everything[:0]
     taken = np.isin(everything, drawn)
     for label in _classes_without(labels, drawn):
@@ -117,11 +117,11 @@ def _draw_images(labels: Int64Array, fraction: float, seed: int) -> Int64Array:
 
 
 def _draw_groups(labels: Int64Array, fraction: float, seed: int, groups: Int64Array) -> Int64Array:
-    """Go through the groups at random, and take each that brings its classes nearer to `fraction`.
+    """Visit the groups in random order, and draw each that brings its classes closer to `fraction`.
 
-    Then each class that got none gets its smallest group, and of a class that was taken whole the
-    smallest group is left. scikit-learn's `StratifiedGroupKFold` draws no other fractions than
-    1/k, and may leave out a small class.
+    Afterwards, the smallest group of a class is drawn if the class has none, and put back if all of
+    its groups were drawn. scikit-learn's `StratifiedGroupKFold` only supports fractions of 1/k and
+    may miss a small class.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     counts: list[Counter[int]] = [Counter() for _ in names]
@@ -148,5 +148,5 @@ def _draw_groups(labels: Int64Array, fraction: float, seed: int, groups: Int64Ar
 
 
 def _classes_without(labels: Int64Array, chosen: Int64Array) -> set[int]:
-    """Labels that occur, and not among the chosen images."""
+    """Labels that do not occur among the chosen images."""
     return set(np.setdiff1d(labels, labels[chosen]).tolist())

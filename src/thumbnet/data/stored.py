@@ -1,4 +1,4 @@
-"""Images that stay in a file and are read from it whenever they are asked for."""
+"""Images that stay on disk and are read on access."""
 
 import math
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class StoredImages:
-    """Some rows of a memory-mapped array of images.
+    """A selection of rows of a memory-mapped array of images.
 
-    It stands where an array of shape (n, height, width, channels) would. Indexing it gives an
-    ordinary array of just those images, and `numpy.asarray` one of them all; it has no
-    arithmetic, so that nothing copies all of it into memory by accident.
+    It can be used like an array of shape (n, height, width, channels). Indexing returns an ordinary
+    array of the selected images, and `numpy.asarray` an array of all of them. It does not support
+    arithmetic, so that nothing loads all images into memory by accident.
 
     Attributes:
         pixels: memory-mapped uint8 array of shape (m, height, width, channels).
-        rows: int64 array of shape (n,), the rows of `pixels` that are meant, in their order.
+        rows: int64 array of shape (n,), indices into `pixels`.
     """
 
     pixels: UInt8Array
@@ -42,7 +42,7 @@ class StoredImages:
 
     @property
     def size(self) -> int:
-        """How many numbers the images hold."""
+        """Number of values in all images."""
         return int(np.prod(self.shape))
 
     @property
@@ -64,28 +64,28 @@ class StoredImages:
         return np.asarray(self[:], dtype)
 
     def take(self, indices: Int64Array, axis: int = 0) -> "StoredImages":
-        """Those of the images, still in their file."""
+        """The selected images, still on disk."""
         return StoredImages(self.pixels, self.rows[indices])
 
 
 Images = UInt8Array | StoredImages
-"""Any number of images, in memory or in their file.
+"""Images in memory or on disk.
 
-What takes `Images` does with them only what both can: length, shape, dtype, iteration, `take`, and
-indexing by a number, a slice or an array of numbers, which gives an ordinary array.
+Functions that take `Images` only use what both types support: length, shape, dtype, iteration,
+`take`, and indexing with an integer, a slice or an integer array, which returns an ordinary array.
 """
 
 CHUNK_VALUES = 4_000_000
-"""Values of images that are processed together when iterating over all."""
+"""Maximum number of values per chunk when iterating over images."""
 
 
 def chunks(images: Images) -> Iterator[UInt8Array]:
-    """All images in order, some at a time: at most `CHUNK_VALUES` values, whatever their size."""
+    """All images in order, in chunks of at most `CHUNK_VALUES` values."""
     at_a_time = chunk_length(images.shape)
     for start in range(0, len(images), at_a_time):
         yield images[start : start + at_a_time]
 
 
 def chunk_length(shape: tuple[int, ...]) -> int:
-    """How many images of an array of this shape hold at most `CHUNK_VALUES` values; 1 at least."""
+    """Number of images of an array of this shape with at most `CHUNK_VALUES` values; at least 1."""
     return max(1, CHUNK_VALUES // max(1, math.prod(shape[1:])))

@@ -1,4 +1,4 @@
-"""A table of paths and labels, with or without parts, whatever file its columns come from."""
+"""Tables of paths and labels, with or without splits, independent of the file format."""
 
 import math
 import re
@@ -30,25 +30,25 @@ PATH_COLUMNS = (
 )
 LABEL_COLUMNS = ("label", "class", "category", "target", "labels", "class_name", "label_name")
 SPLIT_COLUMNS = ("split", "set", "subset")
-"""Names that a column may have, in any case; the first that occurs counts."""
+"""Possible column names, in any case; the first one found is used."""
 
-# Without a space after it: a name such as "tench, Tinca tinca" is one class.
+# No space may follow: a name such as "tench, Tinca tinca" is one class.
 _SEPARATOR = re.compile(r"(?<=[^\s\d])[,;|](?=[^\s\d])")
 
 
 def list_table(
     file: Path, columns: Mapping[str, Sequence[object]], reading: Reading, lines: Sequence[int]
 ) -> tuple[Listing, Pictures]:
-    """List the pictures that the columns of a table name.
+    """List the images in a table.
 
-    A row without a path, a label or a known part, or with several labels, is left out and noted
-    as a problem.
+    A row without a path, a label or a known split, or with several labels, is skipped and noted as
+    a problem.
 
     Args:
         file: the table; paths are relative to its folder.
-        columns: the values of each column: texts, numbers, or None where there is none.
-        reading: which columns to take, where the user says so.
-        lines: the number of each row's line in the file.
+        columns: the values of each column: strings, numbers, or None if missing.
+        reading: the user's choice of columns.
+        lines: the line number of each row.
 
     Raises:
         InputError: a column is missing.
@@ -70,14 +70,16 @@ def list_table(
     ):
         missing = [n for n, v in ((path_name, path), (label_name, label)) if not v.strip()]
         if missing or "\0" in path:
-            message = f"has no {' and no '.join(missing)}" if missing else "has a 0 in its path"
+            message = (
+                f"has no {' and no '.join(missing)}" if missing else "has a null byte in its path"
+            )
             problems.append(_bad_row(file, line, message, "fill it in, or remove the line"))
         elif split.strip().lower() not in SPLITS:
-            message = f"has {split!r:.40} as {split_name}"
-            problems.append(_bad_row(file, line, message, "make it train, val or test"))
+            message = f"has the unknown {split_name} {split!r:.40}"
+            problems.append(_bad_row(file, line, message, "change it to train, val or test"))
         elif label in several:
             message = f"has several labels, {label:.40}"
-            problems.append(_bad_row(file, line, message, "keep one, as each image has one label"))
+            problems.append(_bad_row(file, line, message, "keep only one of them"))
         else:
             existing = _existing(file.parent, path)
             rows.append((existing, label, SPLITS[split.strip().lower()], group or existing))
@@ -103,26 +105,27 @@ def list_table(
 
 
 def find_column(columns: Mapping[str, object], names: Sequence[str]) -> str | None:
-    """The first column that has one of the names, in any case."""
+    """The first of the names that is a column, ignoring case."""
     by_name = {column.strip().lower(): column for column in reversed(list(columns))}
     return next((by_name[name] for name in names if name in by_name), None)
 
 
 def named_column(columns: Mapping[str, object], name: str) -> str | None:
-    """The column that a user means by a name: exactly that one, or else the same in any case."""
+    """The column with a name given by the user: an exact match, or else one ignoring case."""
     return name if name in columns else find_column(columns, [name.strip().lower()])
 
 
 def cell_text(value: object) -> str:
-    """A value of a table as text; empty where there is none, as None and NaN say."""
+    """A table value as a string; empty if it is missing (None or NaN)."""
     is_nan = isinstance(value, float) and math.isnan(value)
     return "" if value is None or is_nan else str(value)
 
 
 def _several_labels(values: Sequence[object]) -> set[str]:
-    """The texts of labels that hold several: lists, and those such as "cat,pet".
+    """Values that contain several labels: lists, and strings such as "cat,pet".
 
-    Of the latter, one must occur in another text too, or it could be the name of one class.
+    For a string, one of its labels must also occur in another value; otherwise the string could be
+    the name of a single class.
     """
     lists = {str(value) for value in values if isinstance(value, list | dict)}
     split = {label: _SEPARATOR.split(label) for label in {cell_text(v).strip() for v in values}}
@@ -135,7 +138,7 @@ def _several_labels(values: Sequence[object]) -> set[str]:
 
 
 def _existing(folder: Path, path: str) -> str:
-    """The path as it is, if there is such a file; else without spaces around it, and with "/"."""
+    """The path unchanged if that file exists; otherwise stripped, or with "/" for backslashes."""
     stripped = path.strip()
     spellings = (path, stripped, stripped.replace("\\", "/"))
     if len(set(spellings)) == 1:
@@ -160,10 +163,12 @@ def _required_column(
     option = {"path": "--path-column", "label": "--label"}[kind]
     there = ", ".join(map(shown, columns)) or "none"
     remedy = (
-        f"name it with {option}, or call it {known[0]}" if wanted is None else f"check {option}"
+        f"choose one with {option}, or rename it to {known[0]}"
+        if wanted is None
+        else f"check {option}"
     )
     raise InputError(
-        f"{shown(file)} has no column of {kind}s"
+        f"{shown(file)} has no {kind} column"
         + (f" named {wanted}" if wanted else "")
         + f"; {remedy} (its columns: {there})"
     )

@@ -1,4 +1,4 @@
-"""Tables in text files: CSV with any usual delimiter, TSV, and JSON Lines."""
+"""Tables in text files: CSV with any common delimiter, TSV, and JSON Lines."""
 
 import codecs
 import csv
@@ -21,16 +21,17 @@ _DELIMITERS = (",", ";", "\t", "|")
 
 
 def list_csv(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """List the pictures of a table whose columns a comma, semicolon, tab or bar delimits.
+    """List the images of a table that is delimited by commas, semicolons, tabs or bars.
 
-    The first line names the columns; two columns, one of them of picture files, need no names.
+    The first line contains the column names. They may be missing if there are two columns, one of
+    them with image files.
 
     Raises:
-        InputError: it cannot be read, or is not such a table.
+        InputError: the file cannot be read, or is not such a table.
     """
     text = _read_text(file)
     try:
-        # As a file would be read that is opened with newline="", as the module csv asks for.
+        # The csv module expects files to be opened with newline="".
         reader = csv.reader(
             io.StringIO(text, newline=""), delimiter=_delimiter(text), skipinitialspace=True
         )
@@ -44,7 +45,7 @@ def list_csv(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
         header = _names_of_columns(file, header)
     else:
         rows = rows[1:]
-    # A line that is too short lacks its last values.
+    # A short line is missing its last values.
     columns = {
         name: [row[i] if i < len(row) else "" for _, row in rows] for i, name in enumerate(header)
     }
@@ -52,10 +53,10 @@ def list_csv(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
 
 
 def list_json_lines(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
-    """List the pictures of a file that has a JSON object in each line, a value for each column.
+    """List the images of a file with one JSON object per line, whose keys are the columns.
 
     Raises:
-        InputError: it cannot be read, or is not such a table.
+        InputError: the file cannot be read, or is not such a table.
     """
     rows = []
     for number, line in enumerate(_read_text(file).split("\n"), start=1):
@@ -64,10 +65,10 @@ def list_json_lines(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{shown(file)} line {number} is no JSON: {error}") from error
+            raise InputError(f"{shown(file)} line {number} is not valid JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(
-                f"{shown(file)} line {number} is no JSON object; write each line like "
+                f"{shown(file)} line {number} is not a JSON object; write each line like "
                 '{"path": "1.png", "label": "cat"}'
             )
         rows.append((number, row))
@@ -88,8 +89,7 @@ def _read_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{shown(file)} line {line} is not UTF-8, and its encoding cannot be known; save it "
-            "as UTF-8"
+            f"{shown(file)} line {line} is not valid UTF-8; save the file as UTF-8"
         ) from error
 
 
@@ -101,7 +101,7 @@ def _is_utf_16(content: bytes) -> bool:
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter that makes the most columns of the first line."""
+    """The delimiter that splits the first line into the most columns."""
     first = next(filter(str.strip, text.splitlines()), "")
     return max(
         _DELIMITERS, key=lambda delimiter: len(next(csv.reader([first], delimiter=delimiter), []))
@@ -109,7 +109,7 @@ def _delimiter(text: str) -> str:
 
 
 def _is_row_of_values(cells: Sequence[str], reading: Reading) -> bool:
-    """Whether a first line holds a picture's path, and names no column."""
+    """Whether a first line contains an image path instead of column names."""
     named = reading.path_column in cells or find_column(dict.fromkeys(cells), PATH_COLUMNS)
     return not named and any(map(_is_picture_name, cells))
 

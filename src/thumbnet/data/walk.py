@@ -1,4 +1,4 @@
-"""Going through the folders of a data set."""
+"""Walking through the folders of a data set."""
 
 import os
 from collections.abc import Iterator
@@ -26,28 +26,28 @@ _LEFTOVERS = {
     "system volume information",
     "thumbs.db",
 }
-"""Files and folders that systems leave, in lower case."""
+"""Files and folders that operating systems create, in lower case."""
 _LEFTOVER_ENDINGS = ("zone.identifier", "@synoeastream", "@synoresource")
-"""What Windows and disk stations append to the name of a picture, in lower case."""
+"""Suffixes that Windows and NAS devices append to file names, in lower case."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is directly in a folder: whether pictures by their names, and which folders."""
+    """Direct contents of a folder: whether it has files named like images, and its subfolders."""
 
     pictures: bool
     folders: frozenset[str]
 
 
 class Walk:
-    """What is found in a folder; all paths are relative to it.
+    """The images found in a folder; all paths are relative to it.
 
     Attributes:
-        names: the path of each picture.
-        names_in_part: the same, relative to the part's folder.
-        classes: the name of each picture's class.
-        splits: the part of each picture.
-        problems: what else was found.
+        names: the path of each image.
+        names_in_part: the same, relative to the split's folder.
+        classes: the class name of each image.
+        splits: the split of each image.
+        problems: files and folders that are not used, and why.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Walk:
         return shown(self._folder / path)
 
     def contents(self, path: str) -> Contents:
-        """What is directly in a folder; nothing if it cannot be read."""
+        """Direct contents of a folder; empty if it cannot be read."""
         try:
             entries = list(os.scandir(self._folder / path))
         except OSError:
@@ -76,7 +76,7 @@ class Walk:
         return Contents(any(map(_is_picture_name, files)), folders)
 
     def subfolders(self, part: str) -> set[str]:
-        """Names of the folders in a part, or at the top; pictures beside them are noted."""
+        """Names of the folders in a split, or at the top; stray images are noted as problems."""
         found = set()
         try:
             entries = sorted(os.scandir(self._folder / part), key=lambda entry: entry.name)
@@ -89,13 +89,13 @@ class Walk:
             if _is_folder(entry):
                 found.add(entry.name)
             elif _is_picture_name(entry.name):
-                message = "lies in no class's folder and is not used"
+                message = "is not in a class folder and is not used"
                 remedy = "move it into the folder of its class, or remove it"
                 self.note(Problem("stray file", self.shown(path), message, remedy))
         return found
 
     def add_class(self, part: str, name: str, split: int) -> None:
-        """Add the pictures of a folder, which is a class, in the folder of a part."""
+        """Add the images of a class folder within the folder of a split."""
         path, before = str(Path(part, name)), len(self.names)
         folders = (self._folder, (self._folder / path).parent)
         above = frozenset((found.st_dev, found.st_ino) for found in map(Path.stat, folders))
@@ -105,19 +105,19 @@ class Walk:
         self.classes += [shown(name)] * len(added)
         self.splits += [split] * len(added)
         if not added:
-            remedy = "add pictures, or remove the folder"
-            self.note(Problem("empty class", self.shown(path), "holds no picture", remedy))
+            remedy = "add images, or remove the folder"
+            self.note(Problem("empty class", self.shown(path), "contains no images", remedy))
 
     def _pictures(self, path: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-        """All pictures of a folder and those in it, in order; circles of links are not followed.
+        """All images in a folder and its subfolders, in order; link loops are not followed.
 
-        A folder that cannot be read stands for its files: opening it will say why.
+        An unreadable folder is yielded as if it were an image, so that opening it reports why.
         """
         try:
             found = (self._folder / path).stat()
             here = (found.st_dev, found.st_ino)
             if here in above:
-                message = "is a symbolic link to a folder that it lies in; it is not followed"
+                message = "is a symbolic link to one of its parent folders and is not followed"
                 self.note(Problem("link loop", self.shown(path), message, "remove the link"))
                 return
             entries = sorted(os.scandir(self._folder / path), key=lambda entry: entry.name)
@@ -133,8 +133,8 @@ class Walk:
             elif _is_picture_name(entry.name) or format_of(beginning_of(self._folder / inner)):
                 yield inner
             else:
-                message = "is not a picture, by its name and its content, and is not read"
-                remedy = "remove it, or leave it"
+                message = "is not an image, judging by its name and content, and is ignored"
+                remedy = "remove it, or leave it there"
                 self.note(Problem("other file", self.shown(inner), message, remedy))
 
 
@@ -145,11 +145,11 @@ def _is_picture_name(name: str) -> bool:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself: opening it will say so
+    except OSError:  # a link to itself: opening it will report that
         return False
 
 
 def _is_leftover(name: str) -> bool:
-    """Whether a file or folder of this name is left alone without a word, as are hidden ones."""
+    """Whether a file or folder is silently ignored: hidden, or created by the operating system."""
     lower = name.lower()
     return name.startswith(".") or lower in _LEFTOVERS or lower.endswith(_LEFTOVER_ENDINGS)

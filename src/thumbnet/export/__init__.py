@@ -97,9 +97,7 @@ def export_run(
 def _require_possible(name: str, quantize: bool) -> None:
     to = name.removesuffix(QUANTIZED)
     if to not in format_names():
-        raise InputError(
-            f"{to!r} is no format to export to; choose from {', '.join(format_names())}"
-        )
+        raise InputError(f"cannot export to {to!r}; choose from {', '.join(format_names())}")
     kind = export_format(to)
     if quantize and not kind.QUANTIZES:
         able = [each for each in format_names() if export_format(each).QUANTIZES]

@@ -1,4 +1,4 @@
-"""CIFAR-10 in small: every layout of it, made of a few real images."""
+"""A small CIFAR-10: every layout, made of a few real images."""
 
 import gzip
 import hashlib
@@ -28,7 +28,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def small_part(sample: Dataset) -> Dataset:
-    """As many images as `BATCH_SIZE` needs."""
+    """The number of images that batches of `BATCH_SIZE` need."""
     return Dataset(
         "cifar10",
         sample.class_names,
@@ -39,7 +39,7 @@ def small_part(sample: Dataset) -> Dataset:
 
 
 def release_of(dataset: Dataset, url: str = "http://127.0.0.1:9/", archive: bytes = b"") -> Release:
-    """What a release of just these images publishes."""
+    """A release that consists of these images."""
     return Release(
         batch_size=len(dataset.test),
         digests=dataset.digests,
@@ -77,9 +77,9 @@ def binary_batch(images: Bytes, labels: Bytes) -> bytes:
 
 
 def python_batch(images: Bytes, labels: Sequence[int], *more: tuple[bytes, Sequence[int]]) -> bytes:
-    """What Python 2 wrote: no release of Python 3 pickles byte strings this way.
+    """A batch as written by Python 2: Python 3 never pickles byte strings this way.
 
-    With `more`, lists of labels under other names than `labels`.
+    `more` adds lists of labels with other names than `labels`.
     """
     pixels = channel_planes(images)
     count = len(pixels)
@@ -104,7 +104,7 @@ def number_list(key: bytes, numbers: Sequence[int]) -> bytes:
 
 
 def names_meta(**names: Sequence[str]) -> bytes:
-    """A dict of lists of names, as Python 2 wrote it."""
+    """A dict of lists of names, as written by Python 2."""
     lists = [
         short_string(key.encode()) + b"](" + b"".join(short_string(n.encode()) for n in some) + b"e"
         for key, some in names.items()
@@ -145,7 +145,7 @@ def tar_gz(files: Mapping[str, bytes], folder: str) -> bytes:
 
 
 def write_layout(layout: str, dataset: Dataset, path: Path) -> Path:
-    """Write a layout as an archive if the path ends so, else as a folder."""
+    """Write a layout as an archive if the path ends with "gz", otherwise as a folder."""
     files = layout_files(layout, dataset)
     if path.name.endswith("gz"):
         path.write_bytes(tar_gz(files, FOLDERS[layout]))

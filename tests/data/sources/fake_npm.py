@@ -1,4 +1,4 @@
-"""npm clients of a few lines, put in front of the real one."""
+"""Fake npm clients of a few lines, placed before the real one in PATH."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 
 def put_npm_on_path(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make `script`, lines of sh, the npm of this test; its arguments go to `folder`/arguments."""
+    """Use `script`, lines of sh, as npm in this test; it logs its arguments in a file."""
     folder.mkdir(parents=True, exist_ok=True)
     npm = folder / "npm"
     npm.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/arguments"\n{script}\n', encoding="utf-8")
@@ -17,6 +17,6 @@ def put_npm_on_path(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def remove_npm_from_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave no npm to be found."""
+    """Make sure that no npm is found."""
     folder.mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("PATH", str(folder))

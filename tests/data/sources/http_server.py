@@ -1,4 +1,4 @@
-"""A server on 127.0.0.1 that behaves as each test wants."""
+"""A server on 127.0.0.1 whose behaviour is set by each test."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ Behavior = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class Server:
-    """Its address, and the `Range` header of each request so far."""
+    """Its URL, and the `Range` header of each request so far."""
 
     url: str
     ranges: list[str | None] = field(default_factory=list)
@@ -19,7 +19,7 @@ class Server:
 
 @contextmanager
 def serving(*behaviors: Behavior) -> Iterator[Server]:
-    """Answer the first request by the first behaviour, and so on; the last one stays."""
+    """Respond to each request with the next behaviour; the last one is repeated."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -52,7 +52,7 @@ def send(
     cut: int | None = None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> Behavior:
-    """Send data whole, or break off after `cut` bytes; `announce` lies about the length."""
+    """Send all data or only `cut` bytes; `announce` sets a wrong Content-Length."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
@@ -66,7 +66,7 @@ def send(
 
 
 def send_rest(data: bytes, *, cut: int | None = None) -> Behavior:
-    """Send from where the `Range` header says on, as a good server does."""
+    """Send the bytes requested by the `Range` header, like a correct server."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         begin = int((request.headers["Range"] or "bytes=0-")[len("bytes=") : -1])
@@ -77,7 +77,7 @@ def send_rest(data: bytes, *, cut: int | None = None) -> Behavior:
 
 
 def send_chunked(data: bytes) -> Behavior:
-    """Send without saying how much there is."""
+    """Send without a Content-Length."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         request.protocol_version = "HTTP/1.1"
@@ -94,7 +94,7 @@ def send_chunked(data: bytes) -> Behavior:
 
 
 def drip(data: bytes, enough: threading.Event, seconds: float = 0.02) -> Behavior:
-    """Send a byte now and then until `enough` is set."""
+    """Send single bytes slowly until `enough` is set."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         send(data, cut=0)(request)
@@ -107,7 +107,7 @@ def drip(data: bytes, enough: threading.Event, seconds: float = 0.02) -> Behavio
 
 
 def stall(data: bytes, after: int, enough: threading.Event) -> Behavior:
-    """Send `after` bytes, then nothing more until `enough` is set."""
+    """Send `after` bytes, then stall until `enough` is set."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         send(data, cut=after)(request)
@@ -118,7 +118,7 @@ def stall(data: bytes, after: int, enough: threading.Event) -> Behavior:
 
 
 def say_nothing(enough: threading.Event) -> Behavior:
-    """Do not answer until `enough` is set."""
+    """Do not respond until `enough` is set."""
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         enough.wait(30)

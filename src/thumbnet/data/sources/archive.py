@@ -1,4 +1,4 @@
-"""Reading the files of a folder or a .tar.gz into memory, whoever made it."""
+"""Reading the files of a folder or of an untrusted .tar.gz into memory."""
 
 import gzip
 import tarfile
@@ -10,17 +10,17 @@ from thumbnet.errors import InputError
 
 MAXIMUM_FILE_BYTES = 40_000_000
 MAXIMUM_ARCHIVE_BYTES = 250_000_000
-"""Unpacked. CIFAR-10 needs 31 MB a file and 186 MB in all in its largest form, CIFAR-100 as
-much in all."""
+"""Unpacked size. The largest form of CIFAR-10 has 31 MB per file and 186 MB in total; CIFAR-100
+has the same total."""
 
 
 def read_folder(
     folder: Path, names: Container[str], limit: int = MAXIMUM_FILE_BYTES
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of those files of a folder that are among `names`.
+    """Yield name and content of the files in a folder that are among `names`.
 
     Raises:
-        InputError: one is too large, or cannot be read.
+        InputError: a file is too large or cannot be read.
     """
     try:
         for file in sorted(folder.iterdir()):
@@ -34,28 +34,28 @@ def read_folder(
 def read_tar(
     archive: Path, names: Container[str], limit: int = MAXIMUM_FILE_BYTES
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield name, without its folder, and content of those members that are among `names`.
+    """Yield name, without its folder, and content of the members that are among `names`.
 
-    Nothing is written to the disk.
+    Nothing is written to disk.
 
     Raises:
-        InputError: the archive is truncated or damaged, too large once unpacked, or holds what no
-            data set needs: links, devices, paths that lead out of it.
+        InputError: the archive is truncated or damaged, too large when unpacked, or contains
+            links, devices or paths outside of it, which no data set needs.
     """
     try:
         with (
             _Bounded(archive) as unpacked,
-            # As a stream: the archive is unpacked once, and no member is looked for backwards.
+            # As a stream, so that the archive is unpacked only once.
             tarfile.open(fileobj=unpacked, mode="r|") as tar,
         ):
             for member in tar:
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts:
                     raise InputError(
-                        f"{archive} holds {member.name!r}, a path that leads out of it"
+                        f"{archive} contains {member.name!r}, a path outside of the archive"
                     )
                 if not (member.isfile() or member.isdir()):
-                    raise InputError(f"{archive} holds {member.name!r}, a link or a device")
+                    raise InputError(f"{archive} contains {member.name!r}, a link or a device")
                 file = tar.extractfile(member) if path.name in names else None
                 if file is not None:
                     _check_size(member.size, member.name, archive, limit)
@@ -65,7 +65,7 @@ def read_tar(
 
 
 def first_member(archive: Path) -> str:
-    """Name of the first member of a .tar.gz; empty where there is none, or no archive."""
+    """Name of the first member of a .tar.gz; empty if it has none or is not an archive."""
     try:
         with _Bounded(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
             member = tar.next()
@@ -77,13 +77,13 @@ def first_member(archive: Path) -> str:
 def _check_size(size: int, name: str, where: Path, limit: int) -> None:
     if size > limit:
         raise InputError(
-            f"{name} in {where} has {size} bytes; no file of CIFAR-10 or CIFAR-100 has more "
-            f"than {limit}"
+            f"{name} in {where} has {size} bytes; the files of CIFAR-10 and CIFAR-100 have at most "
+            f"{limit}"
         )
 
 
 class _Bounded(gzip.GzipFile):
-    """Refuses to unpack to more than any archive of CIFAR-10 or CIFAR-100 does."""
+    """Refuses to unpack more bytes than an archive of CIFAR-10 or CIFAR-100 can contain."""
 
     _left = MAXIMUM_ARCHIVE_BYTES
 
@@ -93,6 +93,6 @@ class _Bounded(gzip.GzipFile):
         if self._left < 0:
             raise InputError(
                 f"{self.name} unpacks to more than {MAXIMUM_ARCHIVE_BYTES} bytes; "
-                "no archive of CIFAR-10 does"
+                "it cannot be an archive of CIFAR-10 or CIFAR-100"
             )
         return data

@@ -1,4 +1,4 @@
-"""The cache: one file of CIFAR-10 in the user's cache directory, checked whenever it is read."""
+"""The cache: a file of CIFAR-10 in the user's cache directory, verified on every read."""
 
 import os
 import shutil
@@ -21,10 +21,10 @@ SCRATCH_PREFIX = ".fetching-"
 
 
 def default_cache_directory() -> Path:
-    """The directory that `THUMBNET_CACHE` names, or else the one the system sets aside.
+    """The directory set in `THUMBNET_CACHE`, or else the system's cache directory for the user.
 
     Raises:
-        InputError: the system knows no home of the user.
+        InputError: the user has no home directory.
     """
     from platformdirs import user_cache_path
 
@@ -33,8 +33,8 @@ def default_cache_directory() -> Path:
         return expanded(named) if named else user_cache_path("thumbnet")
     except RuntimeError as error:
         raise InputError(
-            "there is no home directory to keep a cache in; name a directory for it in the "
-            "environment variable THUMBNET_CACHE"
+            "cannot find the home directory for the cache; set the environment variable "
+            "THUMBNET_CACHE to a directory"
         ) from error
 
 
@@ -52,30 +52,30 @@ def read_cache(directory: Path, release: Release) -> Dataset | None:
 
 
 def recall(directory: Path, release: Release, report: Report) -> Dataset | None:
-    """The dataset in the cache if there is a sound one; damage is reported."""
+    """The dataset in the cache if there is an intact one; damage is reported."""
     try:
         return read_cache(directory, release)
     except InputError as error:
-        report(f"CIFAR-10 in the cache is refused: {error}")
+        report(f"ignoring CIFAR-10 in the cache: {error}")
         return None
 
 
 def keep(directory: Path, dataset: Dataset, report: Report) -> None:
-    """Put a dataset into the cache; a full disk is reported and does no other harm."""
+    """Write a dataset to the cache; a full disk is only reported."""
     try:
         with replacing(directory / FILE_NAME) as file:
             write_npz(file, dataset)
     except JobError as error:
-        report(f"CIFAR-10 is not kept for the next time: {error}")
+        report(f"CIFAR-10 could not be cached: {error}")
 
 
 @contextmanager
 def fetching(directory: Path, report: Report) -> Iterator[tuple[Path, bool]]:
-    """Hold the cache alone while something is fetched into it.
+    """Lock the cache during a download.
 
     Yields:
-        The directory to keep the dataset in, and whether another process was waited for. Where
-        the cache cannot be written, the directory is a temporary one.
+        The directory for the dataset, and whether this process had to wait for another. If the
+        cache cannot be written, the directory is temporary.
     """
     from filelock import Timeout
 
@@ -90,7 +90,7 @@ def fetching(directory: Path, report: Report) -> Iterator[tuple[Path, bool]]:
             lock = acquire_lock(place)
             waited = True
     except OSError as error:
-        report(f"the cache {directory} cannot be written ({error.strerror}): nothing is kept there")
+        report(f"the cache {directory} cannot be written ({error.strerror}); continuing without it")
         with TemporaryDirectory(prefix="thumbnet-") as temporary:
             yield Path(temporary), False
         return
@@ -103,7 +103,7 @@ def fetching(directory: Path, report: Report) -> Iterator[tuple[Path, bool]]:
 
 @contextmanager
 def scratch(directory: Path) -> Iterator[Path]:
-    """A directory that is gone afterwards; whatever a killed process left is removed later."""
+    """A temporary directory; that of a killed process is removed by the next one."""
     with TemporaryDirectory(
         prefix=SCRATCH_PREFIX, dir=directory, ignore_cleanup_errors=True
     ) as name:
@@ -111,7 +111,7 @@ def scratch(directory: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Remove what killed processes left; to be called by the holder of the lock only."""
+    """Remove files of killed processes; call this only while holding the lock."""
     for folder in directory.glob(f"{SCRATCH_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
     remove_leftovers(directory)

