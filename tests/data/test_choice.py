@@ -31,5 +31,5 @@ def test_seeds_give_different_images() -> None:
 @pytest.mark.parametrize("per_class", [0, -1, 4])
 def test_more_images_than_available_are_refused(per_class: int) -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 1])
-    with pytest.raises(InputError, match=rf"{per_class} images per class .* from 1 to 3"):
+    with pytest.raises(InputError, match=rf"choose {per_class} images per class; .* from 1 to 3"):
         choose_per_class(labels, per_class, 0)

@@ -23,7 +23,7 @@ from thumbnet.errors import InputError
 @pytest.fixture
 def files(sample: Dataset, tmp_path: Path) -> list[str]:
     """Paths of images relative to the folder of the table."""
-    written = write_classes(tmp_path / "images", sample.train, {"cat": 10, "dog": 10})
+    written = write_classes(tmp_path / "pictures", sample.train, {"cat": 10, "dog": 10})
     return [str(path.relative_to(tmp_path)) for path in written]
 
 
