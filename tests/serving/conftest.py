@@ -1,4 +1,4 @@
-"""A real service, in a process of its own, with real runs."""
+"""A real service with real runs, in a separate process."""
 
 import shutil
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def server(serve: Serve, two_runs: tuple[Run, Run], repository: Path) -> Iterato
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of runs: one by its name, one by versions, and what is no run."""
+    """A directory of runs: one without versions, one with, and entries that are not runs."""
     directory = tmp_path_factory.mktemp("repository")
     shutil.copytree(bundled_run().path, directory / "plain")
     for version in ("1", "7"):
@@ -66,7 +66,7 @@ def images(sample: Dataset) -> UInt8Array:
 
 @pytest.fixture(scope="session")
 def pictures(images: UInt8Array, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The first of them as files."""
+    """The first few as files."""
     directory = tmp_path_factory.mktemp("pictures")
     paths = [directory / f"{position}.png" for position in range(4)]
     for path, image in zip(paths, images, strict=False):

@@ -1,4 +1,4 @@
-"""`thumbnet serve` in a process of its own."""
+"""Runs `thumbnet serve` in a separate process."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import httpx
 
 @dataclass
 class Server:
-    """A service that runs."""
+    """A running service."""
 
     process: "subprocess.Popen[str]"
     address: str
@@ -26,23 +26,23 @@ class Server:
     client: httpx.Client
 
     def stop(self) -> int:
-        """Ask it to end, and give its exit code."""
+        """Stop it, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log, of which every line is JSON."""
+        """Its log; every line is JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def line(self, request_id: str) -> dict[str, Any]:
-        """The line of a request, which is written a moment after its answer."""
+        """The log line of a request, which is written just after its response."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for line in self.lines():
                 if line.get("request_id") == request_id:
                     return line
             time.sleep(0.02)
-        raise AssertionError(f"nothing was logged of {request_id}")
+        raise AssertionError(f"no log line for {request_id}")
 
 
 Serve = Callable[..., Any]

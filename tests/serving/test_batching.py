@@ -1,4 +1,4 @@
-"""The queue before a model: nobody gets another's answer, and nobody waits for ever."""
+"""The queue in front of a model: every request gets its own answer, and none waits forever."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ def _with_batcher(
 
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=12), most=st.integers(1, 16))
-def test_everyone_gets_their_own_answer_in_bounded_batches(sizes: list[int], most: int) -> None:
+def test_each_request_gets_its_own_answer_in_bounded_batches(sizes: list[int], most: int) -> None:
     batches: list[int] = []
     requests = [_numbered(*range(position, position + n)) for position, n in enumerate(sizes)]
 
@@ -83,7 +83,7 @@ def test_a_full_queue_refuses_and_goes_on() -> None:
     async def ask(batcher: Batcher) -> Float32Array:
         taken = [asyncio.create_task(batcher.predict(_numbered(1, 2, 3))) for _ in range(3)]
         await asyncio.sleep(0.05)
-        with pytest.raises(RequestError, match="9 images are waiting") as refused:
+        with pytest.raises(RequestError, match="9 images are already waiting") as refused:
             await batcher.predict(_numbered(4, 5))
         assert refused.value.status == 503
         assert refused.value.retry_after is not None
@@ -95,7 +95,7 @@ def test_a_full_queue_refuses_and_goes_on() -> None:
     np.testing.assert_array_equal(answer.ravel(), [4, 5])
 
 
-def test_what_nobody_waits_for_is_not_computed() -> None:
+def test_cancelled_requests_are_not_computed() -> None:
     seen: list[int] = []
 
     def slow(images: UInt8Array) -> Float32Array:
@@ -114,7 +114,7 @@ def test_what_nobody_waits_for_is_not_computed() -> None:
     assert seen == [0, 1, 3]
 
 
-def test_too_many_requests_at_once_are_refused_and_those_under_way_answered() -> None:
+def test_excess_requests_are_refused_and_those_in_progress_answered() -> None:
     release = asyncio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,7 +137,7 @@ def test_too_many_requests_at_once_are_refused_and_those_under_way_answered() ->
     assert [answer.text for answer in answered] == ["done"] * 3
 
 
-def test_a_failure_reaches_those_it_concerns_alone() -> None:
+def test_a_failed_batch_fails_only_its_own_requests() -> None:
     def failing(images: UInt8Array) -> Float32Array:
         if images.ravel()[0] == 13:
             raise ValueError("thirteen")
@@ -151,7 +151,7 @@ def test_a_failure_reaches_those_it_concerns_alone() -> None:
     _with_batcher(ask, failing)
 
 
-def test_closing_finishes_what_was_taken_and_refuses_what_comes() -> None:
+def test_closing_answers_accepted_requests_and_refuses_new_ones() -> None:
     def slow(images: UInt8Array) -> Float32Array:
         time.sleep(0.02)
         return _echo(images)

@@ -1,4 +1,4 @@
-"""What a connection may cost, whatever is sent over it: bytes that no parser keeps, and an end."""
+"""Limits on a connection: bounded memory and a bounded duration, whatever is sent over it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,18 +22,18 @@ DEFAULTS = Settings()
 
 
 async def _length(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that takes a body and says how long it was."""
+    """An application that reads a body and answers with its length."""
     body = await Request(scope, receive).body()
     await PlainTextResponse(str(len(body)))(scope, receive, send)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that never looks at the body."""
+    """An application that never reads the body."""
     await PlainTextResponse("no such address", 404)(scope, receive, send)
 
 
 class Client:
-    """A connection, and what the service made of it."""
+    """A connection to the service."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -47,7 +47,7 @@ class Client:
             self.sent += len(part)
 
     async def answer(self) -> bytes:
-        """All that comes until the service closes the connection; empty after a reset."""
+        """Everything received until the service closes the connection; empty after a reset."""
         try:
             return await self.reader.read()
         except ConnectionError:
@@ -87,7 +87,7 @@ def _talk(
 
 
 def _endless(client: Client, part: bytes, most: int = 64 * MEBIBYTE) -> Awaitable[None]:
-    """Send a part again and again until the service hangs up, or `most` bytes were taken."""
+    """Send a part repeatedly until the service hangs up or has accepted `most` bytes."""
     return client.send(*[part] * (most // len(part)))
 
 
@@ -103,9 +103,7 @@ def _endless(client: Client, part: bytes, most: int = 64 * MEBIBYTE) -> Awaitabl
     ],
     ids=["trailers", "one trailer", "a chunk extension", "tiny chunks", "zeros"],
 )
-def test_what_surrounds_a_body_cannot_go_on_for_ever(
-    app: ASGIApp, start: bytes, part: bytes
-) -> None:
+def test_bytes_outside_the_body_are_limited(app: ASGIApp, start: bytes, part: bytes) -> None:
     async def talk(client: Client) -> bytes:
         try:
             await client.send(start)
@@ -121,7 +119,7 @@ def test_what_surrounds_a_body_cannot_go_on_for_ever(
     assert sum(len(name) + len(value) for name, value in kept[0].headers) < KIBIBYTE
 
 
-def test_ordinary_chunks_and_a_short_trailer_are_taken() -> None:
+def test_ordinary_chunks_and_a_short_trailer_are_accepted() -> None:
     async def talk(client: Client) -> bytes:
         await client.send(POST, *[b"a;x=1\r\n0123456789\r\n"] * 20_000, b"0\r\nX-Sum: 1\r\n\r\n")
         return await client.reader.readuntil(b"200000")
@@ -130,7 +128,7 @@ def test_ordinary_chunks_and_a_short_trailer_are_taken() -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_the_limit_of_a_head_is_exact_however_it_arrives(more: int) -> None:
+def test_the_header_limit_is_exact_however_the_headers_arrive(more: int) -> None:
     start, end = b"GET / HTTP/1.1\r\nConnection: close\r\nX-More: ", b"\r\n\r\n"
     head = start + b"y" * (DEFAULTS.header_bytes - len(start) - len(end) + more) + end
 
@@ -141,7 +139,7 @@ def test_the_limit_of_a_head_is_exact_however_it_arrives(more: int) -> None:
     assert _talk(talk).startswith(b"HTTP/1.1 431 " if more else b"HTTP/1.1 200 ")
 
 
-def test_the_limit_of_a_head_holds_for_later_requests_of_a_connection() -> None:
+def test_the_header_limit_applies_to_later_requests_of_a_connection() -> None:
     head = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
     async def talk(client: Client) -> bytes:
@@ -154,7 +152,7 @@ def test_the_limit_of_a_head_holds_for_later_requests_of_a_connection() -> None:
     assert _talk(talk, settings=Settings(header_bytes=KIBIBYTE)).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_body_that_nobody_wants_ends_the_connection() -> None:
+def test_a_large_unread_body_ends_the_connection() -> None:
     settings = Settings(body_bytes=MEBIBYTE)
 
     async def talk(client: Client) -> bytes:
@@ -167,7 +165,7 @@ def test_a_body_that_nobody_wants_ends_the_connection() -> None:
     assert answer == b"" or b"connection: close" in answer
 
 
-def test_an_answer_before_a_short_body_keeps_the_connection() -> None:
+def test_a_response_before_a_short_body_keeps_the_connection_open() -> None:
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
 
     async def talk(client: Client) -> list[bytes]:
@@ -182,7 +180,7 @@ def test_an_answer_before_a_short_body_keeps_the_connection() -> None:
         assert b"connection: close" not in answer
 
 
-def test_a_client_that_waits_to_be_asked_for_its_body_is_answered_at_once() -> None:
+def test_a_client_that_expects_100_continue_is_answered_at_once() -> None:
     async def talk(client: Client) -> bytes:
         await client.send(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
@@ -201,7 +199,7 @@ def test_more_connections_than_allowed_are_closed_at_once() -> None:
     assert _talk(talk, settings=Settings(connections=0)) == b""
 
 
-def test_a_client_that_does_not_read_its_answer_is_disconnected() -> None:
+def test_a_client_that_does_not_read_its_response_is_disconnected() -> None:
     disconnected: list[bool] = []
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,7 +230,7 @@ def test_a_request_before_garbage_is_answered(rest: bytes) -> None:
     assert answer.endswith(b"\r\n\r\n3")
 
 
-def test_a_client_that_closed_its_sending_half_gets_its_answer() -> None:
+def test_a_client_that_closed_its_sending_half_gets_its_response() -> None:
     left = asyncio.Event()
 
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
@@ -251,7 +249,7 @@ def test_a_client_that_closed_its_sending_half_gets_its_answer() -> None:
     assert answer.endswith(b"\r\n\r\nlate")
 
 
-def test_a_client_that_went_away_altogether_is_noticed() -> None:
+def test_a_disconnected_client_is_noticed() -> None:
     gone = asyncio.Event()
 
     async def wait(scope: Scope, receive: Receive, send: Send) -> None:
@@ -270,7 +268,7 @@ def test_a_client_that_went_away_altogether_is_noticed() -> None:
     _talk(talk, wait)
 
 
-def test_a_head_that_comes_too_slowly_is_refused() -> None:
+def test_headers_that_arrive_too_slowly_are_refused() -> None:
     settings = Settings(header_seconds=0.1)
 
     async def talk(client: Client) -> bytes:

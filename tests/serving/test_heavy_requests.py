@@ -1,4 +1,4 @@
-"""Requests that would take long or much memory: bounded, refused, and never in others' way."""
+"""Requests that would take much time or memory are limited, refused, and block no others."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ MEBIBYTE = 2**20
 
 
 def _lines_run(function: Callable[[], object]) -> int:
-    """How many lines of Python a function takes, the ones it calls included."""
+    """How many lines of Python a function executes, including the functions it calls."""
     lines = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -57,7 +57,7 @@ def _lines_run(function: Callable[[], object]) -> int:
     ],
     ids=["boundaries", "spaces", "beginnings", "a file of beginnings", "no end", "a long head"],
 )
-def test_no_form_is_read_byte_by_byte(form: bytes) -> None:
+def test_forms_are_not_read_byte_by_byte(form: bytes) -> None:
     def read() -> None:
         with contextlib.suppress(RequestError):
             read_files(FORM, bytearray(form), 1_024)
@@ -75,7 +75,7 @@ def test_no_form_is_read_byte_by_byte(form: bytes) -> None:
         (b'name="f"; filename=""', ""),
     ],
 )
-def test_files_of_a_form_have_their_names_and_content(head: bytes, name: str) -> None:
+def test_the_names_and_contents_of_a_forms_files_are_read(head: bytes, name: str) -> None:
     content = b"\r\n--\r\n\r\n--y\x00"
     form = (
         b'preamble\r\n--x \r\nContent-Disposition: form-data; name="top"\r\n\r\n3'
@@ -119,7 +119,7 @@ def _with_parser(use: Callable[[Parser], Awaitable[_Result]]) -> _Result:
     return asyncio.run(main())
 
 
-def test_long_bodies_are_parsed_in_another_process_and_short_ones_at_once() -> None:
+def test_long_bodies_are_parsed_in_another_process_and_short_ones_directly() -> None:
     long = b" " * 100_000
 
     async def use(parser: Parser) -> tuple[int, int, int]:
@@ -135,7 +135,7 @@ def test_long_bodies_are_parsed_in_another_process_and_short_ones_at_once() -> N
 
 
 @pytest.mark.parametrize(("function", "status"), [(_fail, 418), (_crash, 413), (_take_memory, 413)])
-def test_what_goes_wrong_in_the_other_process_is_an_answer(
+def test_errors_of_the_parsing_process_become_responses(
     function: Callable[[bytes], Any], status: int
 ) -> None:
     async def use(parser: Parser) -> int:
@@ -167,11 +167,11 @@ def _with_pictures(use: Callable[[Pictures], Awaitable[_Result]], settings: Sett
 SHAPE = (32, 32, 3)
 
 
-def test_pictures_beyond_the_queue_are_refused_and_those_within_read() -> None:
+def test_images_beyond_the_queue_limit_are_refused_and_the_others_read() -> None:
     file = File("a.png", memoryview(_png(100)))
 
     async def use(pictures: Pictures) -> list[Picture | str]:
-        with pytest.raises(RequestError, match="50,000 pixels together") as alone:
+        with pytest.raises(RequestError, match="50,000 pixels in total") as alone:
             await pictures.read([file] * 5, SHAPE)
         assert alone.value.status == 413
         taken = [asyncio.create_task(pictures.read([file] * 2, SHAPE)) for _ in range(3)]
@@ -184,7 +184,7 @@ def test_pictures_beyond_the_queue_are_refused_and_those_within_read() -> None:
     assert [isinstance(picture, Picture) for picture in found] == [True] * 4
 
 
-def test_pictures_that_nobody_waits_for_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_cancelled_requests_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
 
     def open_picture(content: bytes, name: str, *more: Any, **named: Any) -> reading.Picture:
@@ -209,7 +209,7 @@ def test_pictures_that_nobody_waits_for_are_not_decoded(monkeypatch: pytest.Monk
     assert decoded[-1] == "mine"
 
 
-def test_no_more_pixels_are_decoded_at_a_time_than_one_picture_may_have(
+def test_the_pixel_limit_of_one_image_applies_to_all_that_are_decoded_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at_once: list[int] = []
@@ -239,7 +239,7 @@ def test_no_more_pixels_are_decoded_at_a_time_than_one_picture_may_have(
 
 
 def _peak(process_id: int) -> int:
-    """The most memory that a process has had, in bytes."""
+    """The peak memory of a process in bytes."""
     for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1_024
@@ -251,7 +251,7 @@ def _children(process_id: int) -> list[int]:
     return [int(child) for path in found for child in path.read_text().split()]
 
 
-def test_json_that_unfolds_is_refused_and_takes_no_memory_of_the_service(server: Server) -> None:
+def test_json_that_expands_in_memory_is_refused_outside_the_service_process(server: Server) -> None:
     body = b'{"instances":[' + b"{}," * (5 * MEBIBYTE) + b"{}]}"
 
     def ask(body: bytes) -> None:
@@ -259,7 +259,7 @@ def test_json_that_unfolds_is_refused_and_takes_no_memory_of_the_service(server:
             answer = server.client.post(path, content=body)
             assert answer.status_code in (400, 413)
 
-    ask(b'{"inputs":[' + b" " * 15 * MEBIBYTE + b"]}")  # as long, but unfolds to nothing
+    ask(b'{"inputs":[' + b" " * 15 * MEBIBYTE + b"]}")  # as long, but does not expand
     before = _peak(server.process.pid)
     ask(body)
     assert _peak(server.process.pid) - before < 32 * MEBIBYTE
@@ -267,9 +267,9 @@ def test_json_that_unfolds_is_refused_and_takes_no_memory_of_the_service(server:
     assert _peak(child) < 420 * MEBIBYTE
 
 
-def test_a_form_of_large_pictures_is_refused_by_their_pixels(server: Server) -> None:
+def test_a_form_of_large_images_is_refused_by_their_pixels(server: Server) -> None:
     large = _png(4_000)
     files = [("files", (f"{number}.png", large)) for number in range(9)]
     answer = server.client.post("/classify", files=files)
     assert answer.status_code == 413
-    assert "144,000,000 pixels together" in answer.json()["error"]
+    assert "144,000,000 pixels in total" in answer.json()["error"]

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one sentence, and the service goes on."""
+"""Whatever is sent, the response is one sentence and the service keeps running."""
 
 import contextlib
 import gzip
@@ -46,12 +46,12 @@ def _refused(answer: httpx.Response, status: int = 400) -> str:
     [
         (INFER, _tensor(shape=[1, 32, 32]), "the shape"),
         (INFER, _tensor(shape=[1, 3072]), "images of shape [n, 32, 32, 3]"),
-        (INFER, _tensor(shape=[0, 32, 32, 3], data=[]), "holds 1 to 1,024 images; got 0"),
+        (INFER, _tensor(shape=[0, 32, 32, 3], data=[]), "can have 1 to 1,024 images; got 0"),
         (INFER, _tensor(shape=[2**40, 32, 32, 3]), "whole numbers"),
         (INFER, _tensor(shape=[True, 32, 32, 3]), "whole numbers"),
         (INFER, _tensor(data=[0.5] * 3072), "whole numbers from 0 to 255"),
         (INFER, _tensor(data=[256] * 3072), "whole numbers from 0 to 255"),
-        (INFER, _tensor(data=[[0], [0, 1]]), "lists are not all of the same lengths"),
+        (INFER, _tensor(data=[[0], [0, 1]]), "nested lists differ in length"),
         (INFER, _tensor(data="pixels"), "nested lists of pixels"),
         (INFER, _tensor(data=["x" * 30_000] + [""] * 10_000), "whole numbers from 0 to 255"),
         (INFER, _tensor(data=[True] * 3072), "whole numbers from 0 to 255"),
@@ -102,29 +102,29 @@ def test_wrong_tensors_are_refused(server: Server, path: str, body: Any, sentenc
     ],
 )
 @pytest.mark.parametrize("path", [INFER, PREDICT])
-def test_what_is_no_json_is_refused(server: Server, path: str, body: bytes) -> None:
+def test_invalid_json_is_refused(server: Server, path: str, body: bytes) -> None:
     _refused(server.client.post(path, content=body))
 
 
 @pytest.mark.parametrize("length", ["-1", "99999", "x", "1e3", "9" * 50])
-def test_a_lying_header_length_is_refused(server: Server, length: str) -> None:
+def test_a_wrong_header_length_is_refused(server: Server, length: str) -> None:
     headers = {"Inference-Header-Content-Length": length}
     answer = server.client.post(INFER, content=json.dumps(_tensor()), headers=headers)
     assert "Inference-Header-Content-Length" in _refused(answer)
 
 
-def test_more_than_the_limit_is_refused_before_it_is_read(server: Server) -> None:
+def test_a_body_above_the_limit_is_refused_before_it_is_read(server: Server) -> None:
     large = b"0" * (16 * 2**20 + 1)
     for path in (INFER, PREDICT, "/classify"):
         assert "larger than 16,777,216 bytes" in _refused(
             server.client.post(path, content=large), 413
         )
 
-    def parts() -> Any:  # without saying how many
+    def parts() -> Any:  # without a Content-Length
         for _ in range(17):
             yield b"0" * 2**20
 
-    with contextlib.suppress(httpx.WriteError):  # if the service hangs up before all was sent
+    with contextlib.suppress(httpx.WriteError):  # if it hangs up before all is sent
         _refused(server.client.post(INFER, content=parts()), 413)
     assert server.client.get("/v2/health/live").json() == {"live": True}
 
@@ -138,16 +138,16 @@ def _gzip(content: bytes) -> bytes:
     [
         ("gzip", _gzip(b"0" * (16 * 2**20 + 1)), 413, "larger than 16,777,216 bytes"),
         ("gzip", b"no gzip", 400, "is damaged"),
-        ("gzip", _gzip(b"{}")[:-4], 400, "is cut short"),
-        ("gzip", _gzip(b"{}") + b"more", 400, "something follows"),
+        ("gzip", _gzip(b"{}")[:-4], 400, "is truncated"),
+        ("gzip", _gzip(b"{}") + b"more", 400, "data follows"),
         ("gzip", _gzip(b"{}"), 400, "one input"),
         ("deflate", zlib.compress(b"{}"), 400, "one input"),
-        ("br", b"{}", 415, "can be gzip or deflate"),
-        ("gzip, gzip", b"{}", 415, "can be gzip or deflate"),
+        ("br", b"{}", 415, "must be gzip or deflate"),
+        ("gzip, gzip", b"{}", 415, "must be gzip or deflate"),
     ],
     ids=["bomb", "damaged", "cut", "more", "gzip", "deflate", "br", "twice"],
 )
-def test_compressed_requests_are_held_to_the_same_limits(
+def test_compressed_requests_have_the_same_limits(
     server: Server, encoding: str, body: bytes, status: int, sentence: str
 ) -> None:
     headers = {"Content-Encoding": encoding}
@@ -156,7 +156,7 @@ def test_compressed_requests_are_held_to_the_same_limits(
 
 
 def _png_of(width: int, height: int) -> bytes:
-    """The head of a picture that would be enormous."""
+    """The header of an enormous image."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         end = struct.pack(">I", zlib.crc32(kind + content))
@@ -187,7 +187,7 @@ def _gif() -> bytes:
     ],
 )
 @pytest.mark.parametrize("path", ["/classify", "/explain"])
-def test_files_that_are_no_pictures_are_refused(
+def test_files_that_are_not_images_are_refused(
     server: Server, path: str, content: bytes, sentence: str
 ) -> None:
     assert sentence in _refused(server.client.post(path, files={"files": ("x.png", content)}))
@@ -206,9 +206,7 @@ def test_files_that_are_no_pictures_are_refused(
         ("multipart/form-data; boundary=x; charset=\xff", b"--x--\r\n", 400),
     ],
 )
-def test_forms_that_are_none_are_refused(
-    server: Server, kind: str, body: bytes, status: int
-) -> None:
+def test_invalid_forms_are_refused(server: Server, kind: str, body: bytes, status: int) -> None:
     headers = {b"content-type": kind.encode("latin-1")}
     _refused(server.client.post("/classify", content=body, headers=headers), status)
 
@@ -221,7 +219,7 @@ def test_too_many_files_are_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     "path", ["/v2/models/none", "/v2/models/first/versions/9", "/v1/models/first/versions/x", "/no"]
 )
-def test_what_is_not_there_is_404(server: Server, path: str) -> None:
+def test_missing_endpoints_and_models_are_404(server: Server, path: str) -> None:
     _refused(server.client.get(path), 404)
 
 
@@ -232,7 +230,7 @@ def test_wrong_methods_and_queries_are_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/page/../../settings.py", "/page/%2e%2e/__init__.py", "/page/"])
-def test_only_the_pages_files_are_sent(server: Server, path: str) -> None:
+def test_only_the_files_of_the_page_are_served(server: Server, path: str) -> None:
     host, port = server.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -241,7 +239,7 @@ def test_only_the_pages_files_are_sent(server: Server, path: str) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(noise=st.binary(min_size=1, max_size=400))
-def test_noise_for_http_ends_its_connection_alone(server: Server, noise: bytes) -> None:
+def test_invalid_http_ends_only_its_own_connection(server: Server, noise: bytes) -> None:
     host, port = server.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as connection:
         connection.sendall(noise + b"\r\n\r\n")
@@ -258,7 +256,7 @@ def test_noise_for_http_ends_its_connection_alone(server: Server, noise: bytes) 
         (b"no request at all\r\n\r\n", 400, "not valid HTTP/1.1"),
     ],
 )
-def test_a_head_that_is_none_or_too_much_is_refused(
+def test_invalid_or_too_large_headers_are_refused(
     server: Server, head: bytes, status: int, sentence: str
 ) -> None:
     host, port = server.address.removeprefix("http://").split(":")
@@ -277,7 +275,7 @@ def _all_that_comes(connection: socket.socket) -> str:
     return b"".join(parts).decode()
 
 
-def test_a_head_without_end_is_cut_off(server: Server) -> None:
+def test_endless_headers_are_cut_off(server: Server) -> None:
     host, port = server.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
@@ -294,15 +292,15 @@ def _send_without_end(connection: socket.socket) -> None:
 
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_what_the_description_allows_gets_no_5xx(server: Server, data: Any) -> None:
+def test_requests_that_follow_the_openapi_description_get_no_5xx(server: Server, data: Any) -> None:
     description = schemathesis.openapi.from_url(f"{server.address}/openapi.json")
     for result in description.get_all_operations():
         assert isinstance(result, Ok)
         operation = result.ok()
         if "/repository/models" in operation.path:
-            continue  # what is loaded stays so for the other tests
+            continue  # the other tests need the loaded models
         case = data.draw(operation.as_strategy())
-        # A name that is drawn is never that of a model, and would hide what comes after it.
+        # A random name never matches a model, and its 404 would hide the later checks.
         here = {"name": "first", "version": "1"}
         case.path_parameters.update({key: here[key] for key in case.path_parameters})
         if case.query:
@@ -311,7 +309,7 @@ def test_what_the_description_allows_gets_no_5xx(server: Server, data: Any) -> N
         assert answer.status_code < 500, answer.text
 
 
-def test_nothing_of_all_that_stays_in_memory(server: Server, pictures: list[Path]) -> None:
+def test_hostile_requests_leak_no_memory(server: Server, pictures: list[Path]) -> None:
     def resident() -> int:
         pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
         return int(pages) * 4096

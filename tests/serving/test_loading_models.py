@@ -1,4 +1,4 @@
-"""Loading and unloading models while requests are under way."""
+"""Loading and unloading models while requests are in progress."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def _with_repository(use: Callable[[Repository], Awaitable[_Result]], **settings
     return asyncio.run(main())
 
 
-def test_a_request_that_was_taken_is_answered_after_a_reload(images: UInt8Array) -> None:
+def test_a_request_accepted_before_a_reload_is_answered(images: UInt8Array) -> None:
     async def use(repository: Repository) -> None:
         with repository.use("a") as model:
             await repository.load("a")
@@ -50,7 +50,7 @@ def test_a_request_that_was_taken_is_answered_after_a_reload(images: UInt8Array)
     _with_repository(use)
 
 
-def test_a_model_that_hangs_lets_others_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_hangs_does_not_block_loading_others(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
     def hang(run: Any, name: str | None) -> Engine:
@@ -63,7 +63,7 @@ def test_a_model_that_hangs_lets_others_be_loaded(monkeypatch: pytest.MonkeyPatc
             with pytest.raises(RequestError, match=r"not loaded within 0.1 s") as refused:
                 await repository.load("b")
             assert refused.value.status == 503
-        with contextlib.suppress(RequestError):  # it ends, one way or the other
+        with contextlib.suppress(RequestError):  # it ends either way
             await repository.load("b")
         release.set()
 
@@ -74,7 +74,9 @@ def test_a_model_that_hangs_lets_others_be_loaded(monkeypatch: pytest.MonkeyPatc
     "message",
     ["cannot open /srv/private/a.tflite: no", "'/srv/private/x' and (/srv/private/y)", "at /srv/x"],
 )
-def test_a_runtimes_error_shows_no_directory(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+def test_errors_of_a_runtime_show_no_directories(
+    monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     def fail(run: Any, name: str | None) -> Engine:
         raise InputError(f"{Path(run.path)}: {message}; 3/4 of it, https://example.org/a")
 

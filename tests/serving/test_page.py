@@ -1,4 +1,4 @@
-"""The page in a real browser, with real clicks and real pictures, where there is a browser."""
+"""The page in a real browser with real clicks and real images; skipped without a browser."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, server: Server) -> Iterator[Visit]:
-    """Open the page; nothing may go wrong in it, and nothing be asked of another host."""
+    """Open the page; it must cause no errors and send no requests to other hosts."""
     problems: list[str] = []
     contexts = []
 
@@ -56,7 +56,9 @@ def _verdict(page: Page, card: int = 0) -> Any:
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_example_is_answered_on_every_screen(visit: Visit, width: int, scheme: str) -> None:
+def test_an_example_is_classified_on_every_screen_size(
+    visit: Visit, width: int, scheme: str
+) -> None:
     page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.get_by_role("button", name="a cat", exact=True).click()
     expect(_verdict(page)).to_have_text("cat")
@@ -79,7 +81,7 @@ def _brightness(color: str) -> int:
     return sum(map(int, re.findall(r"\d+", color)[:3]))
 
 
-def test_where_it_looked_is_drawn(visit: Visit) -> None:
+def test_the_occlusion_map_is_drawn(visit: Visit) -> None:
     page = visit()
     page.get_by_role("button", name="a ship", exact=True).click()
     expect(_verdict(page)).to_have_text("ship")
@@ -95,7 +97,7 @@ def test_where_it_looked_is_drawn(visit: Visit) -> None:
     expect(seen).to_have_attribute("alt", re.compile(r"32\s×\s32\spixels"))
 
 
-def test_a_file_is_picked_and_the_call_copied(
+def test_a_file_is_chosen_and_the_curl_command_copied(
     visit: Visit, server: Server, pictures: list[Path]
 ) -> None:
     page = visit(permissions=["clipboard-read", "clipboard-write"])
@@ -110,7 +112,7 @@ def test_a_file_is_picked_and_the_call_copied(
     )
 
 
-def test_pictures_are_dropped_and_pasted(visit: Visit, pictures: list[Path]) -> None:
+def test_images_can_be_dropped_and_pasted(visit: Visit, pictures: list[Path]) -> None:
     page = visit()
     content = list(pictures[1].read_bytes())
     give = """([kind, content]) => {
@@ -129,7 +131,7 @@ def test_pictures_are_dropped_and_pasted(visit: Visit, pictures: list[Path]) -> 
         expect(page.locator("#picture")).to_have_attribute("alt", "Your picture, given.png")
 
 
-def test_it_works_by_the_keyboard_alone(visit: Visit) -> None:
+def test_the_keyboard_suffices(visit: Visit) -> None:
     page = visit()
     for _ in range(20):
         page.keyboard.press("Tab")
@@ -142,7 +144,7 @@ def test_it_works_by_the_keyboard_alone(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_screen_reader_finds_a_name_for_everything(visit: Visit, width: int) -> None:
+def test_every_control_has_a_name_for_screen_readers(visit: Visit, width: int) -> None:
     page = visit(viewport={"width": width, "height": 800})
     page.get_by_role("button", name="a ship", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("says ship")
@@ -158,7 +160,7 @@ def test_a_screen_reader_finds_a_name_for_everything(visit: Visit, width: int) -
     ]
     assert {role for role, _ in found} >= named - {"textbox"}
     assert [role for role, name in found if not name] == []
-    # What has to be scrolled sideways, the keyboard alone does not reach.
+    # The keyboard alone does not reach content that scrolls sideways.
     wide = """[...document.querySelectorAll("*")].filter((element) =>
         getComputedStyle(element).overflowX === "auto" && element.scrollWidth > element.clientWidth
     ).length"""
@@ -174,7 +176,7 @@ def test_two_models_are_compared(visit: Visit) -> None:
     expect(_verdict(page, 1)).to_have_text("horse")
 
 
-def test_what_is_no_picture_is_said_to_be_none(visit: Visit, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_gets_a_message(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
@@ -185,20 +187,20 @@ def test_what_is_no_picture_is_said_to_be_none(visit: Visit, tmp_path: Path) -> 
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_it_would_rather_not_say_what_it_is_unsure_of(visit: Visit) -> None:
+def test_the_model_abstains_below_its_threshold(visit: Visit) -> None:
     page = visit()
     page.get_by_role("button", name="a picture it is unsure of").click()
-    expect(_verdict(page)).to_have_text("I would rather not say")
-    expect(page.locator(".sure")).to_contain_text("is less than the 50.0% it asks of itself")
+    expect(_verdict(page)).to_have_text("Not sure")
+    expect(page.locator(".sure")).to_contain_text("is below the threshold of 50.0%")
 
 
-def test_a_token_is_asked_for_once(visit: Visit, serve: Serve) -> None:
+def test_the_page_asks_for_the_token_once(visit: Visit, serve: Serve) -> None:
     with serve(THUMBNET_TOKEN="open sesame") as server:
         page = visit(server.address)
-        page.get_by_label("This service asks for a token.").fill("wrong")
+        page.get_by_label("This service requires a token.").fill("wrong")
         page.get_by_role("button", name="Use it").click()
-        expect(page.get_by_label("This service asks for a token.")).to_be_visible()
-        page.get_by_label("This service asks for a token.").fill("open sesame")
+        expect(page.get_by_label("This service requires a token.")).to_be_visible()
+        page.get_by_label("This service requires a token.").fill("open sesame")
         page.get_by_role("button", name="Use it").click()
         expect(page.locator("#knows")).to_contain_text("10 classes")
         page.get_by_role("button", name="a cat", exact=True).click()

@@ -1,4 +1,4 @@
-"""What stock clients of three protocols ask, and are answered."""
+"""Requests of the standard clients of three protocols."""
 
 import base64
 import io
@@ -40,7 +40,7 @@ def stock_client(server: Server) -> triton.InferenceServerClient:
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("version", ["", "1"])
-def test_the_stock_client_of_v2_gets_the_engines_answers(
+def test_tritons_client_gets_the_engines_probabilities(
     stock_client: triton.InferenceServerClient,
     images: UInt8Array,
     expected: Float32Array,
@@ -56,7 +56,7 @@ def test_the_stock_client_of_v2_gets_the_engines_answers(
     assert result.get_response()["model_version"] == (version or "2")
 
 
-def test_the_stock_client_of_v2_sees_what_is_there(
+def test_tritons_client_reads_health_and_metadata(
     stock_client: triton.InferenceServerClient, digest: str
 ) -> None:
     assert stock_client.is_server_live()
@@ -72,7 +72,7 @@ def test_the_stock_client_of_v2_sees_what_is_there(
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_the_stock_client_may_compress_its_requests(
+def test_tritons_client_may_compress_its_requests(
     stock_client: triton.InferenceServerClient,
     images: UInt8Array,
     expected: Float32Array,
@@ -84,7 +84,7 @@ def test_the_stock_client_may_compress_its_requests(
     np.testing.assert_allclose(result.as_numpy("probabilities"), expected, atol=1e-6)
 
 
-def test_the_stock_client_sees_the_configuration_and_counts_of_a_model(
+def test_tritons_client_reads_the_configuration_and_statistics_of_a_model(
     stock_client: triton.InferenceServerClient, images: UInt8Array
 ) -> None:
     config = stock_client.get_model_config("first")
@@ -115,7 +115,7 @@ def test_the_stock_client_sees_the_configuration_and_counts_of_a_model(
 
 
 @pytest.mark.parametrize("more", [{"config": "{}"}, {"files": {"file:1/model.onnx": b"x"}}])
-def test_another_configuration_is_refused_and_not_ignored(
+def test_a_different_configuration_is_refused_not_ignored(
     stock_client: triton.InferenceServerClient, more: dict[str, Any]
 ) -> None:
     more = {"config": "{}"} | more
@@ -123,7 +123,7 @@ def test_another_configuration_is_refused_and_not_ignored(
         stock_client.load_model("plain", **more)
 
 
-def test_the_index_can_leave_out_what_is_not_loaded(server: Server) -> None:
+def test_the_index_can_be_limited_to_loaded_models(server: Server) -> None:
     def states(body: dict[str, Any]) -> set[str]:
         lines = server.client.post("/v2/repository/index", json=body).json()
         return {line["state"] for line in lines}
@@ -132,7 +132,7 @@ def test_the_index_can_leave_out_what_is_not_loaded(server: Server) -> None:
     assert states({}) == {"READY", "UNAVAILABLE"}
 
 
-def test_the_service_is_ready_when_all_models_of_its_start_are_loaded(server: Server) -> None:
+def test_the_service_is_ready_when_all_models_named_at_startup_are_loaded(server: Server) -> None:
     def ready() -> tuple[int, bool]:
         answer = server.client.get("/v2/health/ready")
         return answer.status_code, answer.json()["ready"]
@@ -145,7 +145,7 @@ def test_the_service_is_ready_when_all_models_of_its_start_are_loaded(server: Se
     assert server.client.get("/v2/").json() == server.client.get("/v2").json()
 
 
-def test_models_are_loaded_and_unloaded_while_it_runs(
+def test_models_are_loaded_and_unloaded_at_run_time(
     stock_client: triton.InferenceServerClient, server: Server
 ) -> None:
     def states() -> dict[tuple[str, str], str]:
@@ -167,7 +167,7 @@ def test_only_runs_below_the_repository_are_loaded(server: Server, name: str) ->
     assert server.client.post(f"/v2/repository/models/{name}/load").status_code == 404
 
 
-def test_a_model_that_cannot_be_opened_says_so_and_names_no_directory(
+def test_the_error_of_a_model_that_cannot_be_opened_names_no_directory(
     server: Server, repository: Path
 ) -> None:
     answer = server.client.post("/v2/repository/models/broken/load")
@@ -216,7 +216,7 @@ def test_tensorflow_servings_status_and_metadata(server: Server, digest: str) ->
     assert metadata["model_sha256"] == digest
 
 
-def test_base64_may_be_that_of_urls(
+def test_url_safe_base64_is_accepted(
     server: Server, expected: Float32Array, pictures: list[Path]
 ) -> None:
     content = pictures[0].read_bytes()
@@ -236,7 +236,7 @@ def test_base64_may_be_that_of_urls(
         ("/v1/models/first/labels/stable:predict", "have no labels"),
     ],
 )
-def test_what_else_tensorflow_serving_has_is_said_not_to_be_there(
+def test_unsupported_apis_of_tensorflow_serving_get_a_message(
     server: Server, path: str, sentence: str
 ) -> None:
     answer = server.client.post(path, json={})
@@ -244,7 +244,7 @@ def test_what_else_tensorflow_serving_has_is_said_not_to_be_there(
     assert sentence in answer.json()["error"]
 
 
-def test_what_clients_of_kserve_ask_first(server: Server) -> None:
+def test_the_first_requests_of_kserves_clients_are_answered(server: Server) -> None:
     assert server.client.get("/", headers={"Accept": "*/*"}).json() == {"status": "alive"}
     assert server.client.get("/v1/models").json() == {"models": ["first", "second"]}
     assert server.client.get("/v1/models/first").json()["ready"] is True
@@ -253,7 +253,9 @@ def test_what_clients_of_kserve_ask_first(server: Server) -> None:
     assert page.text.startswith("<!doctype html>")
 
 
-def test_picture_files_get_the_answers_of_predict(server: Server, pictures: list[Path]) -> None:
+def test_image_files_get_the_same_probabilities_as_predict(
+    server: Server, pictures: list[Path]
+) -> None:
     files = [("files", (path.name, path.read_bytes())) for path in pictures]
     answer = server.client.post("/classify?model=second&top=3", files=files).json()
     assert (answer["model"], answer["version"]) == ("second", "1")
@@ -276,15 +278,17 @@ def test_one_bad_file_does_not_spoil_the_others(server: Server, pictures: list[P
     assert second["class_name"]
 
 
-def test_the_photo_of_a_phone_is_answered(server: Server) -> None:
-    """24 million pixels, which are above the limit and need not be decoded in full."""
+def test_a_photo_from_a_phone_is_classified(server: Server) -> None:
+    """It has 24 million pixels: above the limit, but it need not be decoded in full."""
     photo = io.BytesIO()
     Image.new("RGB", (6000, 4000), "green").save(photo, "JPEG")
     answer = server.client.post("/classify", files={"files": ("a.jpg", photo.getvalue())})
     assert answer.json()["results"][0]["class_name"]
 
 
-def test_the_explanation_is_what_covering_takes(server: Server, pictures: list[Path]) -> None:
+def test_the_explanation_is_the_drop_in_probability_by_occlusion(
+    server: Server, pictures: list[Path]
+) -> None:
     answer = server.client.post("/explain", files={"file": pictures[0].read_bytes()}).json()
     falls = np.array(answer["map"])
     assert falls.shape == (7, 7)
@@ -326,7 +330,7 @@ def test_requests_are_counted_and_logged(server: Server, pictures: list[Path]) -
     assert doubtful.headers["x-request-id"] != 'x" y'
 
 
-def test_the_description_names_every_address_and_the_page_shows_it(server: Server) -> None:
+def test_the_openapi_description_has_every_endpoint_and_the_page_shows_it(server: Server) -> None:
     described = server.client.get("/openapi.json").json()["paths"]
     assert {"/classify", "/v1/models/{name}:predict", "/v2/models/{name}/infer"} <= set(described)
     page = server.client.get("/docs").text
@@ -341,7 +345,7 @@ def test_without_a_run_the_bundled_one_is_served(serve: Serve, pictures: list[Pa
         assert server.stop() == 0
 
 
-def test_a_token_is_asked_for_where_there_is_one(serve: Serve, pictures: list[Path]) -> None:
+def test_a_token_is_required_if_one_is_set(serve: Serve, pictures: list[Path]) -> None:
     with serve(THUMBNET_TOKEN="secret") as server:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
             answer = server.client.get("/models", headers=headers)
@@ -353,7 +357,7 @@ def test_a_token_is_asked_for_where_there_is_one(serve: Serve, pictures: list[Pa
             assert server.client.get(path).status_code == 200
 
 
-def test_only_pages_that_were_named_may_ask(serve: Serve) -> None:
+def test_only_pages_of_allowed_origins_may_send_requests(serve: Serve) -> None:
     with serve("--cors", "https://good.example") as server:
         for path in ("/models", "/v2/repository/index"):
             method = "GET" if path == "/models" else "POST"
@@ -385,14 +389,14 @@ SAME, CROSS = {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "cross-site"
         ({"Host": "localhost", "Origin": "https://localhost:443"}, 200),
         ({"Host": "localhost", "Origin": "https://localhost:444"}, 403),
         ({"Host": "localhost", "Origin": "null"}, 403),
-        # A proxy that has another name than its upstream.
+        # A proxy whose name differs from its upstream's.
         ({"Host": "127.0.0.1", "Origin": "https://thumbnet.example", **SAME}, 200),
         ({"Host": "127.0.0.1", "Origin": "https://thumbnet.example", **CROSS}, 403),
         ({"Host": "127.0.0.1", **CROSS, "Sec-Fetch-Mode": "no-cors"}, 403),
         ({"Host": "127.0.0.1", **CROSS, "Sec-Fetch-Mode": "navigate"}, 200),
     ],
 )
-def test_only_the_right_host_and_its_own_pages_are_served(
+def test_only_the_right_host_and_its_own_pages_get_responses(
     server: Server, headers: dict[str, str], status: int
 ) -> None:
     assert server.client.get("/models", headers=headers).status_code == status
@@ -415,7 +419,7 @@ def test_head_gives_the_headers_of_get(server: Server, path: str) -> None:
         assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_a_proxy_may_show_the_service_below_a_path(serve: Serve) -> None:
+def test_a_proxy_may_publish_the_service_under_a_path(serve: Serve) -> None:
     with serve("--root-path", "/nets/thumbnet/") as server:
         for path in ("/models", "/nets/thumbnet/models"):
             assert server.client.get(path).status_code == 200
@@ -446,7 +450,9 @@ def test_limits_can_be_set_by_options_and_by_environment_variables(
         assert server.client.get("/models", headers={"X-More": "y" * 1_000}).status_code == 431
 
 
-def test_the_json_that_v2_sends_is_what_the_header_says(server: Server, images: UInt8Array) -> None:
+def test_the_json_of_a_v2_response_has_the_length_in_the_header(
+    server: Server, images: UInt8Array
+) -> None:
     tensor = {
         "name": "images",
         "shape": [1, 32, 32, 3],
@@ -465,7 +471,7 @@ def test_the_json_that_v2_sends_is_what_the_header_says(server: Server, images: 
     assert len(answer.content) == length + 40
 
 
-def test_the_client_of_the_documentation_gets_its_answer(
+def test_the_client_in_the_documentation_works(
     serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Starting and stopping the service, and clients that are slow or gone."""
+"""Starting and stopping the service, and clients that are slow or disconnect."""
 
 import json
 import re
@@ -27,11 +27,11 @@ def _start(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_a_port_that_is_taken_is_said_to_be() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = _start("--port", str(taken.getsockname()[1]))
     assert found.returncode == 2
-    assert "Address already in use; choose others by --host and --port" in found.stderr
+    assert "Address already in use; choose others with --host and --port" in found.stderr
     assert "Traceback" not in found.stderr
 
 
@@ -40,11 +40,11 @@ def test_a_port_that_is_taken_is_said_to_be() -> None:
     [
         (["missing"], "missing is no directory"),
         (["bad name=x"], "cannot be the name of a model"),
-        (["--repository", "missing"], "missing is no directory"),
+        (["--repository", "missing"], "missing is not a directory"),
         ([f"m={bundled_run().path}", "--engine", "abacus"], "no engine 'abacus'"),
     ],
 )
-def test_what_cannot_be_served_is_said(
+def test_runs_that_cannot_be_served_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -54,7 +54,9 @@ def test_what_cannot_be_served_is_said(
     assert "Traceback" not in found.stderr
 
 
-def test_what_was_taken_is_answered_before_it_ends(serve: Serve, images: UInt8Array) -> None:
+def test_accepted_requests_are_answered_before_the_service_ends(
+    serve: Serve, images: UInt8Array
+) -> None:
     body = json.dumps({"instances": images[:20].tolist()}).encode()
     head = "POST /v1/models/cifar10:predict HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Content-Length: {len(body)}"
@@ -65,7 +67,7 @@ def test_what_was_taken_is_answered_before_it_ends(serve: Serve, images: UInt8Ar
         ]
         for connection in connections:
             connection.sendall(head.encode() + b"\r\n\r\n" + body[:1000])
-        server.client.get("/v2/health/live")  # answered after they have been taken
+        server.client.get("/v2/health/live")  # answered after they have been accepted
         server.process.send_signal(signal.SIGTERM)
         _wait_for(lambda: _refuses_connections(port))
         for connection in connections:
@@ -75,7 +77,7 @@ def test_what_was_taken_is_answered_before_it_ends(serve: Serve, images: UInt8Ar
         assert server.process.wait(30) == 0
 
 
-def test_a_client_that_goes_is_noted_and_the_others_are_served(serve: Serve) -> None:
+def test_a_disconnecting_client_is_logged_and_the_others_are_served(serve: Serve) -> None:
     with serve() as server:
         port = int(server.address.rsplit(":")[-1])
         with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -87,14 +89,14 @@ def test_a_client_that_goes_is_noted_and_the_others_are_served(serve: Serve) -> 
         assert server.client.get("/v2/health/ready").json() == {"ready": True}
 
 
-def test_clients_that_reset_while_they_are_answered_leave_one_line_each(serve: Serve) -> None:
+def test_clients_that_reset_the_connection_leave_one_log_line_each(serve: Serve) -> None:
     with serve() as server:
         port = int(server.address.rsplit(":")[-1])
         for number in range(60):
             head = "GET /page/page.js HTTP/1.1\r\nHost: localhost\r\n"
             head += f"X-Request-ID: gone-{number}\r\n\r\n"
             with socket.create_connection(("127.0.0.1", port)) as connection:
-                # Closing is then a reset, and at once.
+                # Closing then resets the connection immediately.
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 connection.sendall(head.encode() * 3)
@@ -107,14 +109,14 @@ def test_clients_that_reset_while_they_are_answered_leave_one_line_each(serve: S
     assert {line["status"] for line in lines} <= {200, 499}
 
 
-def test_a_log_that_nobody_reads_stops_no_request(two_runs: tuple[Run, Run]) -> None:
+def test_a_log_that_is_not_read_blocks_no_request(two_runs: tuple[Run, Run]) -> None:
     command = [sys.executable, "-m", "thumbnet", "serve", str(two_runs[0].path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = re.search(r"http://\S+", process.stdout.readline())
     assert address is not None
     with httpx.Client(base_url=address[0], timeout=60) as client:
-        # A pipe takes 64 KiB, some 300 lines.
+        # A pipe buffers 64 KiB, about 300 lines.
         for _ in range(1_000):
             assert client.get("/v2/health/live").status_code == 200
     process.terminate()

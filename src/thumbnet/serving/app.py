@@ -1,4 +1,4 @@
-"""The service put together."""
+"""Assembles the service."""
 
 from http import HTTPStatus
 
@@ -18,12 +18,12 @@ from thumbnet.serving.service import Service
 
 
 def create_app(service: Service) -> FastAPI:
-    """The ASGI application of a service, whose models are loaded by the caller."""
+    """The ASGI application of a service; the caller loads the models."""
     settings = service.settings
     app = FastAPI(
         title="Thumbnet",
         version="2",
-        summary="Class probabilities of small pictures.",
+        summary="Class probabilities for small images.",
         docs_url=None,  # FastAPI's pages load their scripts from another host
         redoc_url=None,
         redirect_slashes=False,
@@ -37,10 +37,10 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/metrics", tags=["Metrics"])
     async def metrics() -> Response:
-        """What was counted, for Prometheus."""
+        """Metrics in the Prometheus text format."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    # The last that is added is the first that is passed.
+    # Middleware added last runs first.
     app.add_middleware(Guard, settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -70,7 +70,7 @@ def _refuse(request: Request, error: Exception) -> Response:
 
 def _refuse_address(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    messages = {404: "there is no such address; /docs lists them"}
+    messages = {404: "no such endpoint; /docs lists them"}
     message = messages.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower()
     return JSONResponse({"error": message}, error.status_code, error.headers)
 

@@ -1,4 +1,4 @@
-"""Dynamic batching: requests that come at the same time are computed together."""
+"""Dynamic batching: requests that arrive at the same time are computed together."""
 
 import asyncio
 import math
@@ -17,16 +17,16 @@ from thumbnet.serving.problems import RequestError
 
 @dataclass(eq=False)
 class Counts:
-    """What a model was asked since it was loaded.
+    """The work of a model since it was loaded.
 
     Attributes:
-        requests: that were answered.
+        requests: requests answered.
         failed: requests whose batch the model could not compute.
-        images: that were answered.
-        batches: that were computed.
-        waited: seconds that requests waited for their batch, added up.
-        computed: seconds that their batches took, added up.
-        last: when the last batch was done, as `time.time` gives it; 0 before the first.
+        images: images answered.
+        batches: batches computed.
+        waited: total seconds that requests waited for their batch.
+        computed: total seconds that computing took, summed over requests.
+        last: Unix time at which the last batch was finished; 0 before the first.
     """
 
     requests: int = 0
@@ -46,15 +46,15 @@ class _Waiting:
 
 
 class Batcher:
-    """A bounded queue before a model, which is asked by one thread, a batch at a time.
+    """A bounded queue in front of a model, which one thread calls, one batch at a time.
 
-    To be made, used and closed within one event loop.
+    Create, use and close it within one event loop.
 
     Args:
         predict: from uint8 images (n, height, width, channels) to probabilities (n, classes).
-        batch_images: how many images a batch holds at most; a larger request is a batch.
+        batch_images: maximum number of images in a batch; a larger request is a batch of its own.
         batch_seconds: how long the first image waits for others.
-        queue_images: how many images may wait or be computed; what comes after them is refused.
+        queue_images: how many images may be waiting or in computation; any more are refused.
         observe: called with the size of each batch.
     """
 
@@ -81,9 +81,9 @@ class Batcher:
         self._worker = asyncio.create_task(self._work())
 
     async def predict(self, images: UInt8Array) -> Float32Array:
-        """The probabilities of some images, when their turn has come.
+        """The class probabilities of images, once their batch is computed.
 
-        Whoever stops waiting leaves the queue: what was not begun is not computed.
+        A cancelled caller leaves the queue: images whose batch has not started are not computed.
 
         Raises:
             RequestError: the queue is full, or the model is being unloaded.
@@ -93,7 +93,7 @@ class Batcher:
         if self.images + len(images) > self._queue_images:
             raise RequestError(
                 503,
-                f"{self.images} images are waiting already; try again later",
+                f"{self.images} images are already waiting; try again later",
                 max(1, math.ceil(self.images * self._seconds_per_image)),
             )
         waiting = _Waiting(images, asyncio.get_running_loop().create_future(), time.perf_counter())
@@ -106,7 +106,7 @@ class Batcher:
             self.images -= len(images)
 
     async def close(self) -> None:
-        """Answer what waits, refuse what comes, and let the thread go."""
+        """Answer the waiting requests, refuse new ones, and end the thread."""
         self._closed = True
         self._arrived.set()
         await self._worker
@@ -125,7 +125,7 @@ class Batcher:
                     return
 
     def _take(self) -> list[_Waiting]:
-        """The next batch: in the order of arrival, without those that nobody waits for."""
+        """The next batch: requests in order of arrival, without the cancelled ones."""
         batch: list[_Waiting] = []
         room = self._batch_images
         while self._queue and (not batch or len(self._queue[0].images) <= room):

@@ -1,4 +1,4 @@
-"""Taking a request's body within limits, and stopping when the client has gone."""
+"""Reads request bodies within limits, and stops work when the client has disconnected."""
 
 import asyncio
 import zlib
@@ -16,7 +16,7 @@ _UNPACKED_AT_ONCE = 2**18
 
 
 class Bodies:
-    """How much memory the requests take that are being read or answered."""
+    """Reads bodies, and limits the memory of all requests that are being read or answered."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -24,10 +24,10 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """The body of a request, unpacked; it counts as pending until it is answered.
+        """The decompressed body of a request; it counts as pending until it is answered.
 
         Raises:
-            RequestError: it is too large, comes too slowly, or too many are pending.
+            RequestError: it is too large, arrives too slowly, or too many requests are pending.
         """
         body = bytearray()
         try:
@@ -57,9 +57,9 @@ class Bodies:
                 body += part
                 self._pending += len(part)
                 if unpacker is not None:
-                    await asyncio.sleep(0)  # a part may become a thousand times its size
+                    await asyncio.sleep(0)  # a chunk may expand a thousandfold
         if unpacker is not None and not unpacker.eof:
-            raise RequestError(400, "the packed body is cut short")
+            raise RequestError(400, "the compressed body is truncated")
 
     def _require_room(self, body: bytearray, more: int) -> None:
         if len(body) + more > self._settings.body_bytes:
@@ -78,10 +78,10 @@ def _announced(request: Request) -> int:
 
 
 def _unpacker(request: Request) -> "zlib._Decompress | None":
-    """What unpacks a body that came compressed.
+    """The decompressor for a compressed body; None if it is not compressed.
 
     Raises:
-        RequestError: by something else than gzip or deflate, or by several.
+        RequestError: the encoding is neither gzip nor deflate, or there are several.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     match encoding:
@@ -91,32 +91,32 @@ def _unpacker(request: Request) -> "zlib._Decompress | None":
             return zlib.decompressobj(16 + zlib.MAX_WBITS)
         case "deflate":
             return zlib.decompressobj()
-    raise RequestError(415, "the Content-Encoding of a request can be gzip or deflate")
+    raise RequestError(415, "the Content-Encoding of a request must be gzip or deflate")
 
 
 def _unpacked(unpacker: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
-    """The content of a part, in pieces.
+    """The decompressed content of a chunk, in pieces.
 
     Raises:
-        RequestError: it is damaged, or goes on after its end.
+        RequestError: it is damaged, or data follows its end.
     """
     try:
         while packed:
             if unpacker.eof:
-                raise RequestError(400, "something follows the packed body")
+                raise RequestError(400, "data follows the end of the compressed body")
             part = unpacker.decompress(packed, _UNPACKED_AT_ONCE)
             packed = unpacker.unconsumed_tail or unpacker.unused_data
             yield part
     except zlib.error as error:
-        raise RequestError(400, f"the packed body is damaged: {error}") from error
+        raise RequestError(400, f"the compressed body is damaged: {error}") from error
 
 
 async def while_connected(request: Request, work: Awaitable[_Result], seconds: float) -> _Result:
-    """Wait for an answer until it is ready, the time is over or the client has gone.
+    """Wait for an answer until it is ready, time runs out or the client disconnects.
 
     Raises:
-        RequestError: the time is over.
-        ClientDisconnect: the client has gone.
+        RequestError: time has run out.
+        ClientDisconnect: the client has disconnected.
     """
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect_of(request))

@@ -1,4 +1,4 @@
-"""Decoding picture files, within limits of pixels, in threads, while somebody waits for them."""
+"""Decodes image files in threads, within a limit of pixels, while a request waits for them."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,7 @@ from thumbnet.serving.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture as a model sees it."""
+    """A decoded image as the model sees it."""
 
     name: str
     pixels: UInt8Array
@@ -33,7 +33,7 @@ class _Job:
 
 
 class Pictures:
-    """A bounded queue of pictures to decode, counted in pixels; to be closed."""
+    """A bounded queue of images to decode, measured in pixels; close it after use."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -43,27 +43,27 @@ class Pictures:
         self._decoding = 0
 
     async def read(self, files: Sequence[File], shape: tuple[int, int, int]) -> list[Picture | str]:
-        """Each file as pixels of that shape, or as the sentence that says why it cannot be.
+        """Each file as pixels of that shape, or a sentence on why it cannot be read.
 
-        Whoever stops waiting leaves the queue: pictures whose turn has not come are not decoded.
+        A cancelled caller leaves the queue: images whose turn has not come are not decoded.
 
         Raises:
-            RequestError: the pictures are too large together, or too much is waiting.
+            RequestError: the images have too many pixels in total, or too many are waiting.
         """
         sizes = await asyncio.to_thread(
             lambda: [pixels_to_decode(file.content, shape[:2], WEB_FORMATS) for file in files]
         )
-        # What is too large by itself is refused without being decoded.
+        # A single file that is too large is refused without decoding.
         pixels = [size if size <= self._settings.pixels else 0 for size in sizes]
         total, most = sum(pixels), self._settings.queue_pixels
         if total > most:
             raise RequestError(
                 413,
-                f"the pictures have {total:,} pixels together, and a request can have {most:,}; "
+                f"the images have {total:,} pixels in total, and a request can have {most:,}; "
                 "send fewer or smaller ones",
             )
         if self._waiting + total > most:
-            raise RequestError(503, "too many pictures are waiting; try again later", 1)
+            raise RequestError(503, "too many images are waiting; try again later", 1)
         self._waiting += total
         loop = asyncio.get_running_loop()
         jobs = [
@@ -80,11 +80,11 @@ class Pictures:
                 job.answer.cancel()
 
     def close(self) -> None:
-        """Let the threads go."""
+        """End the threads."""
         self._threads.shutdown(cancel_futures=True)
 
     def _start_what_fits(self) -> None:
-        """Decode pictures as long as there is room for the next among those being decoded."""
+        """Start decoding queued images while the pixel limit allows."""
         while self._queue and (
             not self._decoding or self._decoding + self._queue[0].pixels <= self._settings.pixels
         ):
@@ -105,7 +105,7 @@ class Pictures:
 
     def _read(self, job: _Job) -> Picture | str:
         if job.answer.done():
-            return "nobody waits for it any more"
+            return "the request was cancelled"
         try:
             picture = open_picture(
                 bytes(job.file.content),

@@ -1,6 +1,6 @@
-"""What the OpenAPI description says of bodies that are read without FastAPI's help.
+"""OpenAPI descriptions of the bodies that are read without FastAPI.
 
-They are, so that limits hold before anything is parsed.
+Reading them directly enforces the limits before anything is parsed.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ _ERROR = {
         }
     }
 }
-# Of every address: one sentence says what is wrong.
+# For every endpoint: one sentence says what is wrong.
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "The request cannot be answered.", **_ERROR},
-    "503": {"description": "Too much to do; see Retry-After.", **_ERROR},
+    "503": {"description": "The service is overloaded; see Retry-After.", **_ERROR},
 }
 
 
 def json_body(schema: dict[str, Any], text: str, required: bool = True) -> dict[str, Any]:
-    """A body of JSON."""
+    """A JSON body."""
     return _body("application/json", schema, text, required)
 
 

@@ -1,4 +1,4 @@
-"""The addresses for picture files: what they show, and where the model looked."""
+"""The endpoints for image files: classification, and occlusion maps."""
 
 import asyncio
 import base64
@@ -20,17 +20,17 @@ from thumbnet.serving.problems import RequestError
 from thumbnet.serving.service import Service
 from thumbnet.serving.settings import Settings
 
-# The square that is covered has a quarter of the picture's side and moves by an eighth.
+# The occluding square has a quarter of the image's side and moves by an eighth.
 _COVER, _STEPS = 4, 7
 
 
 def routes(service: Service) -> APIRouter:
-    """The addresses `/classify`, `/explain` and `/models`."""
+    """The endpoints `/classify`, `/explain` and `/models`."""
     router = APIRouter(tags=["Pictures"], responses=ERRORS)
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        """What is loaded."""
+        """The loaded models."""
         return {
             "models": [
                 {
@@ -54,10 +54,10 @@ def routes(service: Service) -> APIRouter:
         version: Annotated[str | None, Query(description="By default, the latest.")] = None,
         top: Annotated[int | None, Query(ge=1, description="Only this many classes.")] = None,
     ) -> dict[str, Any]:
-        """What pictures show.
+        """Classify images.
 
-        A file that cannot be read gets an error among the results; if there is no other, the
-        answer is 400.
+        A file that cannot be read has an error among the results; if no file can be read, the
+        status is 400.
         """
         with service.repository.use(model, version) as served:
             async with service.bodies.read(request) as body:
@@ -87,18 +87,18 @@ def routes(service: Service) -> APIRouter:
         model: Annotated[str | None, Query(description="By default, the first.")] = None,
         version: Annotated[str | None, Query(description="By default, the latest.")] = None,
     ) -> dict[str, Any]:
-        """Where the model looked.
+        """Show which regions of an image the prediction depends on.
 
-        `map` says by how much the probability of the most probable class falls when a square
-        around each of 7 × 7 places is covered with the picture's mean colour (occlusion: Zeiler
-        and Fergus 2014, arXiv 1311.2901); below 0 where it rises. `seen` is the picture as the
-        model sees it.
+        `map` is the drop in the probability of the predicted class when a square around each of
+        7 × 7 positions is filled with the image's mean colour (occlusion: Zeiler and Fergus 2014,
+        arXiv 1311.2901); negative where the probability rises. `seen` is the image as the model
+        sees it.
         """
         with service.repository.use(model, version) as served:
             async with service.bodies.read(request) as body:
                 files = await _files(request, body, service.settings)
                 if len(files) != 1:
-                    raise RequestError(400, f"one picture is explained at a time; got {len(files)}")
+                    raise RequestError(400, f"one image is explained at a time; got {len(files)}")
                 picture, answers = await while_connected(
                     request,
                     _explanation(service, served, files[0]),
@@ -134,7 +134,7 @@ def _result(
 async def _answer(
     service: Service, model: ServedModel, files: list[File]
 ) -> tuple[list[Picture | str], Float32Array]:
-    """Each picture or what is wrong with it, and the probabilities of those that can be read."""
+    """Each image or the error of its file, and the probabilities of the readable ones."""
     pictures = await service.pictures.read(files, model.engine.image_shape)
     readable = [picture.pixels for picture in pictures if isinstance(picture, Picture)]
     if not readable:
@@ -145,7 +145,7 @@ async def _answer(
 async def _explanation(
     service: Service, model: ServedModel, file: File
 ) -> tuple[Picture, Float32Array]:
-    """A picture, and the probabilities of it as it is and with each place covered."""
+    """An image, and its probabilities unoccluded and with each position occluded."""
     (picture,) = await service.pictures.read([file], model.engine.image_shape)
     if isinstance(picture, str):
         raise RequestError(400, picture)
@@ -153,19 +153,19 @@ async def _explanation(
 
 
 async def _files(request: Request, body: bytearray, settings: Settings) -> list[File]:
-    """The files of a form, under names that can be shown.
+    """The files of a form, with names that are safe to show.
 
     Raises:
-        RequestError: the body is not a form, or has no files, or too many.
+        RequestError: the body is not a form, or has no files or too many.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
         raise RequestError(
-            415, "send the pictures as multipart/form-data, like curl -F files=@cat.png"
+            415, "send the images as multipart/form-data, for example curl -F files=@cat.png"
         )
     files = await asyncio.to_thread(read_files, content_type, body, settings.images)
     if not files:
-        raise RequestError(400, "the form has no file; send one like curl -F files=@cat.png")
+        raise RequestError(400, "the form has no file; send one: curl -F files=@cat.png")
     return [File(_shortened(file.name), file.content) for file in files]
 
 
@@ -175,7 +175,7 @@ def _shortened(name: str) -> str:
 
 
 def _occluded(image: UInt8Array) -> UInt8Array:
-    """The image, and then once for each place that is covered."""
+    """The image, followed by a copy for each occluded position."""
     height, width, _ = image.shape
     color = image.reshape(-1, image.shape[-1]).mean(axis=0).round().astype(np.uint8)
     images = np.repeat(image[None], 1 + _STEPS**2, axis=0)

@@ -1,4 +1,4 @@
-"""What every request passes: limits, an id, a line in the log and a place in the metrics."""
+"""The outermost middleware: limits, a request id, the log and the metrics."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ from thumbnet.serving.settings import Settings
 
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
-_CLIENT_GONE = 499  # as nginx has it; never sent, as nobody is there
-# Pages set a policy of their own.
+_CLIENT_GONE = 499  # nginx's code; only logged, as the client has disconnected
+# HTML pages set their own policy.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -31,17 +31,17 @@ _HEADERS = {
 _FULL = JSONResponse(
     {"error": "too many requests are in progress; try again later"}, 503, {"Retry-After": "1"}
 )
-# How long the rest of a body may take that nobody needs any more.
+# How long to read and discard the rest of a body.
 _REST_SECONDS = 5.0
 
 
 class Gate:
-    """Middleware around everything else, see above; every error leaves it as one sentence.
+    """Middleware around everything else; it turns every error into one sentence.
 
     Args:
-        app: what answers.
-        metrics: where requests are counted.
-        settings: how many requests may be in progress, and how large a body may be.
+        app: the wrapped application.
+        metrics: counts requests.
+        settings: the limits on requests in progress and on the size of bodies.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
@@ -68,10 +68,10 @@ class Gate:
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                # Until its body has come, a client does not look for an answer.
+                # Many clients read the response only after they have sent the whole body.
                 if not body.complete and (full or not await body.skip(self._settings.body_bytes)):
                     headers["Connection"] = "close"
-            if is_closed():  # writing to it would be an error
+            if is_closed():  # writing would fail
                 raise ClientDisconnect
             await send(message)
 
@@ -81,7 +81,7 @@ class Gate:
             if full:
                 app = _FULL
             elif self._settings.root_path and scope["path"] == self._settings.root_path:
-                # The page's addresses are relative to the slash at the end.
+                # The page's links are relative and need the trailing slash.
                 app = RedirectResponse(f"{self._settings.root_path}/", 308)
             await app(scope, body.receive, send_on)
         except ClientDisconnect:
@@ -89,7 +89,7 @@ class Gate:
         except Exception:
             LOGGER.exception({"request_id": request_id})
             if not status and not is_closed():
-                message = f"the service failed; its log says more of request {request_id}"
+                message = f"internal error; see request {request_id} in the service's log"
                 await JSONResponse({"error": message}, 500)(scope, body.receive, send_on)
         finally:
             self._in_progress -= 1
@@ -114,11 +114,11 @@ class Gate:
 
 
 class _Body:
-    """Knows how much of a request's body is still to come."""
+    """Tracks how much of a request's body is still to come."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        # Such a client sends no body before it is asked to.
+        # Such a client waits for 100 Continue before it sends the body.
         self._waits = "expect" in Headers(scope=scope)
         self.complete = False
 
@@ -131,7 +131,7 @@ class _Body:
         return message
 
     async def skip(self, most: int) -> bool:
-        """Throw the rest of the body away; whether that was done, within bounds."""
+        """Discard the rest of the body; returns whether it ended within the limits."""
         if self._waits:
             return False
         try:
@@ -144,10 +144,10 @@ class _Body:
 
 
 def _understood(scope: Scope, root_path: str) -> Scope:
-    """The request as the application knows it.
+    """The request as the application sees it.
 
-    HEAD is answered like GET: Uvicorn, which has the original, leaves the body out. A proxy may
-    pass its own path on, below which it puts the service.
+    HEAD is handled like GET; Uvicorn knows the original method and omits the body. A proxy may
+    forward its own path prefix, which is removed.
     """
     path = scope["path"]
     changes = {"method": "GET"} if scope["method"] == "HEAD" else {}
@@ -157,5 +157,5 @@ def _understood(scope: Scope, root_path: str) -> Scope:
 
 
 def _never() -> bool:
-    """Whether a connection is closed that is none, as in tests."""
+    """Stands in for `is_closed` where there is no connection, as in tests."""
     return False

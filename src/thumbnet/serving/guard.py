@@ -1,4 +1,4 @@
-"""Who may ask: requests for the right host, not from other hosts' pages, with the token."""
+"""Access control: checks the Host header, the origin of the page and the token."""
 
 import hmac
 from ipaddress import ip_address
@@ -14,11 +14,11 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Guard:
-    """Middleware that lets in who may ask.
+    """Middleware that admits only permitted requests.
 
     Args:
-        app: what is guarded.
-        settings: the token, the hosts that are served, and the other origins that may ask.
+        app: the wrapped application.
+        settings: the token, the allowed hosts and the allowed origins.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -37,16 +37,16 @@ class Guard:
         if not self._serves(headers.getlist("host")):
             return _answer(421, "this host name is not served; see the option --allowed-host")
         if not self._is_from_here(headers):
-            return _answer(403, "pages of this origin may not ask; see the option --cors")
+            return _answer(403, "pages of this origin may not send requests; see the option --cors")
         if not (_is_open(scope["path"]) or self._has_token(headers)):
             return _answer(401, "send the header Authorization: Bearer TOKEN")
         return None
 
     def _serves(self, hosts: list[str]) -> bool:
-        """Whether the Host is one of ours.
+        """Whether the Host header names this service.
 
-        Another site's name that was made to lead here (DNS rebinding) would let that site's pages
-        read the answers, as the browser takes both for one.
+        Otherwise a site could point its own name here (DNS rebinding), and its pages could read
+        the responses, because the browser takes both for the same origin.
         """
         if len(hosts) > 1:
             return False
@@ -55,14 +55,14 @@ class Guard:
         return (_host_and_port(f"http://{hosts[0]}") or ("", 0))[0] in self._hosts
 
     def _is_from_here(self, headers: Headers) -> bool:
-        """Whether it is not a page of another host that asks with the user's browser."""
+        """Whether the request does not come from another site's page in the user's browser."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is None:
-            # A page of another host can show a link, but not load from here.
+            # Another site's page may link here, but not load anything from here.
             return site != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
         if origin in self._origins or "*" in self._origins:
             return True
-        # Behind a proxy the Host may be another than the browser's, who knows best.
+        # Behind a proxy the Host may differ from the browser's, which is authoritative.
         if site is not None:
             return site == "same-origin"
         scheme = urlsplit(origin).scheme if "://" in origin else ""
@@ -76,7 +76,7 @@ class Guard:
 
 
 def hosts_of(address: str) -> tuple[str, ...]:
-    """The names that lead to an address; empty if that is not only this machine."""
+    """The host names of a loopback address; empty if other machines can reach the address."""
     try:
         is_loopback = address == "localhost" or ip_address(address).is_loopback
     except ValueError:
@@ -85,7 +85,7 @@ def hosts_of(address: str) -> tuple[str, ...]:
 
 
 def _host_and_port(origin: str) -> tuple[str, int] | None:
-    """Host and port of an origin, whose port may be left out; None if it is not one."""
+    """Host and port of an origin, whose port is optional; None if it is not an origin."""
     try:
         parts = urlsplit(origin)
         port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -95,7 +95,7 @@ def _host_and_port(origin: str) -> tuple[str, int] | None:
 
 
 def _is_open(path: str) -> bool:
-    """The page itself, which asks for the token, and what a machine asks to see if all is well."""
+    """The page itself, which asks the user for the token, and the health checks."""
     return path in ("/", "/docs", "/openapi.json") or path.startswith(("/page/", "/v2/health/"))
 
 

@@ -1,4 +1,4 @@
-"""The service's log: a line of JSON for each request, and for whatever else is logged."""
+"""The service's log: one line of JSON for each request and each other log record."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ _MOST_LINES = 10_000
 
 
 class LineWriter(logging.Handler):
-    """Writes lines from a thread of its own, so that a reader who stops reading stops nobody else.
+    """Writes lines in a separate thread, so that a blocked reader does not block the service.
 
-    Beyond 10,000 lines that nobody has read, further ones are counted and dropped.
+    When 10,000 lines are waiting, further ones are counted and dropped.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -32,14 +32,14 @@ class LineWriter(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line for the thread."""
+        """Queue a line for the thread."""
         if len(self._lines) < _MOST_LINES:
             self._lines.append(_line(record))
         else:
             self._dropped += 1
 
     def close(self) -> None:
-        """Write what is left, unless nobody reads it."""
+        """Write the remaining lines, unless the reader is blocked."""
         self._ended.set()
         self._thread.join(1)
         super().close()
@@ -63,7 +63,7 @@ class LineWriter(logging.Handler):
 
 @contextmanager
 def logging_to_standard_error() -> Iterator[None]:
-    """Log lines of JSON to standard error; of other packages, what is a warning or worse."""
+    """Log JSON lines to standard error; from other packages, only warnings and errors."""
     writer = LineWriter(sys.stderr)
     root = logging.getLogger()
     root.addHandler(writer)

@@ -1,4 +1,4 @@
-"""What the service counts, in the form that Prometheus reads."""
+"""The service's Prometheus metrics."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ CONFIDENCES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class Metrics:
-    """The meters of one service; each service has a registry of its own."""
+    """The metrics of one service, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -45,23 +45,23 @@ class Metrics:
         )
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answer; `route` is the pattern of its address, not the address."""
+        """Count a response; `route` is the pattern of the path, not the path itself."""
         self._requests.labels(route, method, status).inc()
         self._seconds.labels(route).observe(seconds)
 
     def batch_observer(self, model: str) -> Callable[[int], None]:
-        """What a batcher calls with the size of each batch."""
+        """The function that a batcher calls with the size of each batch."""
         observe: Callable[[int], None] = self._batches.labels(model).observe
         return observe
 
     def watch_queue(self, model: str, version: int, batcher: Batcher) -> None:
-        """Have the length of a queue read whenever the metrics are."""
+        """Report the length of a queue whenever the metrics are read."""
         self._queue.labels(model, str(version)).set_function(lambda: batcher.images)
 
     def predictions(
         self, model: str, class_names: tuple[str, ...], answers: Float32Array, reject_below: float
     ) -> None:
-        """Count what was answered: probabilities of shape (n, classes)."""
+        """Count predictions, given as probabilities of shape (n, classes)."""
         confidences = answers.max(axis=1)
         counts = np.bincount(answers.argmax(axis=1), minlength=len(class_names))
         for index in np.flatnonzero(counts):
@@ -72,9 +72,9 @@ class Metrics:
         self._rejected.labels(model).inc(int((confidences < reject_below).sum()))
 
     def forget(self, model: str) -> None:
-        """Drop the queues of a model that was unloaded, which would keep it in memory."""
+        """Drop the queues of an unloaded model, so that they do not keep it in memory."""
         self._queue.remove_by_labels({"model": model})
 
     def text(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Which models are served: several, in several versions, loaded and unloaded as it runs."""
+"""The served models and their versions, which can be loaded and unloaded at run time."""
 
 import asyncio
 import re
@@ -23,15 +23,15 @@ _NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model that is loaded.
+    """A loaded model.
 
     Attributes:
-        name: as requests name it.
-        version: counted from 1; the highest answers where none is named.
-        engine: what computes.
+        name: its name in requests.
+        version: counted from 1; a request that names no version gets the highest.
+        engine: computes the predictions.
         model_sha256: of the model file, or of the graph where a format has several files.
-        batcher: the queue before it.
-        users: how many requests are being answered by it.
+        batcher: the queue in front of it.
+        users: counts the requests that are using it.
     """
 
     name: str
@@ -42,12 +42,12 @@ class ServedModel:
     users: "_Users"
 
     def description(self) -> dict[str, str]:
-        """What every protocol says of it."""
+        """The fields that every protocol adds to its responses."""
         return {"engine": self.engine.name, "model_sha256": self.model_sha256}
 
 
 class _Users:
-    """Counts the requests that use a model, and lets one wait until there are none."""
+    """Counts the requests that use a model; a caller can wait until none is left."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -71,15 +71,15 @@ class Repository:
     """The models of a service.
 
     Args:
-        runs: the runs to serve, as name and directory; a name that comes again is a new version.
-        directory: where more runs lie, which may be loaded by the names of their directories,
-            or, as versions, by numbers within a directory of that name.
+        runs: the runs to serve, as name and directory; a repeated name adds a version.
+        directory: contains further runs that can be loaded by the name of their directory; a
+            directory with numbered subdirectories is one model with these versions.
         settings: of the service.
         metrics: of the service.
         engine_name: see `thumbnet.engines.open_engine`.
 
     Raises:
-        InputError: a name cannot be part of an address, or there is no such directory.
+        InputError: a name cannot be part of a URL, or the directory does not exist.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class Repository:
             if not _NAME.fullmatch(name):
                 raise InputError(
                     f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and "
-                    f"'-', for example by NAME={path}"
+                    f"'-', for example NAME={path}"
                 )
             versions = self._given.setdefault(name, {})
             versions[len(versions) + 1] = path
         if directory is not None and not directory.is_dir():
-            raise InputError(f"{directory} is no directory; give one that holds runs")
+            raise InputError(f"{directory} is not a directory; give one that contains runs")
         self._directory = directory
         self._settings, self._metrics, self._engine_name = settings, metrics, engine_name
         self._loaded: dict[str, dict[int, ServedModel]] = {}
@@ -109,11 +109,11 @@ class Repository:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models that were given at the start: those without which the service is not ready."""
+        """The models named at start-up; the service is ready when all of them are loaded."""
         return tuple(self._given)
 
     def loaded(self) -> list[ServedModel]:
-        """All that is loaded, the latest version of each model first."""
+        """All loaded models, each with its latest version first."""
         return [
             model
             for versions in self._loaded.values()
@@ -122,11 +122,11 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether all models that were given at the start are loaded."""
+        """Whether all models named at start-up are loaded."""
         return self._given.keys() <= self._loaded.keys()
 
     def find(self, name: str | None = None, version: str | None = None) -> ServedModel:
-        """The model that a request names; the first where it names none.
+        """The model that a request names; the first one if it names none.
 
         Raises:
             RequestError: there is no such model or version.
@@ -134,13 +134,13 @@ class Repository:
         versions = self._loaded.get(next(iter(self._loaded), "") if name is None else name)
         if not versions:
             known = ", ".join(self._loaded) or "none"
-            raise RequestError(404, f"no model of that name is loaded; there is: {known}")
+            raise RequestError(404, f"no model of that name is loaded; loaded models: {known}")
         if version is None:
             return versions[max(versions)]
         found = versions.get(int(version)) if re.fullmatch("[0-9]{1,9}", version) else None
         if found is None:
             known = ", ".join(map(str, sorted(versions)))
-            raise RequestError(404, f"the model has no such version; there is: {known}")
+            raise RequestError(404, f"the model has no such version; loaded versions: {known}")
         return found
 
     @contextmanager
@@ -158,14 +158,14 @@ class Repository:
             model.users.leave()
 
     async def load(self, name: str) -> None:
-        """Open a model anew, and then let it take the place of what was loaded by its name.
+        """Open a model, then replace the loaded one of that name with it.
 
         Raises:
-            RequestError: there is none of that name, or it cannot be opened.
+            RequestError: no model has that name, or it cannot be opened.
         """
         paths = await asyncio.to_thread(self._paths, name)
         if not paths:
-            raise RequestError(404, "no model of that name is known")
+            raise RequestError(404, "there is no model of that name")
         async with self._changing:
             opened = await self._open(paths)
             before = self._loaded.get(name, {})
@@ -176,7 +176,7 @@ class Repository:
         self._close(before)
 
     async def _open(self, paths: dict[int, Path]) -> dict[int, tuple[Engine, str]]:
-        """Open all versions of a model, in a thread that is left behind if it hangs.
+        """Open all versions of a model, in a thread that is abandoned if it hangs.
 
         Raises:
             RequestError: a version cannot be opened, or not in time.
@@ -198,7 +198,7 @@ class Repository:
             threads.shutdown(wait=False)
 
     async def unload(self, name: str) -> None:
-        """Forget a model; it is closed when it has answered what it took.
+        """Remove a model; it is closed once its accepted requests are answered.
 
         Raises:
             RequestError: it is not loaded.
@@ -218,7 +218,7 @@ class Repository:
         await asyncio.gather(*self._closing)
 
     def index(self) -> list[dict[str, Any]]:
-        """Every version of every model that is known, and whether it is loaded."""
+        """Every version of every available model, and whether it is loaded."""
         lines = []
         for name in sorted({*self._given, *self._names_in_directory(), *self._loaded}):
             loaded = self._loaded.get(name, {})
@@ -240,7 +240,7 @@ class Repository:
         return ServedModel(name, version, engine, digest, batcher, _Users())
 
     def _close(self, versions: dict[int, ServedModel]) -> None:
-        """Close models when their last request is answered, which nobody waits for."""
+        """Close models in the background, once their last request is answered."""
 
         async def close(model: ServedModel) -> None:
             await model.users.gone()
@@ -258,14 +258,14 @@ class Repository:
         return [name for name in found if _NAME.fullmatch(name) and self._paths(name)]
 
     def _paths(self, name: str) -> dict[int, Path]:
-        """The run of each version of a model; empty where there is none of that name."""
+        """The run of each version of a model; empty if no model has that name."""
         if name in self._given:
             return self._given[name]
         if self._directory is None or not _NAME.fullmatch(name):
             return {}
         place = self._directory / name
         if not place.resolve().is_relative_to(self._directory.resolve()):
-            return {}  # a link that leads elsewhere
+            return {}  # a symbolic link to a place outside the directory
         if _is_run(place):
             return {1: place}
         numbered = sorted(place.glob("[0-9]*")) if place.is_dir() else []
@@ -285,7 +285,7 @@ def _open(path: Path, engine_name: str | None) -> tuple[Engine, str]:
 
 
 def _without_paths(message: str, paths: Iterable[Path]) -> str:
-    """A message without the directories of this machine, whoever wrote it."""
+    """A message without this machine's directories, which clients need not know."""
     for path in paths:
         message = message.replace(str(path), path.name)
     return _ABSOLUTE.sub(lambda found: Path(found[0]).name, message)

@@ -1,7 +1,7 @@
-"""Reading the files of a form (multipart/form-data, RFC 7578) that lies in memory.
+"""Reads the files of a form (multipart/form-data, RFC 7578) that is in memory.
 
-Parsers of forms read byte by byte, as they take a stream; in Python, 16 MiB can keep one busy for
-20 seconds. Here the body is there, and is cut at its boundaries by `bytearray.find`.
+Streaming parsers work byte by byte; in Python, 16 MiB can take one 20 seconds. Here the whole body
+is in memory, and `bytearray.find` splits it at its boundaries.
 """
 
 import re
@@ -21,8 +21,8 @@ class File(NamedTuple):
     """A file of a form.
 
     Attributes:
-        name: as the client gave it; anything.
-        content: its bytes, a part of the form's.
+        name: the client's name for it, unchecked.
+        content: its bytes, a view of the form's.
     """
 
     name: str
@@ -30,12 +30,12 @@ class File(NamedTuple):
 
 
 def read_files(content_type: str, body: bytearray, maximum_parts: int) -> list[File]:
-    """The files of a form; what else it holds is ignored.
+    """The files of a form; other fields are ignored.
 
     Args:
-        content_type: the header of that name.
+        content_type: the Content-Type header.
         body: the form.
-        maximum_parts: how many files and fields it may have.
+        maximum_parts: maximum number of files and fields.
 
     Raises:
         RequestError: it is not a form, or has too many parts.
@@ -46,7 +46,7 @@ def read_files(content_type: str, body: bytearray, maximum_parts: int) -> list[F
     delimiter = b"--" + (found[1] or found[2]).encode("latin-1", "replace")
     start = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
     if start == 1:
-        raise _unreadable("its boundary is not in it")
+        raise _unreadable("it does not contain its boundary")
     files: list[File] = []
     for _ in range(maximum_parts + 1):
         after = start + len(delimiter)
@@ -58,7 +58,7 @@ def read_files(content_type: str, body: bytearray, maximum_parts: int) -> list[F
             raise _unreadable("a boundary is damaged, or the last one is missing")
         content = body.find(b"\r\n\r\n", head, min(end + 2, head + _HEAD_BYTES)) + 4
         if content < 4:
-            raise _unreadable("a part has no end of its headers")
+            raise _unreadable("the headers of a part do not end")
         name = _file_name(body[head:content].decode("utf-8", "replace"))
         if name is not None:
             files.append(File(name, memoryview(body)[content : max(content, end)]))

@@ -1,8 +1,8 @@
-"""JSON of requests, parsed where it can neither hold up the service nor take its memory.
+"""Parses the JSON of requests without blocking the service or exhausting its memory.
 
-Python's parser holds the interpreter's lock, so that 16 MiB would stop everybody else's request
-for a second, and `[{},{},…]` takes 30 times its size in memory. Short requests are parsed at once;
-the others by a child process, one after another.
+Python's parser holds the interpreter lock: 16 MiB of JSON would block all other requests for a
+second, and `[{},{},…]` takes 30 times its size in memory. Short requests are parsed directly, the
+others in a child process, one after another.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _MEMORY_BYTES = 384 * 2**20
 
 
 class Parser:
-    """Calls functions that parse; to be closed."""
+    """Calls parsing functions; close it after use."""
 
     def __init__(self) -> None:
         self._isolated = Isolated(_MEMORY_BYTES)
@@ -31,15 +31,15 @@ class Parser:
     async def parse(
         self, function: Callable[..., _Result], body: bytes | bytearray, *arguments: Any
     ) -> _Result:
-        """What a function makes of a body; whoever stops waiting leaves the queue.
+        """The result of a function for a body; a cancelled caller leaves the queue.
 
         Args:
-            function: of a module, that does not need one of the service's objects.
+            function: a module-level function that needs none of the service's objects.
             body: its first argument.
-            arguments: the others.
+            arguments: its other arguments.
 
         Raises:
-            RequestError: of the function, or as it needs too much memory.
+            RequestError: raised by the function, or it needs too much memory.
         """
         if len(body) <= _SHORT_BYTES:
             return function(body, *arguments)
@@ -54,7 +54,7 @@ class Parser:
             ) from error
 
     def close(self) -> None:
-        """Let the process and the thread go."""
+        """End the process and the thread."""
         self._thread.shutdown(cancel_futures=True)
         self._isolated.close()
 

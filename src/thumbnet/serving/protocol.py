@@ -1,4 +1,4 @@
-"""HTTP/1.1 with a bound on everything around a request's body, and on clients that do not read."""
+"""HTTP/1.1 with limits on everything around a request's body and on clients that do not read."""
 
 import asyncio
 import json
@@ -8,27 +8,27 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from thumbnet.serving.settings import Settings
 
-# A refused client may still be sending. Closing at once would reset the connection, and the client
-# would never read why; so what it sends is thrown away for a moment.
+# A refused client may still be sending. Closing at once would reset the connection before the
+# client has read the reason, so its data is discarded for a moment.
 _LINGER_BYTES, _LINGER_SECONDS = 2**20, 1.0
-# The parser is fed in pieces, so that the bounds are checked between them.
+# The parser is fed in pieces, so that the limits are checked between them.
 _PIECE_BYTES = 8_192
 _PROBE_SECONDS = 0.5
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with bounds, see above.
+    """Uvicorn's HTTP protocol with limits.
 
-    The bytes of a message that are not its body (the head, the lines that announce chunks, chunk
-    extensions, trailers) count as `outside`. Each byte of the body makes up for one of them, so
-    ordinary chunks cost nothing, and a message can only go on for as long as its body does.
+    The bytes of a message outside its body (headers, chunk sizes, chunk extensions, trailers) count
+    as `outside`. Each byte of the body offsets one of them, so ordinary chunks cost nothing, and a
+    message cannot go on without sending body.
     """
 
     settings = Settings()
     _outside = 0
     _body_of_piece = 0
     _between = False  # one message is complete, and the next has not begun
-    _ignored: int | None = None  # bytes that came after a refusal
+    _ignored: int | None = None  # bytes received after a refusal
     _head_timer: asyncio.TimerHandle | None = None
     _stalled_timer: asyncio.TimerHandle | None = None
 
@@ -47,10 +47,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer a complete request all the same: a client may close its sending half.
+        """Still answer a complete request: the client may have closed only its sending half.
 
-        One that has gone altogether looks the same until something is written to it. So the
-        interim response 100, which clients skip, is written until the answer begins.
+        A client that has disconnected looks the same until something is written to it. So the
+        interim response 100, which clients skip, is written until the response begins.
         """
         if not self._is_answering() or self.cycle.more_body:
             return False
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse a piece at a time, and count what is not body."""
+        """Parse a piece at a time, and count the bytes outside the body."""
         rest = memoryview(data)
         while rest and self._ignored is None and not self.transport.is_closing():
             in_head = self._head_timer is not None or self._between
@@ -83,7 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, in the same form as every other refusal."""
+        """Refuse invalid HTTP in the same form as every other refusal."""
         self._refuse(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP/1.1")
 
     def on_message_begin(self) -> None:
@@ -104,31 +104,31 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle = self.cycle
 
         def is_closed() -> bool:
-            """Whether nobody is there to be answered; Uvicorn hears of it a little later."""
+            """Whether the client has disconnected; Uvicorn notices a little later."""
             cycle.disconnected = cycle.disconnected or self.transport.is_closing()
             return cycle.disconnected
 
         cycle.scope["state"]["is_closed"] = is_closed
 
     def on_body(self, body: bytes) -> None:
-        """Count a part of the body."""
+        """Count a piece of the body."""
         self._body_of_piece += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Count from the beginning for the next message."""
+        """Reset the count for the next message."""
         self._between = True
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """Give a client that does not read its answer some time."""
+        """Give a client that does not read its response a limited time."""
         super().pause_writing()
         self._stalled_timer = self.loop.call_later(
             self.settings.stalled_seconds, self.transport.abort
         )
 
     def resume_writing(self) -> None:
-        """Go on, as the client reads again."""
+        """Stop the clock, because the client is reading again."""
         self._stop_stalled_timer()
         super().resume_writing()
 
@@ -145,7 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _await_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(
-                self.settings.header_seconds, self._end_of_patience
+                self.settings.header_seconds, self._head_timed_out
             )
 
     def _have_head(self) -> None:
@@ -158,29 +158,29 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stalled_timer.cancel()
         self._stalled_timer = None
 
-    def _end_of_patience(self) -> None:
+    def _head_timed_out(self) -> None:
         if self._outside:
             self._refuse(
                 HTTPStatus.REQUEST_TIMEOUT,
                 f"the head of the request did not arrive within {self.settings.header_seconds:g} s",
             )
         elif not self.transport.is_closing():
-            self.transport.close()  # nothing was asked, so nothing is answered
+            self.transport.close()  # there is no request to answer
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        """Answer with an error and close, after the requests that came before were answered."""
+        """Respond with an error and close, once earlier requests are answered."""
         self._have_head()
         if self.transport.is_closing() or self._ignored is not None:
             return
         self._ignored = 0
         if self._is_answering():
             if not self.cycle.more_body:
-                self.cycle.keep_alive = False  # the cycle closes the connection after its answer
+                self.cycle.keep_alive = False  # the cycle closes the connection after its response
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if self.cycle.response_started or self.pipeline:
-                self.transport.close()  # an error cannot be put into the middle of an answer
+                self.transport.close()  # an error cannot follow half a response
                 return
         content = json.dumps({"error": sentence}).encode()
         self.transport.write(
@@ -194,5 +194,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def protocol_with(settings: Settings) -> type[BoundedProtocol]:
-    """The protocol with the bounds of a service, as Uvicorn takes it."""
+    """The protocol class with the limits of a service, for Uvicorn."""
     return type("Protocol", (BoundedProtocol,), {"settings": settings})

@@ -1,4 +1,4 @@
-"""Starting the service, and stopping it."""
+"""Starts and stops the service."""
 
 import asyncio
 import os
@@ -32,19 +32,19 @@ def serve(
     engine_name: str | None = None,
     started: Callable[[list[str], str], None] = lambda names, address: None,
 ) -> None:
-    """Serve runs over HTTP until SIGINT or SIGTERM, and finish what was taken by then.
+    """Serve runs over HTTP until SIGINT or SIGTERM, then finish the accepted requests.
 
     Args:
-        runs: names and directories of the models that are there from the start.
-        settings: limits and who may ask.
+        runs: names and directories of the models to load at start-up.
+        settings: limits and access control.
         host: the address to listen on.
-        port: 0 for one that is free.
+        port: 0 to use a free one.
         directory: see `Repository`.
         engine_name: see `thumbnet.engines.open_engine`.
-        started: called when the models are loaded, with what they are and the address to ask.
+        started: called when the models are loaded, with their titles and the service's URL.
 
     Raises:
-        InputError: a run cannot be opened, or the address not be listened on.
+        InputError: a run cannot be opened, or the service cannot listen on the address.
     """
     with (
         _listening(host, port) as listener,
@@ -87,7 +87,7 @@ async def _serve(
         )
         host, number = listener.getsockname()[:2]
         started(_titles(repository), f"http://{f'[{host}]' if ':' in host else host}:{number}")
-        # Uvicorn hands a signal on when it has finished, to whoever handled it before.
+        # When it has finished, Uvicorn passes the signal on to the previous handler.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         await uvicorn.Server(config).serve(sockets=[listener])
@@ -111,7 +111,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         number = getattr(error, "errno", None)  # Python's own text repeats the address
         reason = os.strerror(number) if number and number > 0 else error
         raise InputError(
-            f"cannot listen on {host}, port {port}: {reason}; choose others by --host and --port"
+            f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port"
         ) from error
     with listener:
         yield listener
@@ -120,7 +120,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _loop_factory() -> Callable[[], Any] | None:
     try:
         import uvloop
-    except ImportError:  # there is none for some systems
+    except ImportError:  # not available on every system
         return None
     factory: Callable[[], Any] = uvloop.new_event_loop
     return factory

@@ -1,4 +1,4 @@
-"""What the addresses of a service share."""
+"""The state that the endpoints of a service share."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from thumbnet.serving.tensors import require_images
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """The parts of a service; to be closed."""
+    """The parts of a service; close it after use."""
 
     settings: Settings
     repository: Repository
@@ -30,10 +30,10 @@ class Service:
         object.__setattr__(self, "pictures", Pictures(self.settings))
 
     async def predict(self, model: ServedModel, images: UInt8Array) -> Float32Array:
-        """Probabilities of shape (n, classes) of images, counted in the metrics.
+        """Probabilities of images, of shape (n, classes), counted in the metrics.
 
         Raises:
-            RequestError: the images do not fit the model, or too many wait for it.
+            RequestError: the images do not fit the model, or too many are waiting for it.
         """
         require_images(images, model.engine.image_shape, self.settings.images)
         probabilities = await model.batcher.predict(images)
@@ -43,7 +43,7 @@ class Service:
         return probabilities
 
     async def close(self) -> None:
-        """Unload the models, and let processes and threads go."""
+        """Unload the models, and end processes and threads."""
         await self.repository.close()
         self.parser.close()
         self.pictures.close()

@@ -1,4 +1,4 @@
-"""What a service allows."""
+"""The limits and access rules of a service."""
 
 from dataclasses import dataclass
 
@@ -7,33 +7,33 @@ KIBIBYTE, MEBIBYTE, MEGAPIXEL = 2**10, 2**20, 1_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """The limits of a service.
+    """The limits and access rules of a service.
 
     Attributes:
-        batch_images: at most this many images are computed at a time.
+        batch_images: images computed at a time.
         batch_seconds: how long the first image of a batch waits for others.
-        queue_images: how many images may wait or be computed, for each model.
-        request_seconds: how long an answer may take, counted from the end of the request.
-        body_bytes: of a request.
-        body_seconds: how long a request may take to arrive.
-        header_bytes: of a request's head; also of everything else around its body.
-        header_seconds: how long a head may take to arrive.
-        pending_bytes: of all requests that are being read or answered.
-        requests: how many may be in progress.
-        connections: how many may be open.
-        keep_alive_seconds: how long a connection stays open after an answer.
-        stalled_seconds: how long a client may leave its answer unread.
-        images: in a request.
-        pixels: of a picture file, and of all that are being decoded at a time, as
+        queue_images: images waiting or in computation, for each model.
+        request_seconds: time to answer, counted from the end of the request.
+        body_bytes: size of a request's body.
+        body_seconds: time for a request to arrive.
+        header_bytes: size of a request's headers, and of everything else around its body.
+        header_seconds: time for the headers to arrive.
+        pending_bytes: size of all requests that are being read or answered.
+        requests: requests in progress.
+        connections: open connections.
+        keep_alive_seconds: how long a connection stays open after a response.
+        stalled_seconds: how long a client may leave its response unread.
+        images: images in a request.
+        pixels: pixels of an image file, and of all files that are being decoded at a time, as
             `thumbnet.data.images.open_picture` counts them.
-        queue_pixels: of all picture files that wait or are being decoded.
-        load_seconds: how long it may take to open a model.
+        queue_pixels: pixels of all image files that are waiting or being decoded.
+        load_seconds: time to open a model.
         reject_below: the model abstains when its highest probability is below this.
-        token: the bearer token that a request must carry; empty for none.
+        token: the bearer token that a request must have; empty for none.
         cors_origins: the other origins whose pages may send requests.
-        allowed_hosts: the names, without ports, by which the service is asked; empty for any.
-        root_path: the path below which a proxy shows the service, such as "/thumbnet".
-        grace_seconds: how long requests may go on after SIGTERM.
+        allowed_hosts: the accepted Host headers, without ports; empty for any.
+        root_path: the path prefix under which a proxy publishes the service, such as "/thumbnet".
+        grace_seconds: how long requests may run after SIGTERM.
     """
 
     batch_images: int = 128

@@ -1,4 +1,4 @@
-"""Images and probabilities as the tensors of a protocol."""
+"""Images as the tensors of a protocol."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -14,21 +14,21 @@ _MOST_DIMENSIONS = 8
 
 
 def images_of_values(values: Any) -> UInt8Array:
-    """Nested lists of whole numbers as uint8 images, of whatever shape they have.
+    """Nested lists of whole numbers as uint8 images of any shape.
 
-    NumPy's own conversion makes room for the longest text among the values at every place, and
-    64 KiB of JSON become a gigabyte; here anything but numbers is refused first.
+    If one value is a string, NumPy allocates its length for every element, and 64 KiB of JSON
+    become a gigabyte; so anything but numbers is refused first.
 
     Raises:
-        RequestError: they are ragged, or hold something else than whole numbers from 0 to 255.
+        RequestError: they are ragged, or contain anything but whole numbers from 0 to 255.
     """
     if not isinstance(values, list):
-        raise RequestError(400, "the images must be nested lists of pixels")
+        raise RequestError(400, "the images must be nested lists of pixel values")
     level, shape = values, [len(values)]
     while level and isinstance(level[0], list) and len(shape) <= _MOST_DIMENSIONS:
         length = len(level[0])
         if not all(type(part) is list and len(part) == length for part in level):
-            raise RequestError(400, "the images' lists are not all of the same lengths")
+            raise RequestError(400, "the images' nested lists differ in length")
         shape.append(length)
         level = list(chain.from_iterable(level))
     try:
@@ -41,10 +41,10 @@ def images_of_values(values: Any) -> UInt8Array:
 
 
 def require_images(images: UInt8Array, expected: Sequence[int], maximum_images: int) -> UInt8Array:
-    """Refuse images that a model cannot take.
+    """Refuse images that do not fit a model.
 
     Raises:
-        RequestError: their shape is not (n, *expected), there are none, or too many.
+        RequestError: their shape is not (n, *expected), or there are none or too many.
     """
     if images.ndim != 4 or images.shape[1:] != tuple(expected):
         raise RequestError(
@@ -54,6 +54,6 @@ def require_images(images: UInt8Array, expected: Sequence[int], maximum_images: 
         )
     if not 1 <= len(images) <= maximum_images:
         raise RequestError(
-            400, f"a request holds 1 to {maximum_images:,} images; got {len(images):,}"
+            400, f"a request can have 1 to {maximum_images:,} images; got {len(images):,}"
         )
     return images

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST protocol: `:predict`, status and metadata of models."""
+"""TensorFlow Serving's REST protocol: `:predict`, and the status and metadata of models."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _PREDICT = json_body(
         "properties": {
             "signature_name": {"type": "string"},
             "instances": {"type": "array", "description": "One element for each image."},
-            "inputs": {"description": "All images as one tensor; instead of instances."},
+            "inputs": {"description": "All images as one tensor, instead of instances."},
         },
     },
     'Images as nested lists of pixels from 0 to 255, or in "instances" as {"b64": "…"} with the '
@@ -32,7 +32,7 @@ _PREDICT = json_body(
 
 
 def routes(service: Service) -> APIRouter:
-    """The addresses below `/v1`."""
+    """The endpoints below `/v1`."""
     router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving"], responses=ERRORS)
 
     async def answer(request: Request, name: str, version: str | None) -> dict[str, Any]:
@@ -53,22 +53,22 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("")
     async def names() -> dict[str, list[str]]:
-        """The models that are loaded, as KServe lists them."""
+        """The loaded models, in KServe's format."""
         return {"models": list(dict.fromkeys(m.name for m in service.repository.loaded()))}
 
     @router.post("/{name}:predict", openapi_extra=_PREDICT)
     async def predict(request: Request, name: str) -> dict[str, Any]:
-        """Class probabilities, by the latest version."""
+        """Class probabilities from the latest version."""
         return await answer(request, name, None)
 
     @router.post("/{name}/versions/{version}:predict", openapi_extra=_PREDICT)
     async def predict_by_version(request: Request, name: str, version: str) -> dict[str, Any]:
-        """Class probabilities, by a version."""
+        """Class probabilities from a given version."""
         return await answer(request, name, version)
 
     @router.get("/{name}")
     async def status(name: str) -> dict[str, Any]:
-        """Which versions are there; KServe's clients look at `ready`."""
+        """The loaded versions; KServe's clients read `ready`."""
         service.repository.find(name)
         loaded = [model for model in service.repository.loaded() if model.name == name]
         return {
@@ -82,36 +82,36 @@ def routes(service: Service) -> APIRouter:
 
             @router.post(address, include_in_schema=False)
             async def unsupported() -> None:
-                """TensorFlow Serving's APIs for examples of `tf.Example`."""
+                """TensorFlow Serving's APIs for `tf.Example`; not supported."""
                 raise RequestError(501, "only :predict is supported; send the images to it")
 
     @router.api_route(
         "/{name}/labels/{rest:path}", methods=["GET", "POST"], include_in_schema=False
     )
     async def labels(name: str, rest: str) -> None:
-        """TensorFlow Serving's names for versions."""
-        raise RequestError(501, "versions have no labels; name one by /versions/NUMBER")
+        """TensorFlow Serving's labels for versions; not supported."""
+        raise RequestError(501, "versions have no labels; use /versions/NUMBER")
 
     @router.get("/{name}/versions/{version}")
     async def status_of_version(name: str, version: str) -> dict[str, Any]:
-        """Whether a version is there."""
+        """Whether a version is loaded."""
         return {"model_version_status": [_status(service.repository.find(name, version))]}
 
     @router.get("/{name}/metadata")
     async def metadata(name: str) -> dict[str, Any]:
-        """What the latest version takes and gives."""
+        """The inputs and outputs of the latest version."""
         return _metadata(service.repository.find(name))
 
     @router.get("/{name}/versions/{version}/metadata")
     async def metadata_of_version(name: str, version: str) -> dict[str, Any]:
-        """What a version takes and gives."""
+        """The inputs and outputs of a version."""
         return _metadata(service.repository.find(name, version))
 
     return router
 
 
 async def _decoded(service: Service, model: ServedModel, request: PredictRequest) -> UInt8Array:
-    """The images of a request that came as files."""
+    """The decoded image files of a request."""
     files = [
         File(f"instance {position}", memoryview(content))
         for position, content in enumerate(request.files)

@@ -1,4 +1,4 @@
-"""Reading requests of TensorFlow Serving's REST protocol."""
+"""Reads requests of TensorFlow Serving's REST protocol."""
 
 import base64
 import binascii
@@ -15,12 +15,12 @@ _FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 @dataclass(frozen=True, eq=False)
 class PredictRequest:
-    """What a `:predict` request asks for.
+    """A parsed `:predict` request.
 
     Attributes:
-        by_rows: whether it came as "instances", and not as "inputs".
-        images: of whatever shape; None if the request has image files.
-        files: the content of image files.
+        by_rows: whether it has "instances" rather than "inputs".
+        images: of any shape; None if the request has image files.
+        files: the contents of its image files.
     """
 
     by_rows: bool
@@ -32,7 +32,7 @@ def read_predict(body: bytes | bytearray, maximum_images: int) -> PredictRequest
     """Read a `:predict` request.
 
     Raises:
-        RequestError: it is not one.
+        RequestError: it is not valid.
     """
     values = json_object(body)
     if values.get("signature_name", "serving_default") not in ("", "serving_default"):
@@ -50,7 +50,7 @@ def _read_instances(instances: Any, maximum_images: int) -> PredictRequest:
         raise RequestError(400, '"instances" must be a list with an element for each image')
     if len(instances) > maximum_images:
         raise RequestError(
-            400, f"a request holds 1 to {maximum_images:,} images; got {len(instances):,}"
+            400, f"a request can have 1 to {maximum_images:,} images; got {len(instances):,}"
         )
     values = [_named(instance) for instance in instances]
     encoded = [isinstance(value, dict) and value.keys() == {"b64"} for value in values]
@@ -63,14 +63,14 @@ def _read_instances(instances: Any, maximum_images: int) -> PredictRequest:
 
 
 def _named(value: Any) -> Any:
-    """The images in `{"images": …}`, which is the long form of `…`."""
+    """The images in `{"images": …}`, the long form of `…`."""
     if isinstance(value, dict) and value.keys() == {INPUT}:
         return value[INPUT]
     return value
 
 
 def _bytes_of(text: Any, position: int) -> bytes:
-    """The bytes of base64, as it is usual or for URLs, with or without the padding at its end."""
+    """The bytes of standard or URL-safe base64, with or without padding."""
     try:
         plain = text.translate(_FROM_URL_SAFE).rstrip("=")
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

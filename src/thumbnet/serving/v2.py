@@ -48,27 +48,27 @@ _INFER = json_body(
 
 
 def routes(service: Service) -> APIRouter:
-    """The addresses of the service itself, and of inference."""
+    """The endpoints of the service itself, and of inference."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], responses=ERRORS)
     repository = service.repository
 
     @router.get("/health/live")
     async def live() -> dict[str, bool]:
-        """Whether the service runs."""
+        """Whether the service is running."""
         return {"live": True}
 
     @router.get("/health/ready")
     async def ready() -> Response:
-        """Whether all models of the start are loaded; 503 if not."""
+        """Whether all models named at start-up are loaded; 503 if not."""
         return JSONResponse({"ready": repository.ready}, 200 if repository.ready else 503)
 
     @router.get("/", include_in_schema=False)
     @router.get("")
     async def server() -> dict[str, Any]:
-        """What the service is and can do."""
+        """The service's name, protocol version and extensions."""
         return {
             "name": "thumbnet",
-            "version": "2",  # of the protocol; that of the package is nobody's business
+            "version": "2",  # of the protocol; the package's version is not disclosed
             "extensions": [
                 "binary_tensor_data",
                 "model_configuration",
@@ -103,7 +103,7 @@ def routes(service: Service) -> APIRouter:
 
 
 def _json_length(request: Request, body: bytearray) -> int:
-    """How much of the body is JSON; binary tensors follow it."""
+    """The number of bytes of JSON at the start of the body; binary tensors follow."""
     text = request.headers.get(_LENGTH)
     if text is None:
         return len(body)

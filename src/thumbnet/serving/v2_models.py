@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (V2): what models are, and loading them; with Triton's extensions."""
+"""The Open Inference Protocol (V2): model metadata and loading, with Triton's extensions."""
 
 from typing import Any
 
@@ -25,38 +25,38 @@ _PARAMETERS = json_body(
 
 
 def routes(service: Service) -> APIRouter:
-    """The addresses below `/v2/models` and `/v2/repository`, apart from inference."""
+    """The endpoints below `/v2/models` and `/v2/repository`, except inference."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], responses=ERRORS)
     repository = service.repository
 
     @router.get("/models/stats")
     async def all_statistics() -> dict[str, Any]:
-        """What every model was asked since it was loaded (Triton's extension)."""
+        """Statistics of every model since it was loaded (Triton's extension)."""
         return {"model_stats": [_statistics(model) for model in repository.loaded()]}
 
     for address in ("/models/{name}", "/models/{name}/versions/{version}"):
 
         @router.get(address, name=f"metadata of {address}")
         async def metadata(name: str, version: str | None = None) -> dict[str, Any]:
-            """What a model takes and gives, and the digest of its file."""
+            """The inputs and outputs of a model, and the digest of its file."""
             model = repository.find(name, version)
             versions = [other.version for other in repository.loaded() if other.name == name]
             return _metadata(model, versions)
 
         @router.get(f"{address}/ready", name=f"readiness of {address}")
         async def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
-            """Whether a model is there."""
+            """Whether a model is loaded."""
             repository.find(name, version)
             return {"name": name, "ready": True}
 
         @router.get(f"{address}/config", name=f"configuration of {address}")
         async def config(name: str, version: str | None = None) -> dict[str, Any]:
-            """The model in the terms of Triton's configuration."""
+            """The model as a Triton configuration."""
             return _config(service, repository.find(name, version))
 
         @router.get(f"{address}/stats", name=f"statistics of {address}")
         async def statistics(name: str, version: str | None = None) -> dict[str, Any]:
-            """What a model was asked since it was loaded (Triton's extension)."""
+            """Statistics of a model since it was loaded (Triton's extension)."""
             found = repository.find(name, version)
             models = [
                 model
@@ -67,7 +67,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/repository/index", openapi_extra=_INDEX)
     async def index(request: Request) -> list[dict[str, Any]]:
-        """Every model that is known, and whether it is loaded."""
+        """Every available model, and whether it is loaded."""
         ready = (await _body(service, request)).get("ready", False)
         if not isinstance(ready, bool):
             raise RequestError(400, '"ready" must be true or false')
@@ -76,14 +76,14 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/repository/models/{name}/load", openapi_extra=_PARAMETERS)
     async def load(request: Request, name: str) -> dict[str, Any]:
-        """Load a model, or load it again from its directory."""
+        """Load a model, or reload it from its directory."""
         _refuse_parameters(await _body(service, request))
         await repository.load(name)
         return {}
 
     @router.post("/repository/models/{name}/unload", openapi_extra=_PARAMETERS)
     async def unload(request: Request, name: str) -> dict[str, Any]:
-        """Unload a model; requests that were taken are still answered."""
+        """Unload a model; accepted requests are still answered."""
         _refuse_parameters(await _body(service, request))
         await repository.unload(name)
         return {}
@@ -92,13 +92,13 @@ def routes(service: Service) -> APIRouter:
 
 
 async def _body(service: Service, request: Request) -> dict[str, Any]:
-    """The JSON object that a request may have; empty if it has none."""
+    """The optional JSON object of a request; empty if it has none."""
     async with service.bodies.read(request) as body:
         return await service.parser.parse(json_object, body) if body.strip() else {}
 
 
 def _refuse_parameters(values: dict[str, Any]) -> None:
-    """Refuse what would be ignored, such as another configuration or other files.
+    """Refuse parameters that would be ignored, such as a configuration or files.
 
     Raises:
         RequestError: naming the first such parameter.
@@ -107,7 +107,7 @@ def _refuse_parameters(values: dict[str, Any]) -> None:
     if not isinstance(parameters, dict):
         raise RequestError(400, '"parameters" must be an object')
     for name, value in parameters.items():
-        # The stock client always sends this one.
+        # Triton's client always sends this one.
         if not (name == "unload_dependents" and value is False):
             raise RequestError(400, f"the parameter {name!r:.60} is not supported")
 

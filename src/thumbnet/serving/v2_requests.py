@@ -1,4 +1,4 @@
-"""Reading requests of the Open Inference Protocol (V2)."""
+"""Reads requests of the Open Inference Protocol (V2)."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _MAXIMUM_ID = 1_024
 
 @dataclass(frozen=True, eq=False)
 class InferRequest:
-    """What an `infer` request asks for.
+    """A parsed `infer` request.
 
     Attributes:
-        id: to be repeated in the answer; None if there is none.
+        id: repeated in the response; None if there is none.
         shape: of the images.
-        pixels: all of them in a row; None if they follow the JSON.
-        binary_output: whether the answer's tensor is to follow its JSON.
+        pixels: flattened; None if they follow the JSON.
+        binary_output: whether the response's tensor follows its JSON as binary data.
     """
 
     id: str | None
@@ -31,13 +31,13 @@ class InferRequest:
     binary_output: bool
 
     def images(self, binary: memoryview) -> UInt8Array:
-        """The images in their shape.
+        """The images, reshaped.
 
         Args:
             binary: the bytes that follow the JSON.
 
         Raises:
-            RequestError: their number is not that of the shape.
+            RequestError: the number of values does not match the shape.
         """
         pixels = np.frombuffer(binary, np.uint8) if self.pixels is None else self.pixels
         if len(pixels) != math.prod(self.shape):
@@ -57,7 +57,7 @@ def read_infer(text: bytes | bytearray, binary_bytes: int) -> InferRequest:
         binary_bytes: how many bytes follow it.
 
     Raises:
-        RequestError: it is no such request, or asks for what is not supported.
+        RequestError: it is not valid, or uses a feature that is not supported.
     """
     header = json_object(text)
     request_id = header.get("id")
@@ -110,12 +110,12 @@ def _binary_output(header: dict[str, Any]) -> bool:
 
 
 def _parameters(of: dict[str, Any], *known: str) -> dict[str, Any]:
-    """The parameters of a request or tensor; what would be ignored is refused."""
+    """The parameters of a request or tensor; any that would be ignored are refused."""
     parameters = of.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise RequestError(400, '"parameters" must be an object')
     for name, value in parameters.items():
-        # Stock clients send these with the value that asks for nothing.
+        # Triton's clients send these with values that have no effect.
         if name not in known and value not in (0, False, None, ""):
             raise RequestError(400, f"the parameter {name!r:.60} is not supported")
     return parameters

@@ -1,4 +1,4 @@
-"""The page that comes with the service: try a picture, and read what the service can do."""
+"""The pages of the service: one to try an image, one that describes the endpoints."""
 
 from functools import cache
 from pathlib import Path
@@ -17,11 +17,11 @@ _HEADERS = {"Content-Security-Policy": _POLICY, "Permissions-Policy": "geolocati
 
 
 def mount_page(app: FastAPI) -> None:
-    """Add the page at `/`, the description of the service at `/docs`, and their files."""
+    """Add the page at `/`, the description of the endpoints at `/docs`, and their files."""
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:
-        # Programs ask here whether the service runs, as KServe's do; browsers name HTML.
+        # Programs such as KServe use `/` as a health check; browsers accept HTML.
         if "text/html" not in request.headers.get("accept", ""):
             return JSONResponse({"status": "alive"})
         return FileResponse(_HERE / "files" / "index.html", headers=_HEADERS)

@@ -1,18 +1,18 @@
-// Asks the service about a picture and shows what it answers. No state outlives the tab.
+// Sends a picture to the service and shows the answer. No state outlives the tab.
 
 const find = (id) => document.getElementById(id);
 const TOKEN = "thumbnet-token";
-// Real test images of CIFAR-10, and a picture that shows nothing the model could know.
+// Real test images of CIFAR-10, and a picture of none of the model's classes.
 const EXAMPLES = [
   ["cat", "a cat"], ["ship", "a ship"], ["frog", "a frog"], ["horse", "a horse"],
   ["automobile", "a car"], ["airplane", "an aeroplane"], ["unsure", "a picture it is unsure of"],
   ["tiles", "a pattern of tiles, which is none of its classes"],
 ];
-const percent = (share) => (share > 0.9995 && share < 1 ? "> 99.9%" : `${(100 * share).toFixed(1)}%`);
+const percent = (value) => (value > 0.9995 && value < 1 ? "> 99.9%" : `${(100 * value).toFixed(1)}%`);
 
 let models = [];
 let current = null; // the picture: a Blob with a name
-let latest = 0; // only the newest question may answer
+let latest = 0; // only the answer to the latest request is shown
 
 function headers() {
   const token = sessionStorage.getItem(TOKEN);
@@ -69,7 +69,7 @@ async function loadModels() {
   const [first] = models;
   const names = first.class_names;
   const shown = names.length > 12 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
-  find("knows").textContent = `The model knows ${names.length} classes: ${shown}. Show it a picture, and see how sure it is and where it looked.`;
+  find("knows").textContent = `The model knows ${names.length} classes: ${shown}. Show it a picture to see how confident it is and where it looked.`;
 }
 
 async function show(blob, name, example = null) {
@@ -134,7 +134,7 @@ function showAnswers(answers) {
 }
 
 const sentenceOf = ({ model, said }) => said.rejected
-  ? `${titleOf(model)} would rather not say; its best guess is ${said.class_name}, ${percent(said.probability)}.`
+  ? `${titleOf(model)} is not sure; its best guess is ${said.class_name}, ${percent(said.probability)}.`
   : `${titleOf(model)} says ${said.class_name}, ${percent(said.probability)}.`;
 
 function cardOf({ model, said, explained }) {
@@ -142,16 +142,16 @@ function cardOf({ model, said, explained }) {
   const part = (selector) => card.querySelector(selector);
   part(".model-name").textContent = titleOf(model);
   part(".engine").textContent = `computed by ${model.engine}`;
-  part(".verdict").textContent = said.rejected ? "I would rather not say" : said.class_name;
+  part(".verdict").textContent = said.rejected ? "Not sure" : said.class_name;
   part(".sure").textContent = sureness(model, said);
   const [height, width] = model.image_shape;
   for (const image of card.querySelectorAll(".small-picture")) image.src = explained.seen;
-  const size = `${width}\u00a0×\u00a0${height}\u00a0pixels`; // not to be broken in two
+  const size = `${width}\u00a0×\u00a0${height}\u00a0pixels`; // no line break inside
   part("figure img").alt = `The picture as the model sees it, ${size}`;
   part("figcaption").textContent = `What it sees: ${size}`;
   part(".looked img").alt = placeOf(explained.map, explained.class_name);
   drawHeat(part("canvas"), explained.map);
-  const rows = Object.entries(said.probabilities).slice(0, 10).map(([name, share]) => barOf(name, share));
+  const rows = Object.entries(said.probabilities).slice(0, 10).map(([name, probability]) => barOf(name, probability));
   part(".bars").replaceChildren(...rows);
   return card;
 }
@@ -159,7 +159,7 @@ function cardOf({ model, said, explained }) {
 function sureness(model, said) {
   const second = Object.entries(said.probabilities)[1];
   if (said.rejected) {
-    return `Its best guess is ${said.class_name}, but ${percent(said.probability)} is less than the ${percent(model.reject_below)} it asks of itself.`;
+    return `Its best guess is ${said.class_name}, but ${percent(said.probability)} is below the threshold of ${percent(model.reject_below)}.`;
   }
   const doubt = second && second[1] > 0.1 ? `, but it might be ${second[0]}` : "";
   return `${percent(said.probability)} sure${doubt}.`;
@@ -174,7 +174,7 @@ function placeOf(map, name) {
   return `Where it looked: covering the ${place} takes ${percent(Math.max(0, falls[best]))} from ${name}`;
 }
 
-function barOf(name, share) {
+function barOf(name, probability) {
   const row = document.createElement("li");
   const make = (kind, className, text) => {
     const element = document.createElement(kind);
@@ -184,15 +184,15 @@ function barOf(name, share) {
   };
   const bar = make("span", "bar", "");
   const fill = document.createElement("i");
-  fill.style.width = `${100 * share}%`;
+  fill.style.width = `${100 * probability}%`;
   bar.append(fill);
   const label = make("span", "name", name);
   label.title = name;
-  row.append(label, bar, make("span", "share", percent(share)));
+  row.append(label, bar, make("span", "probability", percent(probability)));
   return row;
 }
 
-// Few large squares, drawn small and enlarged smoothly by the browser.
+// A few large squares, drawn small and enlarged smoothly by the browser.
 function drawHeat(canvas, map) {
   const most = Math.max(...map.flat(), 0.02);
   canvas.height = map.length;
@@ -214,7 +214,7 @@ function curlOf(model) {
 function take(files) {
   const file = [...files].find((each) => each.type.startsWith("image/"));
   if (file) show(file, file.name || "picture.png");
-  else if (files.length) showProblem(new Error("That is no picture; a PNG, JPEG or WebP file is."));
+  else if (files.length) showProblem(new Error("That is not an image file; choose a PNG, JPEG or WebP file."));
 }
 
 function offerExamples() {
