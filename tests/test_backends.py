@@ -34,7 +34,7 @@ def test_without_tensorflow_jax_is_found_and_does_it_all(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     first, last = done.stdout.splitlines()
-    assert first.startswith("interrupted after 5 steps; go on with")
+    assert first.startswith("interrupted after 5 steps; continue with")
     assert last == "jax"
 
 

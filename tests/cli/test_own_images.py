@@ -151,7 +151,7 @@ def test_a_run_goes_on_with_the_same_pictures_only(
     Image.new("RGB", (9, 9)).save(pets / "train" / "cat" / "new.png")
     capsys.readouterr()
     assert thumbnet("train", "--resume", tmp_path / "two", "--data", pets) == 2
-    assert "begun with other images" in capsys.readouterr().err
+    assert "started with different images" in capsys.readouterr().err
     pets.rename(tmp_path / "elsewhere")
     assert thumbnet("train", "--resume", tmp_path / "two") == 2
     assert f"{pets} cannot be read: No such file" in capsys.readouterr().err

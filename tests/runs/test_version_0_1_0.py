@@ -70,7 +70,7 @@ def test_it_is_reported(run: Run, sample: Dataset) -> None:
 def test_it_is_finished(run: Run, sample: Dataset, small: Dataset) -> None:
     assert resume(run.path, sample, display=SilentDisplay()).path == run.path
     assert "24.10%" in run.model_card_path.read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="begun with other images"):
+    with pytest.raises(InputError, match="started with different images"):
         resume(run.path, small, display=SilentDisplay())
 
 

@@ -1,10 +1,10 @@
-"""Train, and be killed with SIGKILL at random moments until the run is finished.
+"""Train, with SIGKILL at random moments, until the run is finished.
 
     python tests/killed_training.py OUT KILLS SEED
 
-OUT/whole is the run that nothing interrupts, OUT/killed the other one. Each sitting is a fork of
-this process, so that TensorFlow is imported once. Half of the kills come at a random time, half
-in the middle of a write: before a file is forced to the disk, or before it is renamed.
+OUT/whole is the uninterrupted run, OUT/killed the killed one. Each session is a fork of this
+process, so that TensorFlow is imported once. Half of the kills come at a random time, half in the
+middle of a write: before a file is synced to disk, or before it is renamed.
 """
 
 import contextlib
@@ -49,27 +49,27 @@ def main(out: Path, kills: int, seed: int) -> None:
         sample.test.take(range(100)),
         sample.source,
     )
-    _require_success(_sit(out / "whole", dataset, prepare=lambda: None))
+    _require_success(_session(out / "whole", dataset, prepare=lambda: None))
     killed = 0
     while killed < kills and not Run(out / "killed").finished:
         if killed % 2:
             writes = generator.randrange(1, 40)
-            process = _sit(out / "killed", dataset, prepare=partial(_die_in_write, writes))
+            process = _session(out / "killed", dataset, prepare=partial(_die_in_write, writes))
         else:
-            process = _sit(out / "killed", dataset, prepare=lambda: None)
+            process = _session(out / "killed", dataset, prepare=lambda: None)
             time.sleep(generator.uniform(0.1, 4))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         if status not in (0, -signal.SIGKILL):
-            sys.exit(f"a sitting ended with {status}")
+            sys.exit(f"a session ended with {status}")
         killed += status != 0
-    _require_success(_sit(out / "killed", dataset, prepare=lambda: None))
+    _require_success(_session(out / "killed", dataset, prepare=lambda: None))
     sys.stdout.write(f"{killed}\n")
 
 
-def _sit(out: Path, dataset: Dataset, prepare: Callable[[], None]) -> int:
-    """Fork a process that begins or resumes the run."""
+def _session(out: Path, dataset: Dataset, prepare: Callable[[], None]) -> int:
+    """Fork a process that starts or resumes the run."""
     process = os.fork()
     if process:
         return process
@@ -87,7 +87,7 @@ def _sit(out: Path, dataset: Dataset, prepare: Callable[[], None]) -> int:
 
 
 def _die_in_write(calls: int) -> None:
-    """Kill this process at the n-th time that a file is about to be forced to disk or renamed."""
+    """Kill this process the n-th time that a file is about to be synced to disk or renamed."""
     left = calls
 
     def dying(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def _die_in_write(calls: int) -> None:
 def _require_success(process: int) -> None:
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status:
-        sys.exit(f"the sitting that was left alone ended with {status}")
+        sys.exit(f"the uninterrupted session ended with {status}")
 
 
 if __name__ == "__main__":

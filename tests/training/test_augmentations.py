@@ -1,4 +1,4 @@
-"""The augmentations that are keys of a recipe, on real images."""
+"""The augmentations of recipes, on real images."""
 
 from pathlib import Path
 
@@ -47,14 +47,14 @@ def first(images: LabelledImages, augmentation: Augmentation) -> tuple[UInt8Arra
     return pixels, np.asarray(labels, np.float32)
 
 
-def test_these_are_there() -> None:
+def test_the_names_of_all_augmentations() -> None:
     named = {"aug_mix", "color_jitter", "cutmix", "mixup", "rand_augment", "random_erasing"}
     assert named <= set(ALL)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ALL)
-def test_an_augmentation_changes_images_and_keeps_their_kind(
+def test_an_augmentation_changes_images_but_not_their_shape_and_dtype(
     plain: Recipe, small: Dataset, name: str, channels: int
 ) -> None:
     images = LabelledImages(np.asarray(small.train.images)[..., :channels], small.train.labels)
@@ -70,7 +70,7 @@ def test_an_augmentation_changes_images_and_keeps_their_kind(
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_batch_is_the_same_whatever_came_before_it(
+def test_a_batch_does_not_depend_on_earlier_batches(
     plain: Recipe, small: Dataset, name: str
 ) -> None:
     chosen = settings(plain, **{name: 0.8})
@@ -107,11 +107,11 @@ def test_mixup_blends_an_image_and_its_label_with_one_of_the_batch(
         blends = weight * pixels[index] + (1 - weight) * pixels
         errors = np.abs(after[index] - blends).max(axis=(1, 2, 3))
         partner = errors.argmin()
-        assert errors[partner] <= 0.51  # by rounding to whole pixel values
+        assert errors[partner] <= 0.51  # from rounding to whole pixel values
         assert labels[index, classes[partner]] == pytest.approx(1 - weight, abs=1e-6)
 
 
-def test_cutmix_covers_as_much_of_an_image_as_its_label_says(plain: Recipe) -> None:
+def test_cutmix_covers_the_fraction_of_an_image_that_its_label_gives(plain: Recipe) -> None:
     # Two images of one colour each, of two classes.
     images = np.repeat(np.array([0, 200], np.uint8), SIZE // 2)[:, None, None, None]
     pixels = np.broadcast_to(images, (SIZE, 32, 32, 3)).copy()
@@ -123,7 +123,7 @@ def test_cutmix_covers_as_much_of_an_image_as_its_label_says(plain: Recipe) -> N
     assert ((labels > 0.05) & (labels < 0.95)).any()
 
 
-def test_color_jitter_keeps_where_things_are(plain: Recipe, small: Dataset) -> None:
+def test_color_jitter_moves_no_pixels(plain: Recipe, small: Dataset) -> None:
     before, _ = first(small.train, settings(plain, color_jitter=0.0))
     after, _ = first(small.train, settings(plain, color_jitter=0.4))
     for old, new in zip(before, after, strict=True):
@@ -139,7 +139,7 @@ def test_color_jitter_keeps_where_things_are(plain: Recipe, small: Dataset) -> N
         ("rand_augment", "strong", "augmentation.rand_augment: input should be a valid number"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_refused(
+def test_an_invalid_setting_is_refused(
     plain: Recipe, key: str, value: object, sentence: str
 ) -> None:
     with pytest.raises(InputError) as refused:
@@ -147,7 +147,7 @@ def test_a_setting_that_cannot_be_used_is_refused(
     assert sentence in str(refused.value)
 
 
-def test_hard_examples_are_not_looked_for_among_mixed_images(plain: Recipe) -> None:
+def test_hard_example_mining_with_mixed_images_is_refused(plain: Recipe) -> None:
     with pytest.raises(InputError, match=r"augmentation\.cutmix mixes images"):
         plain.override({"augmentation.cutmix": 0.5, "hard_example_fraction": 0.5})
 
@@ -156,7 +156,7 @@ def test_a_recipe_keeps_its_augmentations(plain: Recipe) -> None:
     recipe = plain.override({"augmentation.mixup": 0.2, "augmentation.aug_mix": 0.3})
     assert Recipe.parse(recipe.to_toml(), "test") == recipe
     assert list(recipe.augmentation.by_name()) == ["aug_mix", "mixup"]
-    # Of those that are not used, recipes and runs say nothing.
+    # Unused augmentations do not appear in recipes and runs.
     assert "cutmix" not in recipe.to_toml()
 
 

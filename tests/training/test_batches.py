@@ -15,7 +15,7 @@ from thumbnet.training.batches import Batches
 PLAIN = Augmentation()
 
 
-def test_every_image_comes_once_an_epoch_in_a_new_order(small: Dataset) -> None:
+def test_every_image_appears_once_per_epoch_in_a_new_order(small: Dataset) -> None:
     batches = Batches(small.train, 50, PLAIN, seed=3)
     first, second = (
         np.concatenate([images for images, _ in batches.epoch(epoch)]) for epoch in (0, 1)
@@ -37,7 +37,7 @@ def test_labels_stay_with_their_images(small: Dataset) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(first_step=st.integers(0, 7), epoch=st.integers(0, 3), seed=st.integers(0, 5))
-def test_an_epoch_can_be_entered_at_any_step(
+def test_an_epoch_can_be_resumed_at_any_step(
     small: Dataset, first_step: int, epoch: int, seed: int
 ) -> None:
     augmentation = Augmentation(flip="random", random_crop_padding=2, cutout=6)
@@ -49,12 +49,12 @@ def test_an_epoch_can_be_entered_at_any_step(
         np.testing.assert_array_equal(labels, same_labels)
 
 
-def test_another_seed_gives_other_batches(small: Dataset) -> None:
+def test_a_different_seed_gives_different_batches(small: Dataset) -> None:
     one, other = (next(Batches(small.train, 50, PLAIN, seed).epoch(0)) for seed in (0, 1))
     assert not np.array_equal(one[0], other[0])
 
 
-def test_alternating_flip_shows_both_views_in_two_epochs(small: Dataset) -> None:
+def test_alternating_flip_shows_both_orientations_in_two_epochs(small: Dataset) -> None:
     batches = Batches(small.train, 400, Augmentation(flip="alternating"), seed=0)
     views = [
         {image.tobytes() for images, _ in batches.epoch(epoch) for image in images}
@@ -88,7 +88,7 @@ def test_cutout_changes_one_square_of_its_size(small: Dataset) -> None:
             assert np.ptp(rows) == np.ptp(columns) == 7
 
 
-def test_each_augmentation_draws_by_itself(small: Dataset) -> None:
+def test_each_augmentation_has_its_own_random_stream(small: Dataset) -> None:
     crop, flip, cutout = {"random_crop_padding": 2}, {"flip": "random"}, {"cutout": 32}
 
     def batch(*settings: Mapping[str, object]) -> UInt8Array:
@@ -100,7 +100,7 @@ def test_each_augmentation_draws_by_itself(small: Dataset) -> None:
         return [not np.array_equal(*pair) for pair in zip(images, plain, strict=True)]
 
     assert flipped(batch(flip), batch()) == flipped(batch(crop, flip), batch(crop))
-    # A square of the whole image leaves nothing of what was cropped and flipped.
+    # A square as large as the image hides crops and flips.
     np.testing.assert_array_equal(batch(crop, flip, cutout), batch(cutout))
     smaller = {"cutout": 8}
     squares = [
@@ -110,11 +110,11 @@ def test_each_augmentation_draws_by_itself(small: Dataset) -> None:
             (batch(crop, smaller), batch(crop)),
         )
     ]
-    # Where a square has the colour of what it covers, it cannot be seen.
+    # A square of the colour of the pixels under it cannot be seen.
     assert (squares[0] == squares[1]).mean() > 0.99
 
 
-def test_what_does_not_fill_a_batch_sits_out(small: Dataset) -> None:
+def test_an_incomplete_last_batch_is_dropped(small: Dataset) -> None:
     batches = Batches(small.train, 150, PLAIN, seed=0)
     assert batches.steps(0) == 2
     assert [len(labels) for _, labels in batches.epoch(0)] == [150, 150]
@@ -126,7 +126,7 @@ def test_fewer_images_than_the_batch_size_make_one_batch(small: Dataset) -> None
 
 
 @pytest.mark.parametrize("augmentation", [PLAIN, Augmentation(flip="random", cutout=4)])
-def test_the_images_themselves_are_not_changed(small: Dataset, augmentation: Augmentation) -> None:
+def test_the_original_images_are_not_changed(small: Dataset, augmentation: Augmentation) -> None:
     before = np.array(small.train.images)
     for images, _ in Batches(small.train, 50, augmentation, seed=0).epoch(0):
         images[:] = 0
@@ -244,8 +244,8 @@ def test_sampling_shows_every_class_equally_often(unbalanced: LabelledImages) ->
         assert counts.sum() == 52
         assert set(counts) <= {16, 17, 18}
         images = [image.tobytes() for some, _ in drawn for image in some]
-        # Small classes are repeated evenly, the large one is drawn from without repetition, and
-        # what three equal shares have too much of 52 is left out.
+        # Small classes are repeated evenly, the large one is sampled without replacement, and the
+        # remainder of 52 divided by three is dropped.
         assert counts[0] + 12 + 4 - 2 <= len(set(images)) <= counts[0] + 12 + 4
         rest = list(batches.epoch(epoch, first_step=2))
         np.testing.assert_array_equal(rest[1][0], drawn[3][0])
@@ -253,7 +253,7 @@ def test_sampling_shows_every_class_equally_often(unbalanced: LabelledImages) ->
     assert not np.array_equal(first, second)
 
 
-def test_class_weights_let_each_class_count_the_same(unbalanced: LabelledImages) -> None:
+def test_class_weights_give_each_class_the_same_total_weight(unbalanced: LabelledImages) -> None:
     batches = Batches(unbalanced, 13, PLAIN, seed=2, balance="class_weights")
     weights = batches.weights(unbalanced.labels)
     assert weights is not None
@@ -265,7 +265,7 @@ def test_class_weights_let_each_class_count_the_same(unbalanced: LabelledImages)
 
 @pytest.mark.parametrize("flip", ["random", "alternating"])
 @pytest.mark.parametrize("count", [2, 5])
-def test_the_shares_of_several_processes_are_the_batch_of_one(
+def test_the_rows_of_several_processes_are_the_batch_of_one(
     small: Dataset, flip: str, count: int
 ) -> None:
     augmentation = Augmentation.model_validate(
@@ -289,7 +289,9 @@ def test_the_shares_of_several_processes_are_the_batch_of_one(
 
 @settings(max_examples=50, deadline=None)
 @given(start=st.integers(0, 40), size=st.integers(1, 60), count=st.integers(2, 7))
-def test_shares_of_any_size_leave_a_mean_as_it_is(start: int, size: int, count: int) -> None:
+def test_splitting_a_batch_among_processes_does_not_change_a_mean(
+    start: int, size: int, count: int
+) -> None:
     own = [Processes(rank, count, count).shard(start, start + size) for rank in range(count)]
     shares = cast("list[Int64Array]", own)
     assert len({len(share) for share in shares}) == 1

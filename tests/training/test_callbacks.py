@@ -23,7 +23,7 @@ STEPS = 5  # in each of the two epochs of the tiny recipe, on the small data set
 
 
 class Listening(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
-    """Notes every call."""
+    """Records every call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def test_a_callback_that_stops_the_training_ends_the_run(
     assert run.metrics().stop_reason == "stopped by a callback in epoch 1"
 
 
-def test_an_interrupted_run_calls_back_from_where_it_is_resumed(
+def test_a_resumed_run_calls_callbacks_from_the_step_where_it_resumes(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     def interrupt(batch: int, logs: object) -> None:
@@ -136,7 +136,7 @@ def test_an_interrupted_run_calls_back_from_where_it_is_resumed(
     ],
     ids=lambda callback: type(callback).__name__,
 )
-def test_a_callback_that_the_schedule_would_undo_is_refused(
+def test_a_callback_that_the_schedule_would_override_is_refused(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path, callback: object
 ) -> None:
     with pytest.raises(InputError, match=f"{type(callback).__name__} would have no effect"):
@@ -150,7 +150,7 @@ def thumbnet(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(ended.value.code or 0)
 
 
-def test_tensorboard_reads_what_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_reads_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", exc_type=ImportError
     )
@@ -203,10 +203,10 @@ def test_a_tracker_without_a_keras_callback_gets_every_epoch(
     ("tracker", "sentence"),
     [
         ("mlflow", "--log mlflow needs mlflow, which is not installed: "),
-        ("paper", "--log paper: give one of tensorboard, mlflow, wandb, trackio"),
+        ("paper", "--log paper: choose from tensorboard, mlflow, wandb, trackio"),
     ],
 )
-def test_a_tracker_that_is_not_there_is_named_before_training(
+def test_a_missing_tracker_is_reported_before_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -28,7 +28,7 @@ def make_model(width: int = 3, value: float = 1.0) -> Any:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a checkpoint of step 2, of a model whose values are all 2."""
+    """The bytes of a checkpoint of step 2, of a model whose weights are all 2."""
     directory = tmp_path_factory.mktemp("checkpoints")
     save_checkpoint(directory, make_model(value=2.0), 2, {"step": 2}, {}, {})
     return (directory / "step-000000002.npz").read_bytes()
@@ -44,7 +44,7 @@ def values(model: Any) -> set[float]:
     return {float(value) for array in arrays for value in array.ravel()}
 
 
-def test_a_checkpoint_restores_all_of_it(tmp_path: Path, model: Any) -> None:
+def test_a_checkpoint_restores_everything(tmp_path: Path, model: Any) -> None:
     other = make_model(value=3.0)
     best = weights_of(other)
     save_checkpoint(tmp_path, make_model(value=2.0), 7, {"step": 7, "note": "ä"}, best, {})
@@ -56,7 +56,7 @@ def test_a_checkpoint_restores_all_of_it(tmp_path: Path, model: Any) -> None:
     assert {float(v) for variable in model.variables for v in np.ravel(variable)} == {3.0}
 
 
-def test_no_checkpoint_is_no_error(tmp_path: Path, model: Any) -> None:
+def test_a_missing_checkpoint_is_not_an_error(tmp_path: Path, model: Any) -> None:
     assert restore_checkpoint(tmp_path, model) is None
 
 
@@ -71,7 +71,7 @@ def test_the_last_two_are_kept(tmp_path: Path, model: Any) -> None:
 
 @given(st.data())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_damage_anywhere_is_seen_and_the_one_before_used(
+def test_damage_anywhere_is_detected_and_the_previous_checkpoint_used(
     tmp_path_factory: pytest.TempPathFactory, written: bytes, model: Any, data: st.DataObject
 ) -> None:
     directory = tmp_path_factory.mktemp("damaged")
@@ -86,18 +86,18 @@ def test_damage_anywhere_is_seen_and_the_one_before_used(
     restored = restore_checkpoint(directory, make_like(model, 0.0))
     assert restored is not None
     step = restored[0]["step"]
-    assert step in (1, 2)  # 2: the byte decides nothing, such as that of a date
+    assert step in (1, 2)  # 2: the byte has no effect, as in a date
     assert values(model) == {float(step)}
 
 
 def make_like(model: Any, value: float) -> Any:
-    """The same model with other values; making one anew takes longer than the test."""
+    """The same model with different weights; building one takes longer than the test."""
     for variable in [*model.variables, *model.optimizer.variables]:
         variable.assign(np.full(variable.shape, value).astype(variable.dtype))
     return model
 
 
-def test_if_all_are_damaged_they_are_named(tmp_path: Path, model: Any) -> None:
+def test_if_all_checkpoints_are_damaged_the_message_names_them(tmp_path: Path, model: Any) -> None:
     for step in (1, 2):
         (tmp_path / f"step-00000000{step}.npz").write_bytes(b"")
     with pytest.raises(InputError, match=r"step-000000002.npz is damaged.*; .*01.npz is damaged"):
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(
     assert values(model) == {5.0}
 
 
-def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, model: Any) -> None:
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, model: Any) -> None:
     save_checkpoint(tmp_path, make_like(model, 1.0), 1, {"step": 1}, {}, {})
     model.variables[0].assign(np.full((2, 3), np.nan))
     with pytest.raises(JobError, match=r"NaN or infinite by step 2; lower optimizer.learning_rate"):

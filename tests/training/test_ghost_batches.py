@@ -32,7 +32,7 @@ def _weights_after_a_step(recipe: Recipe, small: Dataset, twice: bool) -> list[F
     return [np.asarray(weight) for weight in model.trainable_weights]
 
 
-def test_parts_that_are_alike_learn_what_the_whole_learns(whole: Recipe, small: Dataset) -> None:
+def test_identical_ghost_batches_train_like_the_whole_batch(whole: Recipe, small: Dataset) -> None:
     expected = _weights_after_a_step(whole, small, twice=True)
     found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=True)
     assert len(found) == len(expected) > 5
@@ -40,14 +40,14 @@ def test_parts_that_are_alike_learn_what_the_whole_learns(whole: Recipe, small: 
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
-def test_each_part_is_normalised_by_itself(whole: Recipe, small: Dataset) -> None:
+def test_each_ghost_batch_is_normalised_separately(whole: Recipe, small: Dataset) -> None:
     expected = _weights_after_a_step(whole, small, twice=False)
     found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=False)
     assert max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True)) > 1e-4
 
 
 @pytest.mark.parametrize("ghost_batches", [1, 2])
-def test_float16_trains_with_its_loss_scaled(
+def test_float16_trains_with_loss_scaling(
     whole: Recipe, small: Dataset, ghost_batches: int
 ) -> None:
     keras = prepare_keras()
@@ -61,11 +61,11 @@ def test_float16_trains_with_its_loss_scaled(
     assert losses[-1] < losses[0]
 
 
-def test_a_batch_that_does_not_divide_is_trained_on(whole: Recipe, small: Dataset) -> None:
+def test_a_batch_that_does_not_divide_evenly_can_be_used(whole: Recipe, small: Dataset) -> None:
     odd = _weights_after_a_step(whole.override({"ghost_batches": 7}), small, twice=True)
     assert all(np.isfinite(weight).all() for weight in odd)
 
 
-def test_more_parts_than_images_are_refused(whole: Recipe) -> None:
+def test_more_ghost_batches_than_images_are_refused(whole: Recipe) -> None:
     with pytest.raises(InputError, match="a batch of 60 cannot be split into 61"):
         whole.override({"ghost_batches": 61})

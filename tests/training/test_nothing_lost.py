@@ -1,4 +1,4 @@
-"""What may happen to the machine while it trains, and that the run survives it."""
+"""Runs survive failures of the machine during training."""
 
 import contextlib
 import resource
@@ -21,7 +21,7 @@ KILLED_TRAINING = Path(__file__).parent / "killed_training.py"
 
 
 class At(SilentDisplay):
-    """Does something at one step."""
+    """Acts at one step."""
 
     def __init__(self, at_step: int) -> None:
         self.at_step = at_step
@@ -35,7 +35,7 @@ class At(SilentDisplay):
 
 
 class FillDisk(At):
-    """From this step on no file can grow beyond 100 bytes, as on a full disk."""
+    """From this step on, no file can grow beyond 100 bytes, as on a full disk."""
 
     def act(self) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -43,7 +43,7 @@ class FillDisk(At):
 
 
 class LackMemory(At):
-    """An array that fits into no memory."""
+    """Allocates an array that does not fit in memory."""
 
     def act(self) -> None:
         np.empty(2**60, np.uint8)
@@ -63,7 +63,7 @@ def history_without_times(run: Run) -> list[dict[str, float]]:
     return [{k: v for k, v in row.values().items() if k not in timed} for row in run.history()]
 
 
-def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_repeatedly_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, KILLED_TRAINING, tmp_path, "6", "0"],
         capture_output=True, text=True, check=False,
@@ -83,17 +83,17 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(tmp_path: Pa
     assert not list(tmp_path.rglob(".writing-*"))
 
 
-def test_a_full_disk_leaves_a_run_that_goes_on(
+def test_a_run_can_be_resumed_after_a_full_disk(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
-    with room_again(), pytest.raises(JobError, match=r"cannot write .*; go on with .*--resume"):
+    with room_again(), pytest.raises(JobError, match=r"cannot write .*; continue with .*--resume"):
         train(tiny_recipe, small, tmp_path / "run", display=FillDisk(6))
     run = Run.open(tmp_path / "run")
     assert [path.name for path in run.checkpoints_path.iterdir()] == ["step-000000005.npz"]
     assert resume(run, small, display=SilentDisplay()).metrics().steps == 10
 
 
-def test_a_lack_of_memory_leaves_a_run_that_goes_on(
+def test_a_run_can_be_resumed_after_running_out_of_memory(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError, match=r"out of memory: .*--resume .*smaller batch_size"):
@@ -109,13 +109,13 @@ def test_a_directory_that_cannot_be_written_is_named(tiny_recipe: Recipe, small:
         train(tiny_recipe, small, out, display=SilentDisplay())
 
 
-def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
+def test_after_a_nan_loss_a_run_can_be_resumed_with_a_lower_learning_rate(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override(
         {"optimizer.name": "sgd", "optimizer.learning_rate": 1e30, "schedule.decay": "constant"}
     )
-    with pytest.raises(JobError, match=r"loss became (nan|inf) in step \d+; .* --set; go"):
+    with pytest.raises(JobError, match=r"loss became (nan|inf) in step \d+; .* --set; continue"):
         train(recipe, small, tmp_path / "run", display=SilentDisplay())
     settings = {"optimizer.learning_rate": 0.01}
     run = resume(tmp_path / "run", small, display=SilentDisplay(), settings=settings)
@@ -124,12 +124,12 @@ def test_a_loss_that_is_no_number_can_be_gone_on_with_more_gently(
     assert run.environment().changed_on_resuming == [settings]
 
 
-def test_only_what_does_not_change_the_past_can_be_set_when_resuming(finished_run: Run) -> None:
+def test_only_resumable_settings_can_be_changed_when_resuming(finished_run: Run) -> None:
     with pytest.raises(InputError, match=r"batch_size cannot be changed when a run is resumed"):
         resume(finished_run, None, display=SilentDisplay(), settings={"batch_size": 7})  # type: ignore[arg-type]
 
 
-def test_two_processes_do_not_train_one_run(
+def test_two_processes_cannot_train_the_same_run(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
@@ -140,7 +140,7 @@ def test_two_processes_do_not_train_one_run(
     assert resume(run, small, display=SilentDisplay()).finished
 
 
-def test_what_a_killed_start_left_is_no_hindrance(
+def test_the_remains_of_a_killed_start_do_not_block_a_new_run(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"

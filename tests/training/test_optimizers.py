@@ -12,7 +12,7 @@ DECAYS = ("constant", "linear", "cosine")
 
 
 @pytest.mark.parametrize("decay", DECAYS)
-def test_it_rises_to_the_peak_and_falls_to_its_end(decay: str) -> None:
+def test_the_learning_rate_rises_to_its_peak_and_decays_to_its_end(decay: str) -> None:
     schedule = Schedule.model_validate({"decay": decay, "warmup": 0.2, "final": 0.1})
     assert lr_multiplier(schedule, 0, step=0.05) == pytest.approx(0.25)
     assert lr_multiplier(schedule, 0.1, step=0.05) == pytest.approx(0.75)
@@ -31,7 +31,7 @@ def test_the_middle_of_the_decay() -> None:
 @given(
     st.sampled_from(DECAYS), st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)
 )
-def test_it_stays_a_share_and_never_rises_after_the_peak(
+def test_the_multiplier_stays_between_0_and_1_and_never_rises_after_the_peak(
     decay: str, warmup: float, final: float, one: float, other: float
 ) -> None:
     schedule = Schedule.model_validate({"decay": decay, "warmup": warmup, "final": final})
@@ -65,7 +65,7 @@ def test_each_optimizer_descends(name: str) -> None:
     assert losses[-1] < losses[0] / 2
 
 
-def test_muon_turns_a_kernel_by_its_learning_rate_in_every_direction() -> None:
+def test_a_muon_step_has_the_size_of_the_learning_rate_in_every_direction() -> None:
     from thumbnet.training.muon import Muon
 
     keras = prepare_keras()
@@ -79,13 +79,13 @@ def test_muon_turns_a_kernel_by_its_learning_rate_in_every_direction() -> None:
     step = before - np.asarray(kernel).reshape(-1, 6)
     singular_values = np.linalg.svd(step, compute_uv=False)
     assert singular_values == pytest.approx(0.1 * np.ones(6), rel=0.35)
-    # The singular vectors are those of the gradient: the step agrees with it everywhere.
+    # Step and gradient have the same singular vectors.
     assert (np.linalg.eigvals(step.T @ gradient.reshape(-1, 6)).real > 0).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(-6, 0))
 @settings(max_examples=25, deadline=None)
-def test_a_step_of_muon_is_three_rounds_of_its_quintic(
+def test_a_muon_step_is_three_iterations_of_the_quintic(
     inputs: int, outputs: int, weakest: int
 ) -> None:
     from thumbnet.training.muon import NEWTON_SCHULZ, Muon
@@ -110,7 +110,7 @@ def test_a_step_of_muon_is_three_rounds_of_its_quintic(
     assert before - np.asarray(kernel) == pytest.approx((left * expected) @ right, abs=1e-4)
 
 
-def test_weight_decay_is_refused_where_it_would_do_nothing() -> None:
+def test_weight_decay_without_effect_is_refused() -> None:
     settings = Optimizer(name="muon", weight_decay=0.01)
     with pytest.raises(InputError, match=r"weight_decay = 0.01 has no effect with muon"):
         build_optimizer(settings)

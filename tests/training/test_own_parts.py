@@ -1,4 +1,4 @@
-"""Models, augmentations and optimizers that a user brings along."""
+"""Custom models, augmentations and optimizers."""
 
 import random
 from pathlib import Path
@@ -20,7 +20,7 @@ layers = keras.layers
 
 
 def sequential(*more: Any, classes: int = 10) -> Any:
-    """A model as people write it: pixels from 0 to 255 as floats, and probabilities."""
+    """A typical custom model: it takes float pixels from 0 to 255 and returns probabilities."""
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
@@ -42,7 +42,7 @@ def build(image_shape: tuple[int, int, int], classes: int) -> Any:
 
 @pytest.fixture(scope="module")
 def own_run(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of a Keras model with an augmentation and an optimizer that no recipe holds."""
+    """A run of a Keras model with a custom augmentation and optimizer."""
     return thumbnet.train(
         sequential(),
         small,
@@ -61,7 +61,7 @@ def test_a_keras_model_becomes_a_run_like_any_other(own_run: Run, small: Dataset
     assert recipe.model.architecture == "custom"
     assert own_run.environment().own_parts == ["model", "augment", "optimizer"]
     assert own_run.metrics().flop_per_image > 0
-    # By the cosine over four steps, of which each epoch takes one.
+    # A cosine schedule over four steps, one per epoch.
     expected = [0.01 * (1 + np.cos(np.pi * step / 4)) / 2 for step in (1, 2)]
     assert [row.learning_rate for row in own_run.history()] == pytest.approx(expected)
     engine = thumbnet.open_engine(own_run)
@@ -73,7 +73,7 @@ def test_a_keras_model_becomes_a_run_like_any_other(own_run: Run, small: Dataset
     np.testing.assert_array_equal(probabilities.argmax(axis=1), uncalibrated.argmax(axis=1))
 
 
-def test_it_is_reported_and_exported(own_run: Run, small: Dataset, tmp_path: Path) -> None:
+def test_such_a_run_is_reported_and_exported(own_run: Run, small: Dataset, tmp_path: Path) -> None:
     page = thumbnet.build_report([own_run], tmp_path / "report.html", small)
     assert "mine" in page.read_text(encoding="utf-8")
     pytest.importorskip("onnxruntime")
@@ -81,13 +81,13 @@ def test_it_is_reported_and_exported(own_run: Run, small: Dataset, tmp_path: Pat
     assert own_run.exports()["onnx"].agreement == 1
 
 
-def test_the_given_model_is_left_as_it_was(small: Dataset, tmp_path: Path) -> None:
+def test_the_given_model_is_not_changed(small: Dataset, tmp_path: Path) -> None:
     model = sequential()
     before = [weights.copy() for weights in model.get_weights()]
     run = thumbnet.train(model, small, tmp_path / "run", epochs=1, display=SilentDisplay())
     for weights, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weights, kept)
-    # Training began with its weights, and not with others.
+    # Training started from its weights.
     trained = thumbnet.engines.KerasEngine(run.model_path).model.get_weights()
     moved = np.abs(trained[0] - before[0]).max()
     assert 0 < moved < 0.05
@@ -103,7 +103,7 @@ def test_a_function_builds_the_model_for_the_data(
         np.random.seed(seed)  # noqa: NPY002
         runs.append(thumbnet.train(build, small, epochs=1, display=SilentDisplay()))
         drawn.append((random.random(), np.random.rand()))  # noqa: NPY002
-    # The same weights in both, and the caller's generators were not seeded anew.
+    # The same weights in both, and the caller's generators were not reseeded.
     assert drawn[0][0] != drawn[1][0]
     assert drawn[0][1] != drawn[1][1]
     assert [run.path for run in runs] == [Path("runs/build"), Path("runs/build-2")]
@@ -112,7 +112,7 @@ def test_a_function_builds_the_model_for_the_data(
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_function_augments_each_batch_by_its_own_generator(
+def test_an_augmentation_function_gets_a_generator_for_each_batch(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     drawn: list[float] = []
@@ -130,19 +130,19 @@ def test_a_function_augments_each_batch_by_its_own_generator(
     assert run.environment().own_parts == ["augment"]
 
 
-def test_a_run_with_own_parts_is_resumed_with_them(small: Dataset, tmp_path: Path) -> None:
+def test_a_run_with_custom_parts_is_resumed_with_them(small: Dataset, tmp_path: Path) -> None:
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
 
     whole = thumbnet.train(
         build, small, tmp_path / "whole", epochs=3, optimizer=optimizer, display=SilentDisplay()
     )
-    with pytest.raises(JobError, match="pulled the plug"):
+    with pytest.raises(JobError, match="power failure"):
         thumbnet.train(
             build, small, tmp_path / "run", epochs=3, optimizer=optimizer,
             callbacks=[FailInEpoch(1)], display=SilentDisplay(),
         )  # fmt: skip
     run = Run.open(tmp_path / "run")
-    with pytest.raises(InputError, match=r"begun with model and optimizer of the user's own"):
+    with pytest.raises(InputError, match=r"started with a custom model and optimizer"):
         thumbnet.resume(run, small, display=SilentDisplay())
     thumbnet.resume(run, small, model=build, optimizer=optimizer, display=SilentDisplay())
     np.testing.assert_allclose(
@@ -159,7 +159,7 @@ class FailInEpoch(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if epoch == self._epoch:
-            raise JobError("somebody pulled the plug")
+            raise JobError("power failure")
 
 
 class Subclassed(keras.Model):  # type: ignore[misc, name-defined]
@@ -170,21 +170,21 @@ class Subclassed(keras.Model):  # type: ignore[misc, name-defined]
 UNUSABLE: dict[str, tuple[Any, str]] = {
     "a number": (3, "give a recipe, the name or path of one, a keras.Model, or a function"),
     "a subclass": (Subclassed(name="mine"), "mine is a subclass of keras.Model"),
-    "other classes": (sequential(classes=7), r"mine gives outputs of shape \(7,\).*10 classes"),
+    "other classes": (sequential(classes=7), r"mine has outputs of shape \(7,\).*10 classes"),
     "another size": (
         keras.Sequential([keras.Input((28, 28, 3)), layers.Flatten(), layers.Dense(10)], name="m"),
         r"m takes inputs of shape \(28, 28, 3\), and the images have the shape \(32, 32, 3\)",
     ),
     "no model": (lambda shape, classes: None, "the function that builds the model returned NoneT"),
-    "a layer of one's own": (
+    "a custom layer": (
         sequential(layers.Lambda(lambda x: x)),
-        "the model mine cannot be trained, as its run could not be saved and opened",
+        "the model mine cannot be trained, because its run could not be saved and opened",
     ),
 }
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_a_model_that_cannot_be_used_is_refused_at_once(
+def test_an_unsuitable_model_is_refused_before_training(
     small: Dataset, tmp_path: Path, name: str
 ) -> None:
     model, sentence = UNUSABLE[name]
@@ -197,11 +197,11 @@ def test_a_model_that_cannot_be_used_is_refused_at_once(
     ("part", "sentence"),
     [
         ({"augment": 3}, "augment must be a Keras preprocessing layer"),
-        ({"augment": [3]}, "augment holds int, which is not a Keras layer"),
+        ({"augment": [3]}, "augment contains int, which is not a Keras layer"),
         ({"optimizer": "adam"}, "optimizer must be a Keras optimizer"),
     ],
 )
-def test_parts_of_the_wrong_kind_are_refused(
+def test_custom_parts_of_the_wrong_type_are_refused(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path, part: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):

@@ -1,4 +1,4 @@
-"""What a finished training leaves behind can be computed anew, and says what it cannot know."""
+"""The results of a finished run, and recomputing them."""
 
 import csv
 import shutil
@@ -37,14 +37,14 @@ def test_recomputing_gives_the_same_files(copied: Run) -> None:
     assert {name: (copied.path / name).read_bytes() for name in names} == before
 
 
-def test_recomputing_mends_a_figure_that_was_tampered_with(copied: Run) -> None:
+def test_recomputing_corrects_a_metric_that_was_changed(copied: Run) -> None:
     right = copied.metrics()
     copied.write_metrics(right.model_copy(update={"accuracy": 0.99}))
     assert recompute(copied) == right
     assert copied.metrics() == right
 
 
-def test_a_temperature_that_cannot_be_is_refused(copied: Run) -> None:
+def test_an_impossible_temperature_is_refused(copied: Run) -> None:
     values = copied.metrics().model_dump()
     values["calibration"]["temperature"] = -1
     write_json(copied.metrics_path, values)
@@ -64,7 +64,7 @@ def test_without_a_validation_split_nothing_is_calibrated(
     assert "no validation images" in run.model_card_path.read_text(encoding="utf-8")
 
 
-def test_the_model_card_says_what_the_run_is(copied: Run) -> None:
+def test_the_model_card_describes_the_run(copied: Run) -> None:
     _, front, body = write_model_card(copied).read_text(encoding="utf-8").split("---\n", 2)
     values, metrics = yaml.safe_load(front), copied.metrics()
     (entry,) = values["model-index"]
@@ -139,7 +139,7 @@ def test_seeds_are_summarised(finished_run: Run, copied: Run) -> None:
     assert summarise_seeds([copied]).figures["accuracy"].std is None
 
 
-def test_flop_are_counted_by_hand() -> None:
+def test_flop_agree_with_a_count_by_hand() -> None:
     import keras
     from keras import layers
 
@@ -153,11 +153,11 @@ def test_flop_are_counted_by_hand() -> None:
         ]
     )
     assert count_flop(model) == 2 * (8 * 8 * 3 * 3 * 3 * 4) + 2 * (4 * 4 * 4 * 10)
-    # The convolution holds most: its input and its output.
+    # The convolution needs most memory: its input and its output.
     assert measure_model(model).memory_bytes == 4 * (model.count_params() + 8 * 8 * (3 + 4))
 
 
-def test_training_flop_are_counted_by_hand() -> None:
+def test_training_flop_agree_with_a_count_by_hand() -> None:
     import keras
     from keras import layers
 

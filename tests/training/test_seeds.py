@@ -1,4 +1,4 @@
-"""Training draws from its own seed, and leaves the generators of the caller alone."""
+"""Training uses its own seed, and does not touch the caller's random generators."""
 
 import random
 from pathlib import Path
@@ -12,7 +12,7 @@ from thumbnet.training.progress import SilentDisplay
 
 
 def draw() -> list[float]:
-    """The next numbers of every global generator that the caller may rely on."""
+    """The next number of every global generator that the caller may rely on."""
     tensorflow = pytest.importorskip("tensorflow")
     return [
         random.random(),
@@ -28,7 +28,7 @@ def seed_all(seed: int) -> None:
     tensorflow.random.set_seed(seed)
 
 
-def test_the_generators_of_the_caller_go_on_as_without_training(
+def test_training_does_not_touch_the_callers_generators(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     seed_all(1)
@@ -44,7 +44,7 @@ def test_the_generators_of_the_caller_go_on_as_without_training(
     assert found == expected
 
 
-def test_the_seed_decides_the_weights_and_the_generators_of_the_caller_do_not(
+def test_the_weights_depend_on_the_seed_and_not_on_the_callers_generators(
     tiny_recipe: Recipe, small: Dataset
 ) -> None:
     weights = []

@@ -14,7 +14,7 @@ from thumbnet.training.progress import SilentDisplay
 
 @pytest.fixture(scope="module")
 def two_classes(sample: Dataset) -> Dataset:
-    """Other classes than those of the run to start from: animals, and vehicles."""
+    """Different classes from those of the run to start from: animals and vehicles."""
     animals = [2, 3, 4, 5, 6, 7]
 
     def part(images: LabelledImages, count: int) -> LabelledImages:
@@ -44,12 +44,12 @@ def test_a_head_is_fitted_before_the_first_step(started: Run) -> None:
 
     assert (first.epoch, first.step) == (0, 0)
     assert first.validation_accuracy is not None
-    assert first.validation_accuracy > 0.65  # a network with random weights is right on half
+    assert first.validation_accuracy > 0.65  # a network with random weights has 50%
     assert [row.epoch for row in others] == [1, 2]
     assert started.metrics().epochs_run == 2
 
 
-def test_pixels_are_normalised_as_for_the_weights(started: Run, finished_run: Run) -> None:
+def test_pixels_are_normalised_as_the_weights_expect(started: Run, finished_run: Run) -> None:
     ours, theirs = (
         open_keras_engine(run).model.get_layer("standardise") for run in (started, finished_run)
     )
@@ -65,7 +65,7 @@ def test_a_run_that_started_from_another_is_resumed(
     from thumbnet.training import loop
 
     def killed(*_: object) -> None:
-        raise JobError("the power failed")
+        raise JobError("power failure")
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_train_epoch", killed)
@@ -76,7 +76,7 @@ def test_a_run_that_started_from_another_is_resumed(
     assert np.array_equal(resumed.predictions().probabilities, started.predictions().probabilities)
 
 
-def test_weights_of_another_network_are_refused(
+def test_weights_of_a_different_network_are_refused(
     tiny_recipe: Recipe, two_classes: Dataset, finished_run: Run, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override(

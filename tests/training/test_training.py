@@ -39,7 +39,7 @@ NAMES_THAT_SCRIPTS_RELY_ON = {
 }
 
 
-def test_a_subset_of_the_images_is_trained_on_and_all_held_out_ones_are_kept(
+def test_training_on_a_subset_keeps_all_validation_images(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"subset": 0.5, "epochs": 1})
@@ -53,7 +53,7 @@ def test_a_subset_of_the_images_is_trained_on_and_all_held_out_ones_are_kept(
 
 
 class Interrupting(SilentDisplay):
-    """Presses Ctrl-C at one step."""
+    """Sends a signal, by default that of Ctrl-C, at one step."""
 
     def __init__(self, at_step: int, number: signal.Signals = signal.SIGINT) -> None:
         self.at_step, self.number = at_step, number
@@ -64,7 +64,7 @@ class Interrupting(SilentDisplay):
 
 
 class Recording(SilentDisplay):
-    """Keeps the learning rate of every step."""
+    """Records the learning rate of every step."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
@@ -73,7 +73,7 @@ class Recording(SilentDisplay):
         self.rates.append(rate)
 
 
-def test_a_run_directory_holds_everything(
+def test_a_run_directory_is_complete(
     finished_run: Run, tiny_recipe: Recipe, sample: Dataset
 ) -> None:
     names = {path.name for path in finished_run.path.iterdir()}
@@ -98,7 +98,7 @@ def test_a_run_directory_holds_everything(
     assert [row.epoch for row in finished_run.history()] == [1, 2]
 
 
-def test_metrics_are_those_of_the_saved_predictions(finished_run: Run, sample: Dataset) -> None:
+def test_the_metrics_agree_with_the_saved_predictions(finished_run: Run, sample: Dataset) -> None:
     metrics = finished_run.metrics()
     assert metrics.model_dump().keys() >= NAMES_THAT_SCRIPTS_RELY_ON
     evaluation = evaluate(finished_run.predictions())
@@ -111,14 +111,16 @@ def test_metrics_are_those_of_the_saved_predictions(finished_run: Run, sample: D
     assert metrics.validation_accuracy == pytest.approx(last.validation_accuracy)
 
 
-def test_the_model_file_gives_the_saved_predictions(finished_run: Run, sample: Dataset) -> None:
+def test_the_model_file_reproduces_the_saved_predictions(
+    finished_run: Run, sample: Dataset
+) -> None:
     probabilities = KerasEngine(finished_run.model_path).predict(sample.test.images)
     saved = finished_run.predictions()
     np.testing.assert_allclose(probabilities, saved.probabilities, atol=1e-6)
     np.testing.assert_array_equal(saved.labels, sample.test.labels)
 
 
-def test_validation_and_training_images_share_none(finished_run: Run, sample: Dataset) -> None:
+def test_validation_and_training_images_are_disjoint(finished_run: Run, sample: Dataset) -> None:
     from thumbnet.data.split import stratified_split
     from thumbnet.evaluation.predictions import Predictions
 
@@ -131,7 +133,7 @@ def test_validation_and_training_images_share_none(finished_run: Run, sample: Da
 
 @pytest.fixture(scope="module")
 def whole(tiny_recipe: Recipe, small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of two epochs of five steps that nothing interrupted."""
+    """An uninterrupted run of two epochs of five steps."""
     return train(
         tiny_recipe, small, tmp_path_factory.mktemp("whole") / "run", display=SilentDisplay()
     )
@@ -140,7 +142,7 @@ def whole(tiny_recipe: Recipe, small: Dataset, tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize(
     ("at_step", "number"), [(2, signal.SIGINT), (5, signal.SIGTERM), (8, signal.SIGINT)]
 )
-def test_an_interrupted_run_goes_on_to_the_same_weights(
+def test_a_resumed_run_ends_with_the_same_weights(
     tiny_recipe: Recipe,
     small: Dataset,
     whole: Run,
@@ -161,7 +163,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         assert row.values() | timed == pytest.approx(expected.values() | timed, rel=1e-4)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+def test_the_previous_checkpoint_replaces_a_damaged_one(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
@@ -173,7 +175,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert before.name == "step-000000005.npz"
 
 
-def test_checkpoints_that_are_all_damaged_are_named(
+def test_if_all_checkpoints_are_damaged_resuming_names_them(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
@@ -197,16 +199,18 @@ def test_a_run_whose_checkpoints_are_gone_does_not_silently_begin_again(
         resume(run, small, display=SilentDisplay())
 
 
-def test_a_run_is_not_resumed_with_other_images(
+def test_a_run_is_not_resumed_with_different_images(
     tiny_recipe: Recipe, small: Dataset, sample: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(JobError):
         train(tiny_recipe, small, tmp_path / "run", display=Interrupting(2))
-    with pytest.raises(InputError, match="begun with other images than those of: bundled sample"):
+    with pytest.raises(
+        InputError, match="started with different images from those of: bundled sample"
+    ):
         resume(tmp_path / "run", sample, display=SilentDisplay())
 
 
-def test_a_finished_run_is_left_as_it_is(finished_run: Run, sample: Dataset) -> None:
+def test_resuming_a_finished_run_changes_nothing(finished_run: Run, sample: Dataset) -> None:
     before = finished_run.metrics_path.stat().st_mtime_ns
     assert resume(finished_run, sample, display=SilentDisplay()) == finished_run
     assert finished_run.metrics_path.stat().st_mtime_ns == before
@@ -216,15 +220,15 @@ def test_a_finished_run_is_left_as_it_is(finished_run: Run, sample: Dataset) -> 
     ("settings", "reason"),
     [
         ({}, "finished all 2 epochs"),
-        ({"stopping.target_accuracy": 0.05}, "reached the desired validation accuracy of 5.0%"),
-        ({"stopping.budget_seconds": 1e-6}, "spent the time budget of 1e-06 s in epoch 1"),
+        ({"stopping.target_accuracy": 0.05}, "reached the target validation accuracy of 5.0%"),
+        ({"stopping.budget_seconds": 1e-6}, "reached the time budget of 1e-06 s in epoch 1"),
         (
             {"stopping.patience": 1, "epochs": 30, "optimizer.learning_rate": 1e-9},
             "stopped early in epoch",
         ),
     ],
 )
-def test_what_ends_a_run_is_said(
+def test_a_run_records_why_it_ended(
     tiny_recipe: Recipe,
     small: Dataset,
     tmp_path: Path,
@@ -262,7 +266,7 @@ def test_the_learning_rate_follows_the_schedule(
     )
 
 
-def test_no_validation_split_is_said_and_not_made_up(
+def test_a_run_without_a_validation_split_has_no_validation_metrics(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"validation": 0, "epochs": 1})
@@ -284,7 +288,7 @@ def test_a_directory_in_use_is_not_touched(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_what_cannot_be_trained_leaves_nothing(
+def test_a_recipe_that_cannot_be_trained_leaves_no_directory(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"model": {"architecture": "cnn", "widths": [4] * 6}})
@@ -302,7 +306,7 @@ def test_what_cannot_be_trained_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_layer_that_a_run_may_not_hold_is_refused_before_training(
+def test_a_layer_that_a_run_may_not_contain_is_refused_before_training(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keras = prepare_keras()
@@ -319,7 +323,7 @@ def test_a_layer_that_a_run_may_not_hold_is_refused_before_training(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_file_from_elsewhere_is_not_opened(finished_run: Run, tmp_path: Path) -> None:
+def test_a_replaced_model_file_is_not_opened(finished_run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(finished_run.path, tmp_path / "copy")
     with open(copy / "model.keras", "ab") as file:
         file.write(b"x")
@@ -336,12 +340,12 @@ def test_an_unfinished_run_has_no_engine(
         open_engine(Run.open(tmp_path / "run"))
 
 
-def test_images_of_another_shape_are_refused(finished_run: Run) -> None:
+def test_images_of_a_different_shape_are_refused(finished_run: Run) -> None:
     with pytest.raises(InputError, match=r"takes uint8 images of shape \(32, 32, 3\); got uint8"):
         open_engine(finished_run).predict(np.zeros((1, 28, 28, 3), np.uint8))
 
 
-def test_no_image_gives_no_row(finished_run: Run) -> None:
+def test_predicting_no_images_gives_no_rows(finished_run: Run) -> None:
     assert open_engine(finished_run).predict(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, 10)
 
 
@@ -370,7 +374,7 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def growing() -> Recipe:
-    """A recipe whose images grow, and whose test images are seen six times."""
+    """A recipe with progressive resizing and six views of test-time augmentation."""
     return Recipe.check(
         {
             "name": "growing",
@@ -404,7 +408,7 @@ def test_smaller_images_cost_less(growing: Recipe, small: Dataset, tmp_path: Pat
         for recipe in (growing, whole)
     }
     shrunk, full = metrics[(0.5, 1.0)], metrics[(1.0,)]
-    # Half of the images at half the side: a little over a quarter of their cost, without a border.
+    # Half of the images have half the side, at a little over a quarter of the cost.
     assert 0.6 < shrunk.train_flops / full.train_flops < 0.63
     assert shrunk.train_images == 400
     assert shrunk.sgemm_tflop == shrunk.train_seconds * shrunk.sgemm_gflops / 1000
@@ -412,12 +416,14 @@ def test_smaller_images_cost_less(growing: Recipe, small: Dataset, tmp_path: Pat
     assert full.accuracy_tta is None
 
 
-def test_a_run_goes_on_with_the_sizes_and_images_it_would_have_seen(
+def test_a_resumed_run_sees_the_same_sizes_and_images(
     growing: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     growing = growing.override({"deterministic": True, "epochs": 4})
     alone = train(growing, small, tmp_path / "alone", display=SilentDisplay())
-    with pytest.raises(JobError, match="interrupted after 8 steps"):  # of 4 and three times 3
+    with pytest.raises(
+        JobError, match="interrupted after 8 steps"
+    ):  # epochs of 4, 3, 3 and 3 steps
         train(growing, small, tmp_path / "stopped", display=Interrupting(8))
     resumed = resume(tmp_path / "stopped", small, display=SilentDisplay())
     np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""From a recipe or a model and a dataset to a run: prepared, trained, and evaluated."""
+"""Trains and evaluates a recipe or a model on a dataset; the result is a run."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from thumbnet.training.session import fit, new_training, reopened_training
 if TYPE_CHECKING:
     import keras
 
-# What may be set anew when a run is resumed: it changes the steps to come, not what they mean.
+# The settings that may change when a run is resumed: they affect only the remaining steps.
 RESUMABLE_SETTINGS = (
     "optimizer.learning_rate",
     "stopping.patience",
@@ -47,16 +47,16 @@ def train(
     """Train one model and write its run directory.
 
     Args:
-        recipe_or_model: a recipe, the name of a shipped one, the path of a file, or "auto" for one
-            that `thumbnet.auto.choose_recipe` chooses; or a `keras.Model`, or a function that
-            builds one from the images' (height, width, channels) and the number of classes. Such a
-            model sees raw pixels, 0 to 255, and gives a logit or a probability for each class; one
-            that is given is copied with its weights.
-        dataset: the images; its test part is read once, after training. With "auto" its pictures
-            may be read again in another size.
+        recipe_or_model: a recipe, the name of a shipped one, the path of a file, or "auto" to have
+            `thumbnet.auto.choose_recipe` choose one; or a `keras.Model`, or a function that builds
+            one from the images' (height, width, channels) and the number of classes. Such a model
+            takes raw pixels, 0 to 255, and returns a logit or a probability for each class. A
+            `keras.Model` is copied together with its weights.
+        dataset: the images; the test split is read once, after training. With "auto" the images
+            may be read again at a different size.
         out: a directory that is empty or does not exist; by default a new one under `runs`.
-        epochs: passes over the training images, in place of the recipe's.
-        seed: decides everything that is random, in place of the recipe's.
+        epochs: number of epochs, in place of the recipe's.
+        seed: random seed, in place of the recipe's.
         callbacks: Keras callbacks, called as `keras.Model.fit` would. One that sets
             `model.stop_training` ends the run, which is then evaluated.
         augment: a Keras preprocessing layer, several of them, or a function that takes uint8 images
@@ -64,19 +64,19 @@ def train(
             `numpy.random.Generator`, and returns images from 0 to 255 and labels. Applied after
             the recipe's augmentations.
         optimizer: a Keras optimizer, in place of the recipe's `[optimizer]` and `[schedule]`.
-        display: what shows the progress; by default a live line on a terminal and a plain line
-            an epoch elsewhere, on standard error.
-        processes: those that train this run together, each of which calls this; `out` comes from
-            `Processes.mirrored`.
+        display: shows the progress; by default a live line on a terminal and one plain line per
+            epoch elsewhere, on standard error.
+        processes: the processes that train this run together. Each of them calls this function,
+            with `out` from `Processes.mirrored`.
 
     Returns:
-        The finished run; only of rank 0 does it hold the results.
+        The finished run. Only rank 0 writes the results.
 
     Raises:
-        InputError: a recipe, a model or another part that cannot be used, or a directory that is
+        InputError: the recipe, the model or another argument cannot be used, or the directory is
             not empty.
-        JobError: the loss is no longer finite, the disk is full, the memory is not enough,
-            another process trains this run, or Ctrl-C was pressed. The run can be resumed.
+        JobError: the loss is no longer finite, the disk is full, memory has run out, another
+            process is training this run, or Ctrl-C was pressed. The run can be resumed.
     """
     display = display or choose_display()
     if out is not None:
@@ -85,7 +85,7 @@ def train(
     settings = {key: value for key, value in changed.items() if value is not None}
     model = None
     if recipe_or_model == "auto":
-        from thumbnet.auto import choose_recipe  # which trains briefly by means of this package
+        from thumbnet.auto import choose_recipe  # imports this package, to train briefly
 
         plan = choose_recipe(dataset, display)
         recipe, dataset = plan.recipe, plan.dataset
@@ -115,36 +115,36 @@ def resume(
     display: Display | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Run:
-    """Continue a run that was stopped, from its last checkpoint, as if it had not been.
+    """Continue an interrupted run from its last checkpoint, as if it had not been interrupted.
 
     Args:
-        run: the run; one that is finished is returned as it is.
+        run: the run; a finished one is returned unchanged.
         dataset: the same images as before.
-        settings: values of the recipe to replace from here on, by their dotted keys; only
+        settings: recipe values to change from here on, by their dotted keys; only
             `RESUMABLE_SETTINGS`. They are saved with the run.
         callbacks: as in `train`.
-        model: the model, or the function that builds it, where `train` was given one.
-        augment: as in `train`, where it was given there.
-        optimizer: as in `train`, where it was given there.
+        model: the model, or the function that builds it, if `train` was given one.
+        augment: as in `train`, if it was given there.
+        optimizer: as in `train`, if it was given there.
         display: as in `train`.
         processes: as in `train`; there may be more or fewer than before.
 
     Raises:
-        InputError: the images are others than before, a part of the user's own is missing, a
-            setting cannot be replaced, or no checkpoint is sound.
+        InputError: the images differ from before, a custom model, augmentation or optimizer is
+            missing, a setting cannot be changed, or no checkpoint is intact.
         JobError: as in `train`.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if fixed := [key for key in settings or {} if key not in RESUMABLE_SETTINGS]:
         raise InputError(
             f"{', '.join(fixed)} cannot be changed when a run is resumed, only "
-            f"{', '.join(RESUMABLE_SETTINGS)}; begin anew with --overwrite"
+            f"{', '.join(RESUMABLE_SETTINGS)}; to change it, start over with --overwrite"
         )
     environment = run.environment()
     if environment.data.digests != dataset.digests:
         raise InputError(
-            f"{run.path} was begun with other images than those of: {dataset.source}; resume it "
-            "with the same data, or begin anew with --overwrite"
+            f"{run.path} was started with different images from those of: {dataset.source}; resume "
+            "it with the same data, or start over with --overwrite"
         )
     if run.finished:
         if processes.rank == 0 and not run.model_card_path.is_file():
@@ -154,16 +154,16 @@ def resume(
     if (needed := environment.own_parts) != own.names():
         arguments = "".join(f", {name}=…" for name in needed)
         raise InputError(
-            f"{run.path} was begun with {_listed(needed)} of the user's own, and is resumed with "
-            f"{_listed(own.names())}: use thumbnet.resume(run, dataset{arguments}) in Python"
+            f"{run.path} was started with {_custom(needed)}, but resumed with "
+            f"{_custom(own.names())}: use thumbnet.resume(run, dataset{arguments}) in Python"
         )
     display = display or choose_display()
     with reopened_training(run, dataset, display, settings, processes, own) as training:
         return _fit_and_evaluate(training, dataset, display, callbacks)
 
 
-def _listed(parts: list[str]) -> str:
-    return f"{' and '.join(parts)}" if parts else "no part"
+def _custom(names: list[str]) -> str:
+    return f"a custom {' and '.join(names)}" if names else "no custom parts"
 
 
 def _new_directory(name: str) -> Path:

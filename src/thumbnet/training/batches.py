@@ -1,8 +1,7 @@
 """Batches of augmented training images, derived from nothing but (seed, epoch, step).
 
-Any step's batch can be made without making the ones before it, so a run that was interrupted
-goes on with exactly the batches it would have seen. NumPy alone, so that every Keras backend is
-fed the same.
+The batch of any step can be made without the earlier ones, so a resumed run sees exactly the
+batches of an uninterrupted one. Only NumPy is used, so every Keras backend gets the same batches.
 """
 
 import zlib
@@ -28,18 +27,18 @@ Rows = slice | Int64Array
 Labels = npt.NDArray[Any]
 """int64 class indices of shape (n,); with `augments`, float32 probabilities (n, classes)."""
 
-# Each use of randomness draws from a stream of its own, so that adding one moves no other.
+# Each use of randomness has its own stream, so that adding one changes no other.
 _SHUFFLE, _FLIP_AT_FIRST, _CROP, _FLIP, _CUTOUT, _NAMED = range(6)
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """The training images in batches; each epoch visits them in a new order.
+    """The training images in batches, in a new order each epoch.
 
-    What is left over when the images do not divide by the batch size sits out that epoch, so
-    that every step has the same shape; the shuffle gives each image the same chance. Of several
-    processes each makes its own rows of a batch, as they would be in the whole one. `augments` are
-    applied by their order, after crops, flips and cutout; they need `class_count`.
+    An incomplete last batch is dropped, so that every step has the same shape; which images that
+    affects is random. With several processes, each makes only its own rows of a batch, identical
+    to those of the whole batch. `augments` are applied in order, after crops, flips and cutout;
+    they need `class_count`.
     """
 
     data: LabelledImages
@@ -58,20 +57,20 @@ class Batches:
 
     @property
     def size(self) -> int:
-        """Images in each batch: the batch size, or all there are where that is fewer."""
+        """Images in each batch: the batch size, or the number of images if that is smaller."""
         return min(self.batch_size, len(self.data))
 
     def steps(self, epoch: int) -> int:
-        """How many steps an epoch has."""
+        """Number of steps in an epoch."""
         return max(1, self._visited(epoch) // self.size)
 
     @property
     def total_steps(self) -> int:
-        """How many steps all epochs have."""
+        """Number of steps in all epochs."""
         return self.steps(0) + (self.epochs - 1) * self.steps(1)
 
     def position(self, step: int) -> tuple[int, int]:
-        """The epoch that a step of the whole run belongs to, and which of its steps it is."""
+        """The epoch of a step of the run, and the step's number within that epoch."""
         if step < self.steps(0):
             return 0, step
         epoch, within = divmod(step - self.steps(0), self.steps(1))
@@ -79,19 +78,19 @@ class Batches:
 
     @property
     def sizes(self) -> set[int]:
-        """How many images the batches have: fewer where a smaller epoch does not fill one."""
+        """The sizes of all batches; an epoch with too few images to fill one has a smaller one."""
         return {self.size, min(self.size, self._visited(1))}
 
     def _visited(self, epoch: int) -> int:
         return int(len(self.data) * (self.hard_example_fraction if epoch else 1.0))
 
     def order(self, epoch: int, losses: Float32Array | None = None) -> Int64Array:
-        """Which images an epoch visits, and when.
+        """The images of an epoch, in order.
 
         Args:
             epoch: counted from 0.
-            losses: float32 of shape (n,), the loss of each image when it was last seen; by them
-                the images of an epoch are chosen, where `hard_example_fraction` is below 1.
+            losses: float32 of shape (n,), the loss of each image when it was last seen; used to
+                choose the images of an epoch if `hard_example_fraction` is below 1.
 
         Returns:
             int64 indices of shape (visited images,).
@@ -107,16 +106,16 @@ class Batches:
     def epoch(
         self, epoch: int, first_step: int = 0, order: Int64Array | None = None
     ) -> Iterator[tuple[UInt8Array, Labels]]:
-        """The batches of one epoch from `first_step` on, the next one made while one is used.
+        """The batches of one epoch from `first_step` on, each prefetched during the previous step.
 
         Args:
             epoch: counted from 0.
-            first_step: of the epoch.
-            order: what `order` gave for this epoch; by default without any losses.
+            first_step: within the epoch, counted from 0.
+            order: the result of `order` for this epoch; by default computed without losses.
 
         Yields:
-            uint8 images of shape (batch, height, width, channels) and their labels, of several
-            processes those that are this one's.
+            uint8 images of shape (batch, height, width, channels) and their labels; with several
+            processes, only the rows of this one.
         """
         order = self.order(epoch) if order is None else order
         with ThreadPoolExecutor(max_workers=1) as background:
@@ -134,7 +133,7 @@ class Batches:
         own = self.processes.shard(0, len(chosen))
         if not self.augments:
             return self._cropped_and_flipped(epoch, step, chosen, own)
-        # Images of the whole batch are mixed, whichever process they belong to.
+        # Images are mixed across the whole batch, not only within the rows of one process.
         images, labels = self._cropped_and_flipped(epoch, step, chosen, slice(None))
         targets = np.eye(self.class_count, dtype=np.float32)[labels]
         for name, augment in self.augments.items():
@@ -167,7 +166,7 @@ class Batches:
         return scales[min(epoch, self.epochs - 1) * len(scales) // self.epochs]
 
     def weights(self, labels: Labels) -> Float32Array | None:
-        """What each image of a batch counts in the loss; None where all count the same."""
+        """The loss weight of each image of a batch; None if all weights are equal."""
         if self.balance != "class_weights":
             return None
         if labels.ndim == 1:
@@ -179,13 +178,13 @@ class Batches:
         classes = np.unique(self.data.labels)
         size = -(-len(self.data) // len(classes))
         members = [random.permutation(np.flatnonzero(self.data.labels == c)) for c in classes]
-        # Small classes are gone through again and again, large ones in part.
+        # Small classes are repeated, large ones are subsampled.
         drawn = np.concatenate([np.resize(some, size) for some in members])
         return random.permutation(drawn)[: len(self.data)]
 
     @cached_property
     def _class_weights(self) -> Float32Array:
-        # As scikit-learn's "balanced": each class counts the same in all, an image 1 on average.
+        # As in scikit-learn's "balanced": equal total weight per class, mean weight 1 per image.
         counts = np.bincount(self.data.labels)
         weights = len(self.data) / (np.count_nonzero(counts) * np.maximum(counts, 1))
         return weights.astype(np.float32)
@@ -199,10 +198,10 @@ class Batches:
             case "random":
                 return random.random(len(chosen)) < 0.5
             case "alternating":
-                return self._flipped_at_first[chosen] ^ bool(epoch % 2)
+                return self._flipped_in_first_epoch[chosen] ^ bool(epoch % 2)
 
     @cached_property
-    def _flipped_at_first(self) -> npt.NDArray[np.bool_]:
+    def _flipped_in_first_epoch(self) -> npt.NDArray[np.bool_]:
         return np.random.default_rng([self.seed, _FLIP_AT_FIRST]).random(len(self.data)) < 0.5
 
     @cached_property
@@ -222,13 +221,13 @@ class Batches:
             corners = random.integers(0, 2 * margin + 1, size=(2, len(chosen)))[:, own]
         chosen = chosen[own]
         if size == self.data.images.shape[1:3] or isinstance(self.data.images, StoredImages):
-            # A second copy of all images would take more memory than padding a batch takes time.
+            # Padding batch by batch is cheap; a padded copy of all images would double the memory.
             self._frames.clear()
             frames = _pad(resize_linear(self.data.images[chosen], size), margin)
             return _crop(frames, np.arange(len(chosen)), margin, corners)
         key = (*size, margin)
         if key not in self._frames:
-            # Made once and cropped at every step: resizing batch by batch costs ten times that.
+            # Resized once and cropped at every step: resizing batch by batch costs ten times that.
             self._frames.clear()
             self._frames[key] = _pad(resize_linear(np.asarray(self.data.images), size), margin)
         return _crop(self._frames[key], chosen, margin, corners)
@@ -241,15 +240,15 @@ def _augmented(
     labels: Float32Array,
     random: np.random.Generator,
 ) -> tuple[UInt8Array, Float32Array]:
-    """Apply an augmentation, and hold it to what the model takes.
+    """Apply an augmentation, and check the shapes of its result.
 
     Raises:
-        InputError: it gives arrays of other shapes.
+        InputError: it changes the shape of the images or labels.
     """
     changed, mixed = augment(images, labels, random)
     if changed.shape != images.shape or mixed.shape != labels.shape:
         raise InputError(
-            f"augmentation.{name} gives images of shape {changed.shape} and labels of shape "
+            f"augmentation.{name} returns images of shape {changed.shape} and labels of shape "
             f"{mixed.shape}; it must keep {images.shape} and {labels.shape}"
         )
     if changed.dtype != np.uint8:
@@ -283,7 +282,7 @@ def _cut_out(
     own: Rows,
     random: np.random.Generator,
 ) -> None:
-    """Fill one square of each image, in place, with `color`; `images` are the own of a batch.
+    """Fill one square of each image with `color`, in place; `images` are this process's rows.
 
     Source: DeVries and Taylor 2017 (arXiv 1708.04552). Here the square lies within the image.
     """

@@ -1,7 +1,7 @@
-"""What happens around the steps of a training, as Keras callbacks.
+"""The Keras callbacks of the training loop.
 
-The order in which they are called matters: the user's own come before what decides whether the run
-has ended, that before the checkpoint, and what pauses a run after it.
+Their order matters: the user's callbacks come first, then the one that decides whether the run has
+ended, then the checkpoint, and last those that pause a run.
 """
 
 from collections.abc import Iterable
@@ -21,27 +21,27 @@ Callback = keras.callbacks.Callback
 def callback_list(
     training: Training, display: Display, own: Iterable[Any] = (), pausing: Iterable[Any] = ()
 ) -> Any:
-    """All callbacks of a run, in their order, as a `keras.callbacks.CallbackList`.
+    """All callbacks of a run, in order, as a `keras.callbacks.CallbackList`.
 
-    Of several processes that train together the first one alone shows, logs and saves.
+    With several processes, only the first one shows progress, logs and saves.
 
     Args:
         training: the run.
         display: shows the progress.
-        own: the user's. One that sets `model.stop_training` ends the run.
-        pausing: called after the checkpoint. One that sets `model.stop_training` leaves a run that
-            can be resumed.
+        own: the user's callbacks. One that sets `model.stop_training` ends the run.
+        pausing: called after the checkpoint. One that sets `model.stop_training` pauses the run,
+            which can be resumed.
 
     Raises:
-        InputError: a callback sets the learning rate that the recipe's schedule sets.
+        InputError: a callback sets the learning rate, as the recipe's schedule already does.
     """
     schedule = [] if training.prepared.own.optimizer is not None else [Schedule(training)]
     own = list(own)
     for callback in own:
         if schedule and isinstance(callback, _SETS_LEARNING_RATE):
             raise InputError(
-                f"{type(callback).__name__} would have no effect, as the recipe's schedule sets "
-                "the learning rate of every step; pass optimizer= as well, or use the keys of "
+                f"{type(callback).__name__} would have no effect, because the recipe's schedule "
+                "sets the learning rate of every step; pass optimizer= as well, or use the keys of "
                 "[schedule]"
             )
     if training.processes.rank:
@@ -71,7 +71,7 @@ _SETS_LEARNING_RATE = (
 
 
 class Schedule(Callback):  # type: ignore[misc, valid-type]
-    """Sets the learning rate of every step by the recipe's schedule."""
+    """Sets the learning rate of every step according to the recipe's schedule."""
 
     def __init__(self, training: Training) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Schedule(Callback):  # type: ignore[misc, valid-type]
 class EarlyStopping(Callback):  # type: ignore[misc, valid-type]
     """Ends the run by the recipe's rules, and keeps the weights of the best epoch for `patience`.
 
-    It notes why the run has ended, also where another callback stopped it.
+    It records why the run has ended, even if another callback stopped it.
     """
 
     def __init__(self, training: Training) -> None:
@@ -101,21 +101,21 @@ class EarlyStopping(Callback):  # type: ignore[misc, valid-type]
             self.model.stop_training = True
 
     def _reason(self, epoch: int, accuracy: float) -> str:
-        """Why the run has ended with this epoch; empty if it has not."""
+        """Why the run ends after this epoch; empty if it goes on."""
         recipe, state = self._training.recipe, self._training.state
         stopping = recipe.stopping
         if stopping.target_accuracy and accuracy >= stopping.target_accuracy:
             return (
-                f"reached the desired validation accuracy of {stopping.target_accuracy:.1%} in "
+                f"reached the target validation accuracy of {stopping.target_accuracy:.1%} in "
                 f"epoch {epoch}, with {accuracy:.1%}"
             )
         if self._training.is_budget_spent():
-            return f"spent the time budget of {stopping.budget_seconds:g} s in epoch {epoch}"
+            return f"reached the time budget of {stopping.budget_seconds:g} s in epoch {epoch}"
         if stopping.patience and epoch - state.best_epoch >= stopping.patience:
             return (
-                f"stopped early in epoch {epoch}: no better validation accuracy than "
-                f"{state.best_accuracy:.1%}, of epoch {state.best_epoch}, in {stopping.patience} "
-                "epochs"
+                f"stopped early in epoch {epoch}: validation accuracy has not improved on the "
+                f"{state.best_accuracy:.1%} of epoch {state.best_epoch} (patience: "
+                f"{stopping.patience} epochs)"
             )
         if epoch >= recipe.epochs:
             return f"finished all {epoch} epochs"
@@ -147,7 +147,7 @@ class Progress(Callback):  # type: ignore[misc, valid-type]
 
 
 class Checkpoints(Callback):  # type: ignore[misc, valid-type]
-    """Saves all that decides how the run continues, at the end of epochs and within long ones."""
+    """Saves a checkpoint at the end of every epoch and within long ones."""
 
     def __init__(self, training: Training) -> None:
         super().__init__()

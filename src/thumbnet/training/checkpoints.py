@@ -1,9 +1,8 @@
-"""Checkpoints: all that decides the future of a run, in one file a time.
+"""Checkpoints: everything that a run needs to continue, in one file each.
 
 A checkpoint is an `.npz` file of the model's variables, the optimizer's variables, the variables
-of the best epoch where those are wanted, the training state as JSON, and a digest of all that. It
-is written beside and renamed; the last two are kept, so that one that was damaged later does not
-end a run.
+of the best epoch if needed, the training state as JSON, and a digest of all of these. It is written
+to a temporary file and renamed. The last two are kept, so that a run survives damage to one.
 """
 
 import hashlib
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 Weights = dict[str, Array]
 
 KEPT = 2
-# A checkpoint is written at the end of every epoch, and within a long one as often as this: the
-# upper bound on the work lost to a kill. Writing one takes some hundredths of a second.
+# A checkpoint is written at the end of every epoch, and at this interval within a long one: an
+# upper bound on the work lost to a kill. Writing one takes a few hundredths of a second.
 CHECKPOINT_SECONDS = 60.0
-# Room for the history of a long run, beside the variables, whose size the model tells.
+# Room for the history of a long run, in addition to the variables.
 STATE_BYTES = 2**28
 _PATTERN = "step-*.npz"
 
@@ -47,12 +46,12 @@ def save_checkpoint(
         model: a compiled model.
         step: steps taken.
         state: the training state, plain values.
-        best: the weights of the best epoch so far, from `weights_of`; empty where not wanted.
-        losses: of the training images, by name; empty where not wanted.
+        best: the weights of the best epoch so far, from `weights_of`; empty if not needed.
+        losses: of the training images, by name; empty if not needed.
 
     Raises:
-        JobError: a weight is no longer finite, or the file cannot be written. The checkpoints
-            that are there are kept.
+        JobError: a weight is no longer finite, or the file cannot be written. Existing checkpoints
+            are kept.
     """
     arrays = {name: np.asarray(variable) for name, variable in _variables(model).items()}
     for array in arrays.values():
@@ -72,14 +71,14 @@ def save_checkpoint(
 def restore_checkpoint(
     directory: Path, model: "keras.Model"
 ) -> tuple[dict[str, Any], Weights, Weights] | None:
-    """Set `model` and its optimizer to the newest checkpoint that is sound.
+    """Set `model` and its optimizer to the newest intact checkpoint.
 
     Returns:
-        The training state, the best weights and the losses that were saved with it; None where
-        there is no checkpoint.
+        The training state, the best weights and the losses of the checkpoint; None if there is no
+        checkpoint.
 
     Raises:
-        InputError: there are checkpoints, and none is sound.
+        InputError: there are checkpoints, but none is intact.
     """
     problems = []
     for path in sorted(directory.glob(_PATTERN), reverse=True):
@@ -98,19 +97,19 @@ def weights_of(model: "keras.Model") -> Weights:
 
 
 def set_weights(model: "keras.Model", weights: Weights) -> None:
-    """Set the model's variables to what `weights_of` copied."""
+    """Set the model's variables to those copied by `weights_of`."""
     for i, variable in enumerate(model.variables):
         variable.assign(weights[f"model_{i}"])
 
 
 def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights, Weights]:
-    """Nothing is set before all of it was read and fits."""
+    """Set the model to a checkpoint, after checking that the whole file is intact and fits."""
     variables = _variables(model)
     expected_bytes = sum(np.asarray(variable).nbytes for variable in variables.values())
     arrays = read_npz(path, 2 * expected_bytes + STATE_BYTES)
     digest = str(arrays.pop("digest", ""))
     if digest != _digest(arrays):
-        raise InputError(f"{path} is damaged: its content does not have the digest that it names")
+        raise InputError(f"{path} is damaged: its content does not match its digest")
     best_names = [name for name in arrays if name.startswith("best_")]
     expected = dict(variables)
     if best_names:
@@ -125,9 +124,9 @@ def _restore(path: Path, model: "keras.Model") -> tuple[dict[str, Any], Weights,
     try:
         state = json.loads(str(arrays["state"]))
     except (KeyError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} holds no training state: {error}") from error
+        raise InputError(f"{path} has no valid training state: {error}") from error
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds no training state: it is no JSON object")
+        raise InputError(f"{path} has no valid training state: it is not a JSON object")
     for name, variable in variables.items():
         variable.assign(arrays[name])
     best, losses = (

@@ -1,4 +1,4 @@
-"""The arithmetic of training: what a recipe will cost, and what a run did cost."""
+"""The compute cost of training, in floating point operations: planned and actual."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def planned_flop(recipe: Recipe, dataset: Dataset) -> int:
-    """Floating point operations that training by a recipe would take, start to end.
+    """Floating point operations for a complete training run by a recipe.
 
     Raises:
         InputError: the recipe cannot be used with these images.
@@ -28,7 +28,7 @@ def planned_flop(recipe: Recipe, dataset: Dataset) -> int:
 def planned_flop_by_epochs(
     recipe: Recipe, dataset: Dataset, epochs: Iterable[int]
 ) -> dict[int, int]:
-    """What training would take with each of these numbers of epochs in place of the recipe's own.
+    """Floating point operations for training with each of these numbers of epochs.
 
     Raises:
         InputError: the recipe cannot be used with these images.
@@ -43,7 +43,7 @@ def planned_flop_by_epochs(
 
 
 def flop_of_image(model: "keras.Model", batches: Batches) -> Callable[[tuple[int, int]], int]:
-    """What one image of a height and width costs in training; each size is counted once."""
+    """A function for the training cost of one image of a given height and width; it caches."""
     channels = batches.data.images.shape[-1]
     return cache(lambda size: count_training_flop(model, (*size, channels)))
 
@@ -51,6 +51,6 @@ def flop_of_image(model: "keras.Model", batches: Batches) -> Callable[[tuple[int
 def training_flop(
     batches: Batches, steps: int, flop_of_image: Callable[[tuple[int, int]], int]
 ) -> int:
-    """Floating point operations of so many steps."""
+    """Floating point operations of a number of steps."""
     epochs = (batches.position(step)[0] for step in range(steps))
     return batches.size * sum(flop_of_image(batches.image_size(epoch)) for epoch in epochs)

@@ -13,13 +13,13 @@ def with_ghost_batches(model: "keras.Model", count: int) -> "keras.Model":
     """The same layers and weights, in a model that splits each training batch into ghost batches.
 
     Ghost batches run independently, so each can keep one core busy: on two cores, two of them
-    train a narrow network about a fifth faster than two threads that share every operation.
-    Batch statistics are those of each ghost batch, which is harmless while they are not small
+    train a narrow network about 20% faster than two threads that share every operation.
+    Batch statistics are those of each ghost batch, which is harmless unless they are small
     (Hoffer et al. 2017, arXiv 1705.08741).
 
     Args:
         model: from images to logits, not yet trained.
-        count: how many; if a batch does not divide evenly, the last ones are larger.
+        count: number of ghost batches; if a batch does not divide evenly, the last are larger.
     """
     if count == 1:
         return model

@@ -11,10 +11,10 @@ NAME = "image_losses"
 
 
 def image_losses(size: int) -> "keras.metrics.Metric":
-    """A metric whose result is no mean: the cross-entropy of each image of the last batch.
+    """A metric whose result is a vector: the cross-entropy of each image of the last batch.
 
     Args:
-        size: how many are kept; the values after those of a smaller batch mean nothing.
+        size: the batch size; after a smaller batch, the remaining values are meaningless.
 
     Returns:
         A metric over one-hot labels and logits, both of shape (n, classes), with a result of

@@ -26,7 +26,7 @@ def loggers(names: Sequence[str], path: Path, recipe: Recipe) -> Callbacks:
     Args:
         names: of `LOGGERS`.
         path: the run directory, whose name the trackers show.
-        recipe: recorded with the run, where a tracker records settings.
+        recipe: recorded with the run, if a tracker records settings.
 
     Raises:
         InputError: there is no such tracker, its package is not installed, or it cannot be used.
@@ -36,19 +36,19 @@ def loggers(names: Sequence[str], path: Path, recipe: Recipe) -> Callbacks:
         require_logger(name)
         try:
             callbacks += LOGGERS[name](path, recipe)
-        except Exception as error:  # each raises classes of its own, without a login for example
+        except Exception as error:  # each has its own exceptions, for example if not logged in
             raise InputError(f"--log {name}: {error}") from error
     return callbacks
 
 
 def require_logger(name: str) -> None:
-    """Refuse a tracker that is not known or not installed.
+    """Refuse a tracker that is unknown or not installed.
 
     Raises:
         InputError: with the command that installs it.
     """
     if name not in LOGGERS:
-        raise InputError(f"--log {name}: give one of {', '.join(LOGGERS)}")
+        raise InputError(f"--log {name}: choose from {', '.join(LOGGERS)}")
     for package in ("tensorboard", "tensorflow") if name == "tensorboard" else (name,):
         if find_spec(package) is None:
             raise InputError(
@@ -79,7 +79,7 @@ def _wandb(path: Path, recipe: Recipe) -> Callbacks:
 
 
 def _trackio(path: Path, recipe: Recipe) -> Callbacks:
-    # It has no callback for Keras.
+    # It has no Keras callback.
     import trackio
 
     trackio.init(project=PROJECT, name=path.name, config=_settings(recipe))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One run while it is trained."""
+    """One run during training."""
 
     run: Run
     recipe: Recipe
@@ -47,8 +47,8 @@ class Training:
     def learning_rate(self) -> float:
         """The learning rate of the next step.
 
-        With a time budget the schedule follows steps or time, whichever is further on: a run that
-        is cut off at a high learning rate would lose several points of accuracy.
+        With a time budget the schedule follows steps or time, whichever is further along: a run
+        that is cut off at a high learning rate would lose several points of accuracy.
         """
         steps = self.prepared.batches.total_steps
         progress = self.state.step / steps
@@ -58,7 +58,7 @@ class Training:
         return peak * lr_multiplier(self.recipe.schedule, progress, 1 / steps)
 
     def note_accuracy(self, epoch: int, accuracy: float) -> None:
-        """Note the validation accuracy of an epoch, and with `patience` the best one's weights."""
+        """Record the validation accuracy of an epoch, and with `patience` the best weights."""
         if accuracy > self.state.best_accuracy:
             self.state.best_accuracy, self.state.best_epoch = accuracy, epoch
             if self.recipe.stopping.patience:
@@ -77,14 +77,14 @@ def run_epochs(
 
     Args:
         training: the run.
-        callbacks: Keras's, and Thumbnet's own, of which one has to end the training. They see what
-            `keras.Model.fit` would show them: epochs from 0, steps within an epoch, and metrics by
-            Keras's names, such as `val_accuracy`.
-        display: shows what is done before the first epoch.
+        callbacks: Keras's and Thumbnet's; one of them has to end the training. They are called as
+            by `keras.Model.fit`: epochs from 0, steps within an epoch, and metrics by Keras's
+            names, such as `val_accuracy`.
+        display: shows messages before the first epoch.
 
     Raises:
         JobError: it was interrupted, the loss or a weight is not finite, or a file cannot be
-            written. Checkpoints that were written are kept.
+            written. Existing checkpoints are kept.
     """
     model, state = training.model, training.state
     model.stop_training = bool(state.stopped)
@@ -114,10 +114,10 @@ def _save(training: Training) -> None:
 
 
 def _synchronise(training: Training, interruption: Interruption) -> bool:
-    """Let all processes know the time, and what callbacks of the first one decided.
+    """Share the clock and the stop decision of the first process with all processes.
 
     Returns:
-        Whether any process was asked to end.
+        Whether any process was interrupted.
     """
     own = [training.clock.seconds(), training.model.stop_training, interruption.requested]
     gathered = training.processes.gather(own)
@@ -129,7 +129,7 @@ def _synchronise(training: Training, interruption: Interruption) -> bool:
 def _train_epoch(
     training: Training, callbacks: "keras.callbacks.CallbackList", interruption: Interruption
 ) -> bool:
-    """Take the remaining steps of the epoch, until it ends or is to be ended.
+    """Take the remaining steps of the epoch, until it ends or is interrupted or stopped.
 
     Returns:
         Whether it was interrupted.
@@ -163,7 +163,7 @@ def _train_epoch(
 
 
 def _end_epoch(training: Training, callbacks: "keras.callbacks.CallbackList") -> dict[str, float]:
-    """Measure the validation images, add a row to the history, and tell the callbacks.
+    """Evaluate on the validation images, add a row to the history, and call the callbacks.
 
     Returns:
         The metrics of the epoch by Keras's names.
@@ -192,7 +192,7 @@ def _add_row(
     callbacks: "keras.callbacks.CallbackList",
     row: dict[str, int | float],
 ) -> dict[str, float]:
-    """Complete a row of the history with the validation metrics, which are returned."""
+    """Add a row with the validation metrics to the history; returns these metrics."""
     state = training.state
     validation = _validate(training, callbacks)
     row |= {f"validation_{name}": value for name, value in validation.items()}
@@ -205,10 +205,10 @@ def _add_row(
 def _load_start_weights(
     training: Training, callbacks: "keras.callbacks.CallbackList", display: Display
 ) -> None:
-    """Begin with the weights that the recipe names, and with a head fitted to them.
+    """Start from the weights that the recipe names, with a head fitted to their features.
 
-    What the model can do then counts as epoch 0, to which fine-tuning goes back with
-    `stopping.patience`, should it do no better. Callbacks do not see it.
+    The result counts as epoch 0. With `stopping.patience`, its weights are restored if fine-tuning
+    does not improve on them. Callbacks do not see this epoch.
     """
     recipe, model, batches = training.recipe, training.model, training.prepared.batches
     display.message(f"{recipe.name}: starting from {recipe.start.weights}")
@@ -230,7 +230,7 @@ def _means(sums: Mapping[str, float], steps: int) -> dict[str, float]:
 
 
 def _validate(training: Training, callbacks: "keras.callbacks.CallbackList") -> dict[str, float]:
-    """The mean of each metric over the validation images; empty where there are none."""
+    """The mean of each metric over the validation images; empty if there are none."""
     images, labels = training.prepared.validation.images, training.prepared.validation.labels
     if not len(labels):
         return {}

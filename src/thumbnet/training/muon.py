@@ -1,4 +1,4 @@
-"""Muon: steps of equal size in every direction of a kernel."""
+"""The Muon optimizer: steps of equal size in every direction of a kernel."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ keras = prepare_keras()
 ops = keras.ops
 
 # A quintic with a steep slope at zero (Jordan et al. 2024, kellerjordan.github.io/posts/muon):
-# a few rounds bring all singular values near one.
+# a few iterations bring all singular values close to one.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_ROUNDS = 3
 
@@ -18,19 +18,21 @@ NEWTON_SCHULZ_ROUNDS = 3
 class Muon(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
     """Muon for the kernels of hidden layers, Adam for the rest.
 
-    A hidden kernel is seen as a matrix of inputs by outputs. Its step is the nearest orthogonal
-    matrix to the Nesterov momentum of its gradients, and before the step its norm is set to that
-    of an orthogonal matrix, so that a learning rate of 0.1 turns every kernel by a tenth. The
-    layers must be normalised after it, or the fixed norm would hold the model back.
+    A hidden kernel is treated as a matrix of inputs by outputs. Its step is the orthogonal matrix
+    nearest to the Nesterov momentum of its gradients. Before the step, the kernel's norm is set to
+    that of an orthogonal matrix, so that a learning rate of 0.1 changes every kernel by a tenth of
+    its norm. A normalisation layer must follow each kernel, or the fixed norm would limit the
+    model.
 
     Biases, batch normalisation and the layer named "logits" are left to Adam.
-    `keras.optimizers.Muon` does so with convolutions too, which are most of our parameters.
+    `keras.optimizers.Muon` leaves convolutions to Adam as well; they are most of our parameters.
 
-    Source: Jordan et al. 2024; the fixed norm and the three rounds are of its CIFAR-10 record.
+    Source: Jordan et al. 2024; the fixed norm and the three iterations are from its CIFAR-10 speed
+    record.
 
     Args:
         learning_rate: of the hidden kernels.
-        adam_lr_ratio: the learning rate of the rest, as a share of `learning_rate`.
+        adam_lr_ratio: the ratio of Adam's learning rate to `learning_rate`.
         momentum: of the gradients of the hidden kernels.
     """
 
@@ -47,7 +49,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
         self.momentum = momentum
 
     def build(self, variables: list[Any]) -> None:
-        """Make the running means: one for a hidden kernel, two for everything else."""
+        """Create the moving averages: one for each hidden kernel, two for every other variable."""
         if self.built:
             return
         super().build(variables)
@@ -60,7 +62,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change one variable by one step; called by Keras."""
+        """Update one variable; called by Keras."""
         index = self._get_variable_index(variable)
         learning_rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
@@ -94,7 +96,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make the same optimizer."""
+        """The arguments that recreate this optimizer."""
         return {
             **super().get_config(),
             "adam_lr_ratio": self.adam_lr_ratio,
@@ -107,12 +109,12 @@ def _is_hidden_kernel(variable: Any) -> bool:
 
 
 def _orthogonalise(matrix: Any) -> Any:
-    """Bring the singular values of a matrix near one, keeping its singular vectors.
+    """Bring the singular values of a matrix close to one, keeping its singular vectors.
 
-    A round takes x to x (a + b g + c g²), where g = xᵀx, or g = xxᵀ from the left where that is
-    the smaller. All that the rounds multiply by are polynomials of the first g, which commute, so
-    that they can be multiplied with one another first: x, the largest of these matrices, is
-    multiplied twice in all, not twice in each round.
+    An iteration maps x to x (a + b g + c g²), where g = xᵀx, or g = xxᵀ on the left if that is
+    smaller. The factors of all iterations are polynomials of the first g, which commute, so they
+    are multiplied together first. Thus x, the largest of these matrices, is multiplied twice in
+    total, not twice in each iteration.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix / (ops.norm(matrix) + 1e-7)

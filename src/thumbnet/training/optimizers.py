@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def build_optimizer(settings: Optimizer) -> "keras.optimizers.Optimizer":
-    """Make the optimizer; training sets its learning rate before each step.
+    """Build the optimizer; training sets its learning rate before each step.
 
     Raises:
         InputError: the settings contradict each other.
@@ -25,7 +25,7 @@ def lr_multiplier(schedule: Schedule, progress: float, step: float = 0.0) -> flo
     Args:
         schedule: a recipe's `[schedule]`.
         progress: fraction of the run completed before the step, from 0 to 1.
-        step: fraction of the run that the step itself is. Warmup counts it as completed: a first
+        step: length of one step as a fraction of the run. Warmup counts it as completed: a first
             step at a learning rate of 0 would change nothing.
     """
     if progress < schedule.warmup:

@@ -1,4 +1,4 @@
-"""Parts of a training that its user made: a Keras model, an augmentation, an optimizer."""
+"""Custom parts of a training: a user's Keras model, augmentation or optimizer."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ BuildModel = Callable[[ImageShape, int], "keras.Model"]
 
 @dataclass(frozen=True, eq=False)
 class Own:
-    """What takes the place of a recipe's parts.
+    """Custom parts in place of those of a recipe.
 
     Attributes:
         model: a model, or a function that builds one; in place of `[model]`.
@@ -34,7 +34,7 @@ class Own:
     optimizer: "keras.optimizers.Optimizer | None" = None
 
     def names(self) -> list[str]:
-        """Which parts there are; a run records them, as its recipe does not hold them."""
+        """The names of the custom parts; a run records them, as its recipe cannot."""
         return [
             name for name in ("model", "augment", "optimizer") if getattr(self, name) is not None
         ]
@@ -44,12 +44,12 @@ NOTHING = Own()
 
 
 def own_parts(model: Any, augment: Any, optimizer: Any) -> Own:
-    """The parts that a caller gave, each None where it did not.
+    """The custom parts of a caller, checked; each may be None.
 
     Raises:
-        InputError: one is of the wrong kind.
+        InputError: one has the wrong type.
     """
-    if model is not None and not callable(model):  # as Keras models are, too
+    if model is not None and not callable(model):  # Keras models are callable, too
         raise InputError(
             "give a recipe, the name or path of one, a keras.Model, or a function that builds one; "
             f"not {type(model).__name__}"
@@ -62,7 +62,7 @@ def own_parts(model: Any, augment: Any, optimizer: Any) -> Own:
 
 
 def custom_recipe(model: "keras.Model | BuildModel") -> Recipe:
-    """The recipe of a training with a model of the user's: defaults, and the model's name."""
+    """The recipe for training a custom model: defaults, and the model's name."""
     name = getattr(model, "name", None) or getattr(model, "__name__", "custom")
     name = re.sub(r"[^\w.-]", "_", str(name))[:64] or "custom"
     values = {"name": name, "model": {"architecture": CUSTOM}}
@@ -76,13 +76,14 @@ def custom_model(
     seed: int,
     precision: str,
 ) -> "keras.Model":
-    """The user's model, as a functional one with weights of its own.
+    """The custom model as a functional one with its own weights.
 
-    A model that was given is copied with its weights; one that is built gets its initial weights
-    from `seed`, and computes in `precision`.
+    A given model is copied with its weights. A model built by a function gets its initial weights
+    from `seed` and computes in `precision`.
 
     Raises:
-        InputError: it has no symbolic graph, or does not go from such images to so many classes.
+        InputError: it is not a functional or Sequential model, or does not fit the images or the
+            number of classes.
     """
     keras = prepare_keras()
     if not isinstance(model, keras.Model):
@@ -98,17 +99,17 @@ def custom_model(
     try:
         with seeded(seed):
             copy = keras.models.clone_model(given)
-    except Exception as error:  # a layer of somebody else raises what it likes
+    except Exception as error:  # a custom layer may raise anything
         raise cannot_be_saved(given, error) from error
     copy.set_weights(given.get_weights())
     return copy
 
 
 def cannot_be_saved(model: "keras.Model", error: Exception) -> InputError:
-    """Refuses a model before it is trained, whose run could not be opened afterwards."""
+    """The error for a model whose run could not be opened after training."""
     return InputError(
-        f"the model {model.name} cannot be trained, as its run could not be saved and opened: "
-        f"{error}; use other layers (docs/extending.md lists those that a run may hold)"
+        f"the model {model.name} cannot be trained, because its run could not be saved and opened: "
+        f"{error}; use other layers (docs/extending.md lists those that a run may contain)"
     )
 
 
@@ -138,8 +139,8 @@ def _functional(model: "keras.Model", image_shape: ImageShape, class_count: int)
         )
     if tuple(outputs[0].shape[1:]) != (class_count,):
         raise InputError(
-            f"the model {model.name} gives outputs of shape {tuple(outputs[0].shape[1:])}; for "
-            f"these images it must give one number for each of {class_count} classes"
+            f"the model {model.name} has outputs of shape {tuple(outputs[0].shape[1:])}; for "
+            f"these images it must return one number for each of {class_count} classes"
         )
     return keras.Model(inputs[0], outputs[0], name=model.name)
 
@@ -170,7 +171,7 @@ def _as_augment(augment: Any) -> Augment:
 def _layer_augment(layer: Any) -> Augment:
     keras = prepare_keras()
     if not isinstance(layer, keras.layers.Layer):
-        raise InputError(f"augment holds {type(layer).__name__}, which is not a Keras layer")
+        raise InputError(f"augment contains {type(layer).__name__}, which is not a Keras layer")
     return of_layer(lambda: layer)
 
 
@@ -184,10 +185,10 @@ def _chain(steps: list[Augment]) -> Augment:
 
 
 def _fresh_optimizer(optimizer: Any) -> "keras.optimizers.Optimizer":
-    """A fresh copy: an optimizer belongs to the model that it was used with first.
+    """A fresh copy: an optimizer is bound to the first model it was used with.
 
     Raises:
-        InputError: it is not an optimizer of Keras.
+        InputError: it is not a Keras optimizer.
     """
     keras = prepare_keras()
     if not isinstance(optimizer, keras.optimizers.Optimizer):

@@ -1,4 +1,4 @@
-"""What a training needs before its first step: the model, the batches, the validation images."""
+"""Prepares a training: the model, the batches, the validation images."""
 
 import json
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def resolve_precision(recipe: Recipe) -> Recipe:
-    """The recipe with what it leaves to the machine decided."""
+    """The recipe with a precision that suits this machine, if it leaves the choice open."""
     if recipe.precision != "auto":
         return recipe
     return recipe.override({"precision": fastest_precision()})
@@ -43,10 +43,10 @@ def resolve_precision(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A model that is ready for its first step, and the images that it will see.
+    """A model that is ready for its first step, and the images to train on.
 
     `held_out` are the indices of the validation images among the training images, or in the
-    validation part of a data set that has one. `own` are the parts that the user made.
+    validation split of a dataset that has one. `own` are the user's custom parts.
     """
 
     model: "keras.Model"
@@ -80,8 +80,8 @@ def prepare(
         make_deterministic()
     if not computes_in(recipe.precision):
         display.message(
-            f"{recipe.name}: this processor has no arithmetic for {recipe.precision}, which will "
-            "be slower than float32"
+            f"{recipe.name}: this processor has no {recipe.precision} instructions; training will "
+            "be slower than with float32"
         )
     if dataset.validation is not None:
         training, validation = dataset.train, dataset.validation
@@ -94,7 +94,7 @@ def prepare(
             dataset.train.groups,
             dataset.class_names,
         )
-        # All of them would be the same images once more in memory.
+        # Indexing with all images would copy them in memory.
         training = dataset.train.take(indices) if len(held_out) else dataset.train
         validation = dataset.train.take(held_out)
     if recipe.subset < 1:
@@ -122,12 +122,12 @@ def prepare(
 
 
 def augments(settings: Augmentation) -> dict[str, Augment]:
-    """The augmentations by name that a recipe asks for, in their order."""
+    """The augmentations of a recipe by name, in order."""
     return {name: augmentation(name).build(value) for name, value in settings.by_name().items()}
 
 
 def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> None:
-    """Refuse images of a size that the model cannot take.
+    """Refuse image sizes that do not fit the model.
 
     Raises:
         InputError: naming the size and the model.
@@ -139,12 +139,12 @@ def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> No
         except ValueError as error:
             raise InputError(
                 f"augmentation.progressive_resizing makes images of {height}×{width} pixels, which "
-                f"this {recipe.model.architecture} cannot take; leave the small fractions out"
+                f"this {recipe.model.architecture} cannot take; leave out the small fractions"
             ) from error
 
 
 def _require_keepable(model: "keras.Model", image_shape: tuple[int, int, int]) -> None:
-    """Refuse, before it is trained, a model that a run could not be opened with afterwards.
+    """Refuse, before training, a model whose run could not be opened afterwards.
 
     Raises:
         InputError: naming the layer.
@@ -154,7 +154,7 @@ def _require_keepable(model: "keras.Model", image_shape: tuple[int, int, int]) -
         with seeded(0):
             config = json.loads(plain_model(model, image_shape).to_json())
         require_known_layers(config)
-    except Exception as error:  # a layer of somebody else raises what it likes
+    except Exception as error:  # a custom layer may raise anything
         raise cannot_be_saved(model, error) from error
 
 

@@ -1,6 +1,6 @@
-"""How a job shows its progress: a live line on a terminal, a plain line an epoch elsewhere.
+"""Progress of a job: a live line on a terminal, one plain line per epoch elsewhere.
 
-All of it goes to standard error, so that standard output holds results alone.
+It goes to standard error, so that standard output contains only results.
 """
 
 import sys
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
-    """What training and fetching tell of their progress."""
+    """Shows the progress of training and downloads."""
 
     def message(self, text: str) -> None:
-        """Say one thing, once."""
+        """Show a message."""
 
     def training(self, recipe: "Recipe", batches: "Batches") -> "AbstractContextManager[None]":
         """Enclose the steps of one run."""
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
-        """Tell of one step: its number from the start, its metrics, rate and batch size."""
+        """Show a step: its number in the run, its metrics, learning rate and batch size."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Tell of a finished epoch: its row of the history."""
+        """Show a finished epoch, given its row of the history."""
 
     def standing(self, text: str) -> None:
-        """Tell how a larger job stands that the run is part of."""
+        """Show the status of a larger job that the run is part of."""
 
     def download(self, done: int, total: int) -> None:
-        """Tell of bytes received, out of `total` (0 where that is not known)."""
+        """Show the number of bytes received, out of `total` (0 if unknown)."""
 
 
 def choose_display(quiet: bool = False) -> Display:
@@ -49,7 +49,7 @@ def choose_display(quiet: bool = False) -> Display:
 
 
 def _can_draw_in_notebook() -> bool:
-    """Whether this is a notebook in which rich can draw a bar anew: it takes ipywidgets."""
+    """Whether this is a notebook in which rich can update a bar, which takes ipywidgets."""
     if "IPython" not in sys.modules or find_spec("ipywidgets") is None:
         return False
     from rich.console import Console
@@ -76,14 +76,14 @@ class SilentDisplay:
 
 
 class PlainDisplay(SilentDisplay):
-    """One line an epoch, for logs."""
+    """One line per epoch, for logs."""
 
     def __init__(self) -> None:
         self._epochs = 0
         self._tenth = 0
 
     def message(self, text: str) -> None:
-        with suppress(OSError):  # a log that cannot be written is no reason to stop a training
+        with suppress(OSError):  # a broken log must not stop a training
             print(printable(text), file=sys.stderr, flush=True)
 
     @contextmanager
@@ -102,7 +102,7 @@ class PlainDisplay(SilentDisplay):
 
 
 class LiveDisplay(SilentDisplay):
-    """A bar that is drawn anew at every step, and a line that stays for every epoch."""
+    """A bar that is updated at every step, and a permanent line for every epoch."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -112,10 +112,10 @@ class LiveDisplay(SilentDisplay):
         self._started = 0.0
         self._first_step: int | None = None
         self._standing = ""
-        self._draw_anew()
+        self._new_bar()
 
-    def _draw_anew(self) -> None:
-        """Make a bar that is not shown yet; one that was stopped would wipe out lines above it."""
+    def _new_bar(self) -> None:
+        """Create a new, hidden bar; restarting a stopped one would erase lines above it."""
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(
@@ -134,7 +134,7 @@ class LiveDisplay(SilentDisplay):
     def training(self, recipe: "Recipe", batches: "Batches") -> Iterator[None]:
         self._batches, self._epochs = batches, recipe.epochs
         self._first_step = None
-        self._draw_anew()
+        self._new_bar()
         self._bar.update(
             self._task,
             total=batches.total_steps,
@@ -147,7 +147,9 @@ class LiveDisplay(SilentDisplay):
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
         now = time.monotonic()
-        if self._first_step is None:  # the first step compiles the graph: no measure of speed
+        if (
+            self._first_step is None
+        ):  # the first step compiles the graph and says nothing about speed
             self._first_step, self._started = step, now
         taken = step - self._first_step
         speed = taken / (now - self._started) if taken else 0.0
@@ -159,7 +161,7 @@ class LiveDisplay(SilentDisplay):
         if speed:
             left = (self._batches.total_steps - step) / speed
             where += [f"{speed * images:,.0f} images/s", f"{minutes(left)} left"]
-        # A line each, so that nothing is cut off on a terminal of 80 columns.
+        # One line each, so that nothing is cut off on a terminal of 80 columns.
         lines = filter(None, ["  ".join(where), "  ".join(figures), self._standing])
         self._bar.update(self._task, completed=step, detail="\n".join(lines))
 
@@ -181,11 +183,11 @@ class LiveDisplay(SilentDisplay):
         )
         if done >= total:
             self._bar.stop()
-            self._draw_anew()
+            self._new_bar()
 
 
 def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
-    """One line that tells of a finished epoch."""
+    """One line about a finished epoch."""
     parts = [f"epoch {row['epoch']:.0f}/{epochs}", f"loss {row['loss']:.3f}"]
     if "accuracy" in row:
         parts.append(f"accuracy {row['accuracy']:.1%}")
@@ -197,5 +199,5 @@ def describe_epoch(row: Mapping[str, float], epochs: int) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """A time as minutes and seconds, `3:05`."""
+    """A duration as minutes and seconds, `3:05`."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

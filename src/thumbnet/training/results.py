@@ -1,4 +1,4 @@
-"""What a finished training leaves in its run directory, beside the history."""
+"""Writes the results of a finished training to its run directory."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,16 +40,16 @@ LISTED_UNCERTAIN = 100
 def write_results(
     training: "Training", dataset: Dataset, cost: TrainingCost, message: Callable[[str], None]
 ) -> None:
-    """Save the model, let it predict, evaluate that, and write all of it down.
+    """Save the model, evaluate its predictions, and write the results.
 
-    The predictions come from the model file as it will be opened later, not from the model in
-    memory, so that the figures are those of what was saved.
+    The predictions come from the saved model file, not from the model in memory, so that the
+    metrics describe the file.
 
     Args:
-        training: what has ended. `metrics.json`, which marks its run as finished, is written before
-            the model card and the figures.
-        dataset: whose test images are read here, and nowhere else.
-        cost: what training took, for `metrics.json`.
+        training: the finished training. `metrics.json`, which marks the run as finished, is written
+            before the model card and the figures.
+        dataset: its test images are read here, and nowhere else.
+        cost: the cost of training, for `metrics.json`.
         message: shows why a figure is missing.
     """
     run, recipe, state = training.run, training.recipe, training.state
@@ -100,17 +100,17 @@ def write_results(
 
 
 def recompute(run: Run) -> Metrics:
-    """Compute every figure of a finished run anew from what its directory holds, and write it.
+    """Recompute and rewrite the metrics of a finished run from the files in its directory.
 
-    What only the training itself could measure (its time, the speed of prediction) stays as it
-    was recorded. A run made by this version gets the same `metrics.json` again; one made by an
-    older version gets what has been added since.
+    Values that only the training could measure (its time, the speed of prediction) stay as they
+    were recorded. A run made by this version gets the same `metrics.json` again; an older run also
+    gets the metrics that have been added since.
 
     Returns:
-        What is now in `metrics.json`.
+        The content of the new `metrics.json`.
 
     Raises:
-        InputError: the run has not finished, its model is not the one it wrote, or a file of it
+        InputError: the run has not finished, its model file has been replaced, or one of its files
             is damaged.
     """
     engine = open_keras_engine(run)
@@ -134,16 +134,15 @@ def _write_evaluation(
     """Write the tables of an evaluation, and `metrics.json`.
 
     Args:
-        run: with a model.
-        measured: records with what does not follow from the predictions.
+        run: a run with a model.
+        measured: records of values that do not follow from the predictions.
         predictions: of the test images.
-        validation: of the validation images; None where there are none.
+        validation: of the validation images; None if there are none.
         evaluation: of `predictions`.
     """
     figures = PredictionFigures(
         **dict(evaluation),
-        # Of the weights that were kept, which are not those of the last epoch where training
-        # stopped early.
+        # For the weights that were kept: after early stopping, these are not the last epoch's.
         validation_accuracy=None if validation is None else evaluate(validation).accuracy,
         model_bytes=run.model_path.stat().st_size,
         calibration=describe_calibration(predictions, validation),
@@ -160,7 +159,7 @@ def _write_evaluation(
 def _write_mistakes(
     run: Run, predictions: Predictions, validation: Predictions | None, temperature: float
 ) -> None:
-    """Write the tables of images, with calibrated probabilities, as `thumbnet predict` gives."""
+    """Write the tables of images with calibrated probabilities, as `thumbnet predict` does."""
     calibrated = at_temperature(predictions, temperature)
     write_table(run.path / "confused_pairs.csv", confused_pairs(predictions))
     for name, positions in (

@@ -1,4 +1,4 @@
-"""A run while a process trains it: begun or reopened, locked, and fitted to its images."""
+"""Starts or reopens a run, locks it against other processes, and trains it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,13 +35,13 @@ def new_training(
     processes: Processes = SINGLE_PROCESS,
     own: Own = NOTHING,
 ) -> Iterator[Training]:
-    """Begin a run, and keep other processes from it.
+    """Start a run, and lock it against other processes.
 
     A `JobError` of the body, or an interruption of it, gets the command that resumes the run.
 
     Raises:
-        InputError: something cannot be used; then no directory is left behind.
-        JobError: the directory cannot be written, or another process trains this run.
+        InputError: the recipe or the images cannot be used; no directory is left behind.
+        JobError: the directory cannot be written, or another process is training this run.
     """
     recipe = resolve_precision(recipe)
     Run.require_free(path)
@@ -64,13 +64,13 @@ def reopened_training(
     processes: Processes = SINGLE_PROCESS,
     own: Own = NOTHING,
 ) -> Iterator[Training]:
-    """Restore a run from its last checkpoint, and keep other processes from it.
+    """Restore a run from its last checkpoint, and lock it against other processes.
 
     A `JobError` of the body, or an interruption of it, gets the command that resumes the run.
 
     Raises:
-        InputError: a setting cannot be used, or no checkpoint is sound.
-        JobError: another process trains this run.
+        InputError: a setting cannot be used, or no checkpoint is intact.
+        JobError: another process is training this run.
     """
     with run.lock(), _resume_hint(run):
         recipe = run.recipe()
@@ -89,7 +89,7 @@ def fit(
     callbacks: "Sequence[keras.callbacks.Callback]" = (),
     pausing: "Sequence[keras.callbacks.Callback]" = (),
 ) -> None:
-    """Train until the run has ended, or one of `pausing` stops it; see `callback_list`.
+    """Train until the run ends or a `pausing` callback stops it; see `callback_list`.
 
     Raises:
         JobError: it failed or was interrupted.
@@ -104,8 +104,8 @@ def fit(
 
 @contextmanager
 def _resume_hint(run: Run) -> Iterator[None]:
-    """Add the command that resumes the run to every failure."""
-    resume_hint = f"go on with {run.resume_command}"
+    """Add the command that resumes the run to the message of every failure."""
+    resume_hint = f"continue with {run.resume_command}"
     try:
         yield
     except KeyboardInterrupt as error:  # before the first step, after the last, or a second time

@@ -1,4 +1,4 @@
-"""What a run remembers between two steps, and how it is saved and restored."""
+"""The state of a run between two steps, and how it is saved and restored."""
 
 import time
 from dataclasses import asdict, dataclass, field
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingState:
-    """The part of a checkpoint that is plain values.
+    """The plain values of a checkpoint.
 
     Attributes:
         step: steps taken.
-        seconds: training time so far, over all sittings, by the clock of the first process.
-        sums: of each metric over the steps of the current epoch.
+        seconds: training time so far, over all sessions, by the clock of the first process.
+        sums: the sum of each metric over the steps of the current epoch.
         history: one row for each finished epoch.
         best_accuracy: the highest validation accuracy so far.
         best_epoch: the epoch that reached it, counted from 1.
-        stopped: why the run has ended; empty while it has not.
+        stopped: why the run has ended; empty until then.
     """
 
     step: int = 0
@@ -42,13 +42,13 @@ class TrainingState:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All that a checkpoint holds beside the model and its optimizer.
+    """The content of a checkpoint besides the model and its optimizer.
 
     Attributes:
         state: plain values.
         best_weights: the model's weights after the best epoch, for early stopping; else empty.
-        losses: of each training image, for hard example mining: "latest", and "ranked" as they were
-            when the epoch began; else empty.
+        losses: of each training image, for hard example mining: "latest", and "ranked", the values
+            at the start of the epoch; else empty.
     """
 
     state: TrainingState
@@ -72,23 +72,23 @@ class Snapshot:
 
 
 def restore_snapshot(run: Run, recipe: Recipe, model: "keras.Model", images: int) -> Snapshot:
-    """Set the model to the run's last sound checkpoint.
+    """Set the model to the run's last intact checkpoint.
 
     Args:
         run: the run.
         recipe: its recipe.
         model: the compiled model.
-        images: how many training images there are.
+        images: number of training images.
 
     Returns:
-        What the checkpoint holds; what a run begins with where there is no checkpoint.
+        The content of the checkpoint; the initial state if there is no checkpoint.
 
     Raises:
-        InputError: there are checkpoints, and none is sound or fits; or all of them are gone.
+        InputError: there are checkpoints, but none is intact and fits; or all of them are gone.
     """
     state, best_weights, losses = TrainingState(), Weights(), Weights()
     remedy = (
-        "put a sound one back from a backup, or train again from the start in another directory "
+        "restore an intact one from a backup, or train again from the start in a new directory "
         f"with the recipe {run.recipe_path}"
     )
     try:
@@ -101,14 +101,14 @@ def restore_snapshot(run: Run, recipe: Recipe, model: "keras.Model", images: int
             state = TypeAdapter(TrainingState).validate_python(values)
         except ValidationError as error:
             raise InputError(
-                f"{run.checkpoints_path} holds no training state: {describe_problem(error)}; "
+                f"{run.checkpoints_path} has no valid training state: {describe_problem(error)}; "
                 f"{remedy}"
             ) from error
     # The history of the first epoch is written just before the first checkpoint.
     elif (epochs := len(run.history())) > 1:
         raise InputError(
-            f"{run.checkpoints_path} holds no checkpoint, although {epochs} epochs were trained; "
-            f"{remedy}"
+            f"{run.checkpoints_path} contains no checkpoint, although {epochs} epochs were "
+            f"trained; {remedy}"
         )
     return Snapshot(state, best_weights, _losses(recipe, images, losses))
 
@@ -120,12 +120,14 @@ def _losses(recipe: Recipe, images: int, restored: Weights) -> Weights:
     unseen = np.full(images, np.inf, np.float32)
     losses = {"latest": unseen, "ranked": unseen.copy()} | restored
     if any(array.shape != (images,) or array.dtype != np.float32 for array in losses.values()):
-        raise InputError("the checkpoint holds losses of other images; begin anew with --overwrite")
+        raise InputError(
+            "the checkpoint has losses of different images; start over with --overwrite"
+        )
     return losses
 
 
 class Clock:
-    """Training time of a run, over all sittings."""
+    """Training time of a run, over all sessions."""
 
     def __init__(self, seconds_before: float) -> None:
         self._before, self._started = seconds_before, time.monotonic()
