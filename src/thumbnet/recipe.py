@@ -333,7 +333,7 @@ class Recipe(Section):
         return [
             f"{key} = {found.get(key, 'none')!r} instead of {asked.get(key, 'none')!r}"
             for key in asked | found
-            if asked.get(key) != found.get(key)
+            if key != "description" and asked.get(key) != found.get(key)
         ]
 
     def __reduce__(self) -> tuple[Any, ...]:

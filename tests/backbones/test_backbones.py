@@ -25,7 +25,7 @@ def _model(name: BackboneName, shape: tuple[int, ...], classes: int = 3) -> kera
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbone_is_made_of_layers_that_a_model_file_may_hold(
+def test_a_backbone_consists_of_layers_that_a_model_file_may_contain(
     name: BackboneName, tmp_path: Path
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 1), np.uint8)
@@ -47,21 +47,21 @@ def test_depthwise_convolutions_count() -> None:
     assert count_flop(model) == 2 * 3 * 3 * 6 * 8 * 8
 
 
-def test_efficientnet_lite_costs_what_is_published() -> None:
+def test_the_flop_of_efficientnet_lite_are_as_published() -> None:
     model = finished_model(_model("efficientnet_lite0", (224, 224, 3), 1000), (224, 224, 3))
 
     assert model.count_params() == pytest.approx(4.65e6, rel=0.01)
     assert count_flop(model) / 2 == pytest.approx(0.39e9, rel=0.03)  # multiply-adds
 
 
-def test_a_backbone_says_which_images_it_takes() -> None:
+def test_images_that_do_not_fit_a_backbone_are_refused() -> None:
     with pytest.raises(InputError, match="needs images of 32×32 pixels or more"):
         _model("efficientnet_lite0", (24, 32, 3))
     with pytest.raises(InputError, match="with 1 or 3 channels, not 32×32×4"):
         _model("efficientnet_lite0", (32, 32, 4))
 
 
-def test_without_its_package_the_command_that_installs_it_is_named(
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing(name: str) -> None:
@@ -75,21 +75,21 @@ def test_without_its_package_the_command_that_installs_it_is_named(
         efficientnet_lite.read_weights()
 
 
-def test_weights_that_are_not_the_known_ones_are_refused(
+def test_weights_with_an_unexpected_digest_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "other.pth").write_bytes(b"other weights")
     file = SimpleNamespace(suffix=".pth", name="other.pth", locate=lambda: tmp_path / "other.pth")
     monkeypatch.setattr(metadata, "files", lambda _: [file])
 
-    with pytest.raises(InputError, match="is not the file that is known"):
+    with pytest.raises(InputError, match="does not have the expected digest"):
         efficientnet_lite.read_weights()
 
 
 @pytest.mark.skipif(
     not is_at_hand("efficientnet_lite0"), reason="needs the extra thumbnet[backbone]"
 )
-def test_the_weights_know_what_is_in_a_picture(sample: Dataset) -> None:
+def test_the_imagenet_weights_classify_the_sample(sample: Dataset) -> None:
     part = sample.train.take(range(240))
     images = resize_linear(np.asarray(part.images), (96, 96))
     model = _model("efficientnet_lite0", (96, 96, 3), 10)
@@ -102,9 +102,7 @@ def test_the_weights_know_what_is_in_a_picture(sample: Dataset) -> None:
     assert right.mean() > 0.6  # a network with random weights gets about 0.2
 
 
-def test_weights_of_keras_are_downloaded_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_keras_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from keras.src.applications import mobilenet_v2
     from keras.src.backend import config
     from keras.src.legacy.saving import legacy_h5_format
@@ -131,7 +129,7 @@ def test_weights_of_keras_are_downloaded_once(
     assert np.array_equal(ours, theirs)
 
 
-def test_weights_that_cannot_be_downloaded_are_one_sentence(
+def test_a_failed_download_of_weights_gets_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from keras.src.applications import mobilenet_v2

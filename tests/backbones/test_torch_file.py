@@ -13,7 +13,7 @@ from thumbnet.errors import InputError
 
 
 class _Storage:
-    """What PyTorch's pickles refer to a storage by."""
+    """A storage as PyTorch's pickles refer to it."""
 
     def __init__(self, kind: type, key: str, size: int) -> None:
         self.identity = ("storage", kind, key, "cpu", size, None)
@@ -25,7 +25,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Call:
-    """Something whose pickle calls a function of any module."""
+    """An object whose pickle calls an arbitrary function."""
 
     def __init__(self, function: Any, arguments: tuple[Any, ...]) -> None:
         self._reduced = function, arguments
@@ -36,7 +36,7 @@ class _Call:
 
 @pytest.fixture
 def torch(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """Stands in for PyTorch, so far as the names in a pickle go."""
+    """A stand-in for PyTorch with the names that a pickle refers to."""
     module, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     module.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})  # type: ignore[attr-defined]
 
@@ -53,7 +53,7 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 
 def _written(torch: Any, numbers: Any, **tensors: tuple[int, tuple[int, ...], Any]) -> bytes:
-    """A file of tensors, each given by offset, shape and strides in the one storage."""
+    """A file of tensors, each given by its offset, shape and strides in a common storage."""
     rebuild = sys.modules["torch._utils"]._rebuild_tensor_v2
     storage = _Storage(torch.FloatStorage, "7", len(numbers))
     values = OrderedDict(
@@ -69,7 +69,7 @@ def _written(torch: Any, numbers: Any, **tensors: tuple[int, tuple[int, ...], An
     return file.getvalue()
 
 
-def test_tensors_are_read_as_their_strides_say(torch: types.ModuleType) -> None:
+def test_tensors_are_read_according_to_their_strides(torch: types.ModuleType) -> None:
     numbers = np.arange(8, dtype=np.float32)
 
     tensors = read_tensors(
@@ -86,18 +86,18 @@ def test_a_tensor_beyond_its_storage_is_refused(
 ) -> None:
     data = _written(torch, np.zeros(6), far=(0, (2, 3), strides))
 
-    with pytest.raises(InputError, match="reaches beyond"):
+    with pytest.raises(InputError, match="extends beyond"):
         read_tensors(data, "a file")
 
 
-def test_nothing_but_tensors_is_made(torch: types.ModuleType) -> None:
+def test_only_tensors_are_constructed(torch: types.ModuleType) -> None:
     called: list[str] = []
     file = io.BytesIO()
     parts: list[Any] = [MAGIC, 1001, {}, _Call(eval, ("called.append('eval')",))]
     for part in parts:
         pickle.dump(part, file, 2)
 
-    with pytest.raises(InputError, match=r"asks for \S+eval, which is not a tensor"):
+    with pytest.raises(InputError, match=r"refers to \S+eval, which is not a tensor"):
         read_tensors(file.getvalue(), "a file")
     assert not called
 

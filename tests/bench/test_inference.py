@@ -44,7 +44,7 @@ def test_every_engine_is_timed(
     assert "litert" in shown
 
 
-def test_an_engine_that_fails_in_a_separate_process_is_named(
+def test_an_engine_that_fails_in_a_separate_process_is_reported(
     exported: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "_FIRST_PREDICTION", "raise SystemExit('no such thing')")

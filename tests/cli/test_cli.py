@@ -1,4 +1,4 @@
-"""The command as its users and their scripts meet it: options, output, exit codes."""
+"""The command as users and scripts see it: options, output, exit codes."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
 
 
 def thumbnet(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
+    """Run the command in this process; returns its exit code."""
     before = sys.argv
     sys.argv = ["thumbnet", *map(str, arguments)]
     try:
@@ -114,8 +114,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "ann", "--out", "x", "--source", "moon"], "moon"),
         (["train", "ann", "--resume", "x"], "--resume continues a run with its own recipe"),
         (["train", "--resume", "nosuch"], "nosuch is no directory"),
-        (["run", "--recipe", "ann", "--recipe", "ann"], "two of the recipes have the same name"),
-        (["run", "--data", "x", "--source", "npm"], "exclude each other"),
+        (["run", "--recipe", "ann", "--recipe", "ann"], "two recipes have the same name"),
+        (["run", "--data", "x", "--source", "npm"], "cannot be combined"),
         (["evaluate", "nosuch"], "nosuch is no directory"),
         (["predict", "nosuch", "a.png"], "nosuch is no directory"),
         (["recipes", "nosuch"], "no recipe nosuch"),
@@ -156,7 +156,7 @@ def test_bad_usage_gets_exit_code_2(
     assert "Usage: " in capsys.readouterr().err
 
 
-def test_train_writes_a_run_and_says_where(
+def test_train_writes_a_run_and_prints_its_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -176,16 +176,16 @@ def test_train_writes_a_run_and_says_where(
     assert thumbnet("train", "--resume", out) == 0
 
 
-def test_overwrite_removes_nothing_but_a_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_overwrite_removes_only_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     assert thumbnet("train", "ann", "--out", tmp_path, *FAST, "--overwrite") == 2
     assert "is no run directory" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_trains_compares_and_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipes = []
     for name, architecture in (("one", "ann"), ("two", "cnn")):
         recipe = tmp_path / f"{name}.toml"
@@ -244,9 +244,7 @@ def test_evaluate_as_table_json_and_csv(
     assert float(rows[0]["recall"]) == metrics.classes[0].recall
 
 
-def test_evaluate_recomputes_the_same(
-    finished_run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recomputing_changes_nothing(finished_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = finished_run.metrics_path.read_bytes()
     assert thumbnet("evaluate", finished_run.path, "--recompute", "--json") == 0
     shown = capsys.readouterr()
@@ -317,7 +315,7 @@ def test_runs_on_different_images_are_refused_before_anything_is_printed(
     assert "were tested on different images" in shown.err
 
 
-def test_report_goes_where_it_is_told(
+def test_the_report_is_written_to_the_given_path(
     finished_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "deep" / "r.html"
@@ -363,7 +361,7 @@ def test_data_info_and_show(
         assert picture.width > 300
 
 
-def test_a_closed_pipe_is_no_trouble(finished_run: Run) -> None:
+def test_a_closed_pipe_is_not_an_error(finished_run: Run) -> None:
     command = f"{sys.executable} -m thumbnet evaluate {finished_run.path} --json | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "{\n"

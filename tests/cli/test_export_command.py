@@ -14,7 +14,7 @@ from thumbnet.runs.run import Run
 
 @pytest.fixture(scope="module")
 def run(finished_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run whose images, the bundled sample, are at hand."""
+    """A run whose images, the bundled sample, are available."""
     return Run(Path(shutil.copytree(finished_run.path, tmp_path_factory.mktemp("runs") / "run")))
 
 

@@ -1,4 +1,4 @@
-"""Own pictures all the way: train, evaluate, predict, report, go on."""
+"""The user's own images, from training and evaluation to predictions, report and resuming."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ FAST = ["--set", "model.widths=[8]", "--epochs", "2"]
 
 
 def thumbnet(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
+    """Run the command in this process; returns its exit code."""
     before = sys.argv
     sys.argv = ["thumbnet", *map(str, arguments)]
     try:
@@ -46,7 +46,7 @@ def thumbnet(*arguments: object) -> int:
 
 @pytest.fixture
 def pets(sample: Dataset, tmp_path: Path) -> Path:
-    """60 pictures of two classes with parts, larger than usual."""
+    """60 images of two classes in splits, larger than usual."""
     for label, name in zip((3, 5), NAMES, strict=True):
         members = np.flatnonzero(sample.train.labels == label)[:30]
         for number, index in enumerate(members):
@@ -58,7 +58,7 @@ def pets(sample: Dataset, tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def test_own_pictures_all_the_way(
+def test_own_images_from_training_to_report(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pets / "train" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
@@ -104,7 +104,7 @@ def test_own_pictures_all_the_way(
     assert thumbnet("evaluate", out) == 0
     assert NAMES[1] in capsys.readouterr().out
 
-    # The very pixels of training, so the very probabilities of the test.
+    # Files and arrays give the same pixels, so the same probabilities.
     files = sorted((pets / "test").glob("*/*"))
     assert thumbnet("predict", out, *files, "--json") == 0
     answers = json.loads(capsys.readouterr().out)
@@ -119,14 +119,14 @@ def test_own_pictures_all_the_way(
     page = run.report_path.read_text(encoding="utf-8")
     assert "dög &amp; co" in page
     assert "1 image that could not be read" in page
-    assert "The images are not shown" not in page  # found again without being told where
+    assert "The images are not shown" not in page  # found again at the recorded path
     shutil.rmtree(pets / "test" / "cat")
     assert thumbnet("report", out) == 0
     assert "The images are not shown" in run.report_path.read_text(encoding="utf-8")
 
 
 class Interrupting(SilentDisplay):
-    """Presses Ctrl-C at the first step."""
+    """Sends the signal of Ctrl-C at the first step."""
 
     def step(self, step: int, values: Mapping[str, float], rate: float, images: int) -> None:
         import os
@@ -136,7 +136,7 @@ class Interrupting(SilentDisplay):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_run_goes_on_with_the_same_pictures_only(
+def test_a_run_is_resumed_only_with_the_same_images(
     pets: Path, tmp_path: Path, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tiny_recipe.override({"batch_size": 12})
@@ -145,7 +145,7 @@ def test_a_run_goes_on_with_the_same_pictures_only(
             train(recipe, load(pets, image_size=16), tmp_path / name, display=Interrupting())
     assert thumbnet("train", "--resume", tmp_path / "one") == 0
     assert Run.open(tmp_path / "one").metrics().test_images == 12
-    # Given anew, the pictures are read in the way in which they were.
+    # With a new --data, the images are read with the recorded options.
     assert thumbnet("train", "--resume", tmp_path / "one", "--data", pets) == 0
 
     Image.new("RGB", (9, 9)).save(pets / "train" / "cat" / "new.png")
@@ -158,7 +158,7 @@ def test_a_run_goes_on_with_the_same_pictures_only(
 
 
 @pytest.mark.parametrize("balance", ["class_weights", "sampling"])
-def test_pictures_that_stay_in_their_file_train_as_others_do(
+def test_images_that_stay_in_their_file_train_like_others(
     balance: str,
     pets: Path,
     tmp_path: Path,
@@ -180,10 +180,10 @@ def test_pictures_that_stay_in_their_file_train_as_others_do(
 @pytest.mark.parametrize(
     ("balance", "share"), [("none", 0.1), ("class_weights", 0.5), ("sampling", 0.5)]
 )
-def test_balance_decides_what_is_expected_of_a_class(
+def test_balance_sets_the_class_prior_that_a_model_learns(
     balance: str, share: float, tmp_path: Path, tiny_recipe: Recipe
 ) -> None:
-    """Pictures that tell nothing leave a model with how often it was shown each class."""
+    """From uninformative images, a model learns only how often it has seen each class."""
     blank = LabelledImages(
         np.full((100, 8, 8, 3), 99, np.uint8), np.repeat([0, 1], [10, 90]).astype(np.int64)
     )
@@ -193,7 +193,9 @@ def test_balance_decides_what_is_expected_of_a_class(
     assert run.predictions().probabilities[:, 0] == pytest.approx(share, abs=0.06)
 
 
-def test_few_pictures_of_many_classes_train(tmp_path: Path, tiny_recipe: Recipe) -> None:
+def test_a_few_images_of_many_classes_can_be_trained_on(
+    tmp_path: Path, tiny_recipe: Recipe
+) -> None:
     generator = np.random.default_rng(0)
     for name in range(100):
         (tmp_path / "data" / str(name)).mkdir(parents=True)
@@ -208,7 +210,7 @@ def test_few_pictures_of_many_classes_train(tmp_path: Path, tiny_recipe: Recipe)
     assert run.class_names()[:3] == ("0", "1", "2")
 
 
-def test_a_folder_that_is_called_as_a_source_is_taken(
+def test_a_folder_with_the_name_of_a_source_is_used(
     pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(pets.parent)
@@ -247,7 +249,7 @@ def test_data_check_and_info(
     assert lines[9] == "  … and 2 more: wrong suffix (--json lists all)"
     assert lines[10] == "66 images: 6 × duplicate, 5 × wrong suffix"
     (pets / "test" / "cat" / "again.jpg").unlink()
-    assert thumbnet("data", "check", pets) == 0  # advice alone
+    assert thumbnet("data", "check", pets) == 0  # only recommendations
     assert "5 × wrong suffix" in capsys.readouterr().out
     (pets / "train" / "cat" / "empty.jpg").write_bytes(b"")
     for path in (pets / "train" / "cat").glob("c*.png"):
@@ -268,7 +270,7 @@ def test_data_check_and_info(
     assert out.is_file()
 
 
-def test_the_accuracy_without_copies_of_training_images_stands_beside_the_figure(
+def test_the_accuracy_without_copies_of_training_images_is_printed(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in NAMES:
@@ -292,14 +294,14 @@ def test_the_accuracy_without_copies_of_training_images_stands_beside_the_figure
 
 
 @pytest.mark.parametrize("place", ["/", "/proc", "pipe", "else where"])
-def test_a_place_that_only_a_run_names_is_asked_for(
+def test_a_path_that_only_a_run_names_must_be_confirmed(
     pets: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     place: str,
 ) -> None:
-    """A stranger's run may name any place; looking there could take for ever."""
+    """A stranger's run may name any path; opening it could take forever."""
     run = Run(tmp_path / "run")
     train_it = ["train", "ann", "--data", pets, "--out", run.path, "--image-size", 24]
     assert thumbnet(*train_it, "--set", "model.widths=[8]", "--epochs", 1) == 0
@@ -321,7 +323,7 @@ def test_a_place_that_only_a_run_names_is_asked_for(
         assert f"give --data {shlex.quote(named)}" in said
 
 
-def test_a_class_too_small_to_validate_is_named_by_the_check_and_before_training(
+def test_a_class_too_small_for_validation_is_reported_by_check_and_before_training(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = pets / "train"

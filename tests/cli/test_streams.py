@@ -33,7 +33,7 @@ def run_in_shell(command: str, **environment: str) -> "subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("arguments", ["recipes", "data info --source sample --json", "--help"])
-def test_a_full_disk_under_standard_output_is_said(arguments: str) -> None:
+def test_a_full_disk_behind_standard_output_is_reported(arguments: str) -> None:
     done = run_in_shell(f"{COMMAND} {arguments} > /dev/full")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
@@ -42,7 +42,7 @@ def test_a_full_disk_under_standard_output_is_said(arguments: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_closed_streams_are_no_trouble(tmp_path: Path) -> None:
+def test_closed_streams_are_not_an_error(tmp_path: Path) -> None:
     done = run_in_shell(f"{COMMAND} recipes >&-")
     assert (done.returncode, done.stderr) == (0, "")
     picture = tmp_path / "a.png"
@@ -67,13 +67,13 @@ def test_names_are_printed_under_a_strict_locale(tmp_path: Path) -> None:
     assert "caf\\xe9" in done.stderr
 
 
-def test_a_message_moves_no_cursor(tmp_path: Path) -> None:
+def test_control_characters_in_messages_are_escaped(tmp_path: Path) -> None:
     done = run_in_shell(f"{COMMAND} evaluate $'no\\x1b[31msuch'")
     assert done.returncode == 2
     assert "no\\x1b[31msuch is no directory" in done.stderr
 
 
-def test_a_pipe_gets_whole_tables(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_complete_tables(capsys: pytest.CaptureFixture[str]) -> None:
     answer = FilePrediction(path=LONG, probabilities={"cat": 0.9, "dog" * 100: 0.1})
     print_predictions([answer], top=2)
     table = capsys.readouterr().out
@@ -84,7 +84,9 @@ def test_a_pipe_gets_whole_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_a_terminal_gets_whole_tables_in_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_gets_complete_tables_on_more_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(screen, "isatty", lambda: True)
@@ -113,7 +115,7 @@ def test_a_terminal_gets_whole_tables_in_more_lines(monkeypatch: pytest.MonkeyPa
         ("\u202e", "\\u202e"),
     ],
 )
-def test_what_cannot_be_shown_is_escaped(text: str, expected: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, expected: str) -> None:
     assert shown(text) == expected
     assert printable(f"{text}\n{text}") == f"{expected}\n{expected}"
 

@@ -22,7 +22,7 @@ def build(architecture: str, images: Images, classes: int = 10, seed: int = 0, *
     return build_model(parameters, images, classes, seed)
 
 
-# `backbone` has tests of its own, in `tests/backbones`.
+# `backbone` is tested in `tests/backbones`.
 SMALL = ("ann", "cnn")
 
 
@@ -128,7 +128,7 @@ def test_images_smaller_than_the_shrink_factor_are_refused() -> None:
 @pytest.mark.parametrize(
     ("side", "channels", "classes"), [(16, 3, 2), (28, 1, 10), (64, 3, 100), (96, 3, 2), (9, 1, 2)]
 )
-def test_the_shipped_recipes_take_images_of_other_shapes(
+def test_the_shipped_recipes_accept_images_of_other_shapes(
     name: str, side: int, channels: int, classes: int
 ) -> None:
     parameters = Recipe.read(name).model
@@ -196,7 +196,7 @@ def test_fused_batch_normalisation_trains_like_keras_batch_normalisation() -> No
 
 
 @pytest.mark.parametrize("options", [{}, {"axis": 1}, {"center": False}, {"scale": True}], ids=str)
-def test_fused_normalisation_gives_what_that_of_keras_gives(options: dict[str, Any]) -> None:
+def test_fused_normalisation_gives_the_same_outputs_as_keras(options: dict[str, Any]) -> None:
     keras = prepare_keras()
     from thumbnet.models.normalization import FusedBatchNormalization
 
@@ -258,7 +258,7 @@ def test_a_residual_block_adds_the_output_of_its_first_convolution(small: Datase
     assert not np.allclose(np.asarray(residual(images)), np.asarray(plain(images)))
 
 
-def test_a_cnn_takes_images_of_another_size(small: Dataset) -> None:
+def test_a_cnn_accepts_images_of_a_different_size(small: Dataset) -> None:
     from thumbnet.data.resizing import resize_linear
 
     model = build("cnn", small.train.images)

@@ -31,7 +31,7 @@ def test_winograd_equals_direct_convolution_at_any_size(
     images, kernel = normal(count, height, width, channels), normal(3, 3, channels, filters)
     expected = np.asarray(keras.ops.conv(images, kernel, padding="same"))
     errors = np.asarray(winograd(images, kernel)) - expected
-    # Standard deviation of a sum of that many products of standard normal numbers.
+    # Standard deviation of a sum of as many products of standard normal numbers.
     std = np.sqrt(9 * channels)
     assert np.sqrt(np.mean(errors**2)) < 1e-4 * std
     assert np.abs(errors).max() < 2e-3 * std
@@ -70,7 +70,7 @@ def test_a_layer_trains_like_keras_conv2d_without_a_direct_convolution() -> None
     ],
     ids=str,
 )
-def test_a_layer_with_other_options_gives_in_training_what_it_gives_afterwards(
+def test_a_layer_with_other_options_gives_the_same_outputs_in_training_and_inference(
     options: dict[str, object],
 ) -> None:
     options = {"kernel_size": 3, "padding": "same", "use_bias": False} | options
@@ -108,7 +108,7 @@ def test_only_wide_float32_blocks_of_a_cnn_use_winograd(
     assert len(direct) == 1 + plain  # the whitening layer is always direct
 
 
-def test_large_pictures_are_convolved_directly() -> None:
+def test_large_images_are_convolved_directly() -> None:
     images = np.zeros((4, 80, 80, 3), np.uint8)
     parameters = parameters_class("cnn").model_validate({"architecture": "cnn", "widths": [64, 64]})
     model = build_model(parameters, images, 10, seed=0)

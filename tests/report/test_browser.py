@@ -1,4 +1,4 @@
-"""The report in a real browser, where there is one."""
+"""The report in a real browser; skipped without one."""
 
 import html
 import json
@@ -46,7 +46,7 @@ ROBUSTNESS = {
     ],
 }
 
-# Looks at the report from outside, as its own policy admits no script but its own.
+# Inspects the report from another page, because its policy admits only its own script.
 LOOK = """
 const look = (frame) => {
   const page = frame.contentDocument, root = page.documentElement;
@@ -144,7 +144,7 @@ def test_nothing_is_wider_than_the_screen(seen: tuple[list[dict[str, Any]], str]
         assert view["content"] <= view["width"] <= width
 
 
-def test_nothing_sticks_out_and_every_picture_has_words(
+def test_nothing_overflows_and_every_image_has_a_text_alternative(
     seen: tuple[list[dict[str, Any]], str],
 ) -> None:
     for view in seen[0]:
@@ -152,7 +152,7 @@ def test_nothing_sticks_out_and_every_picture_has_words(
         assert view["nameless"] == 0
 
 
-def test_no_chart_cuts_off_its_text(seen: tuple[list[dict[str, Any]], str]) -> None:
+def test_no_chart_clips_its_text(seen: tuple[list[dict[str, Any]], str]) -> None:
     for view in seen[0]:
         assert view["cut"] == []
 
@@ -185,6 +185,6 @@ def test_all_probabilities_are_on_one_scale(seen: tuple[list[dict[str, Any]], st
             assert float(drawn[1]) == pytest.approx(100 * probability, abs=0.01)
 
 
-def test_no_name_below_an_image_is_cut_off(seen: tuple[list[dict[str, Any]], str]) -> None:
+def test_no_name_below_an_image_is_clipped(seen: tuple[list[dict[str, Any]], str]) -> None:
     for view in seen[0]:
         assert view["clipped"] == 0

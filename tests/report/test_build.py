@@ -28,7 +28,7 @@ HOSTILE = ("<script>alert(1)</script>", "$x_1$ & \"y\" 'z'", "_hidden", "a  b", 
 
 
 class Page(HTMLParser):
-    """A parsed report: elements with their attributes, and the text that is shown."""
+    """A parsed report: elements with their attributes, and the visible text."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def two(make_run: MakeRun, small: Dataset) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def page(two: list[Run], small: Dataset) -> Page:
-    """The report on two runs."""
+    """The report of two runs."""
     return report(two, small)
 
 
@@ -193,7 +193,7 @@ def test_a_report_on_few_images_shows_some_twice_rather_than_none(
     assert "There is no mistake." not in report([run], replace(small, test=test)).words
 
 
-def test_images_are_called_by_their_files(make_run: MakeRun, small: Dataset) -> None:
+def test_images_are_named_by_their_files(make_run: MakeRun, small: Dataset) -> None:
     names = tuple(f"glass/glass{number}.jpg" for number in range(len(small.test)))
     named = replace(small, test=replace(small.test, names=names))
     page = report([make_run("a", 1.0)], named)
@@ -203,7 +203,7 @@ def test_images_are_called_by_their_files(make_run: MakeRun, small: Dataset) -> 
     assert "of the test split" in page.words
 
 
-def test_two_runs_show_an_images_classes_in_one_order(page: Page) -> None:
+def test_two_runs_show_the_classes_of_an_image_in_the_same_order(page: Page) -> None:
     (section,) = re.findall(r'<section id="samples".*?</section>', page.text, re.DOTALL)
     cards = re.findall(r'<li class="picture">.*?</li>', section, re.DOTALL)
     assert len(cards) == SAMPLES
@@ -244,7 +244,7 @@ def test_the_heading_says_which_run_is_better(
     assert "sample of CIFAR-10" in heading[1]
 
 
-def test_a_model_that_is_no_better_than_guessing_is_called_that(
+def test_a_model_that_is_no_better_than_chance_is_described_as_such(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     page = report([make_run("guesser", 0.0)], None)
@@ -289,7 +289,7 @@ def test_invalid_runs_are_refused(
     assert not path.exists()
 
 
-def test_missing_analyses_are_named_with_their_commands(page: Page) -> None:
+def test_missing_analyses_are_listed_with_their_commands(page: Page) -> None:
     for command in ("robustness", "explain", "audit"):
         assert f"thumbnet {command} " in page.words
     assert "The confidence is uncalibrated: no validation images" in page.words

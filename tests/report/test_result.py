@@ -19,4 +19,4 @@ def test_overconfidence_is_mean_confidence_minus_accuracy(make_run: MakeRun) -> 
     predictions = result.predictions
     expected = predictions.confidence.mean() - predictions.correct.mean()
     assert abs(result.overconfidence - expected) < 1e-6
-    assert result.overconfidence > 0.1  # guesses at random, and means them
+    assert result.overconfidence > 0.1  # random guesses with high confidence

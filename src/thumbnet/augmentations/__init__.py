@@ -1,13 +1,12 @@
-"""Augmentations that are keys of a recipe's `[augmentation]` table, one file each.
+"""The augmentations in a recipe's `[augmentation]` table, one file each.
 
-A file `NAME.py` makes the key NAME. It holds
+The file `NAME.py` defines the key NAME. It contains
 
 - `Setting`, the type of the key's value, checked by pydantic; a value of 0 switches it off;
-- `MIXES_IMAGES`, whether images of a batch are mixed, and their labels with them;
+- `MIXES_IMAGES`, whether images of a batch and their labels are mixed;
 - `build`, which takes a value and returns an `Augment`.
 
-What crops, flips or resizes an image is done in `thumbnet.training.batches`, for all images at
-once.
+Crops, flips and resizing are done in `thumbnet.training.batches`, for all images at once.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,26 +27,26 @@ Float32Array = npt.NDArray[np.float32]
 Augment = Callable[
     [UInt8Array, Float32Array, np.random.Generator], tuple[npt.NDArray[Any], Float32Array]
 ]
-"""Changes a batch: uint8 images of shape (n, height, width, channels), their labels as float32
-probabilities of shape (n, classes), and a generator that this batch alone draws from. Gives images
-of the same shape, uint8 or floats from 0 to 255, and labels."""
+"""Augments a batch: takes uint8 images of shape (n, height, width, channels), their labels as
+float32 probabilities of shape (n, classes), and a random generator used only for this batch.
+Returns images of the same shape, uint8 or floats from 0 to 255, and labels."""
 
 
 class Augmentation(Protocol):
-    """What a file of this folder, or what is registered, holds."""
+    """The contents of a file of this folder, or of a registered augmentation."""
 
     Setting: Any
     MIXES_IMAGES: bool
 
     def build(self, setting: Any) -> Augment:
-        """The augmentation with this value of its key."""
+        """The augmentation for this value of its key."""
 
 
 def augmentation(name: str) -> Augmentation:
     """The augmentation of that name.
 
     Raises:
-        InputError: there is none, or its package cannot be imported.
+        InputError: there is no such augmentation, or its package cannot be imported.
     """
     found: Augmentation = registry.part("augmentation", name)
     return found
@@ -59,13 +58,13 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def of_layer(make_layer: "Callable[[], keras.Layer]") -> Augment:
-    """An augmentation by one of Keras's preprocessing layers.
+    """An augmentation from a Keras preprocessing layer.
 
-    Its random numbers are those of the generator that it is given, so that the same batch is
-    changed in the same way whatever came before it.
+    It draws only from the generator that it is given, so that a batch is augmented in the same way
+    whatever came before it.
 
     Args:
-        make_layer: makes the layer, once.
+        make_layer: creates the layer; called once.
     """
     prepare_keras()
     layer: Any = make_layer()
@@ -77,7 +76,7 @@ def of_layer(make_layer: "Callable[[], keras.Layer]") -> Augment:
         for variable in seeds:
             variable.assign(random.integers(2**31, size=2))
         pixels = np.asarray(images, np.float32)
-        if not hasattr(layer, "transform_labels"):  # not one for images and their labels
+        if not hasattr(layer, "transform_labels"):  # the layer does not transform labels
             return np.asarray(layer(pixels, training=True)), labels
         changed = layer({"images": pixels, "labels": labels}, training=True)
         return np.asarray(changed["images"]), np.asarray(changed["labels"])

@@ -1,7 +1,7 @@
-"""The operations of RandAugment and AugMix, on one image, by Pillow as in the papers' own code.
+"""The operations of RandAugment and AugMix on one image, using Pillow like the papers' code.
 
-Keras's RandAugment and AugMix apply the same operations to all images of a batch, the first of them
-computes every operation to keep two (20 times the arithmetic), and the second draws from Python's
+Keras's RandAugment and AugMix apply the same operations to all images of a batch. Its RandAugment
+computes every operation and keeps two (20 times the arithmetic), and its AugMix draws from Python's
 global generator, so that a run could not be resumed bit for bit.
 """
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from thumbnet.data.stored import UInt8Array
 
-# Takes an image and a strength from -1 to 1, whose sign matters to some.
+# Takes an image and a strength from -1 to 1; some operations ignore the sign.
 Operation = Callable[[Image.Image, float], Image.Image]
 
 _GREY = 128
@@ -66,7 +66,7 @@ def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
     return lambda image, strength: kind(image).enhance(1 + 0.9 * strength)
 
 
-# Those of AugMix: none of the corruptions that robustness is measured with.
+# AugMix leaves out the corruptions that robustness is measured with.
 GEOMETRIC_AND_TONAL: tuple[Operation, ...] = (
     _autocontrast,
     _equalize,

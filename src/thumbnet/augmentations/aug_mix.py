@@ -1,4 +1,4 @@
-"""`aug_mix`: each image is blended with three versions of itself, each changed in its own way.
+"""`aug_mix`: each image is blended with three differently augmented versions of itself.
 
 Source: Hendrycks et al. 2020, AugMix (arXiv 1912.02781), without its additional loss.
 """
@@ -14,7 +14,7 @@ from thumbnet.augmentations._operations import GEOMETRIC_AND_TONAL as OPERATIONS
 from thumbnet.augmentations._operations import Operation, apply
 from thumbnet.data.stored import UInt8Array
 
-# The severity, where the paper has 0 to 10: the strength of an operation is at most that.
+# The severity (0 to 10 in the paper): the maximum strength of an operation.
 Setting = Annotated[float, Field(ge=0, le=1)]
 MIXES_IMAGES = False
 

@@ -1,4 +1,4 @@
-"""`mixup`: each image is blended with another of its batch, and so are their labels.
+"""`mixup`: each image and its label are blended with another of the batch.
 
 Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization (arXiv 1710.09412).
 """

@@ -12,7 +12,7 @@ from thumbnet.augmentations import Augment, Float32Array
 from thumbnet.augmentations._operations import ALL, apply
 from thumbnet.data.stored import UInt8Array
 
-# The magnitude, where the paper has 0 to 30: at 1 a rotation is by 30 degrees.
+# The magnitude (0 to 30 in the paper): at 1 a rotation is by 30 degrees.
 Setting = Annotated[float, Field(ge=0, le=1)]
 MIXES_IMAGES = False
 

@@ -14,13 +14,13 @@ from thumbnet.runtime import prepare_keras
 Setting = Annotated[float, Field(ge=0, le=1)]
 MIXES_IMAGES = False
 
-# Square of the rectangle's sides, each relative to the image's.
+# Squares of the rectangle's sides, relative to the image's.
 SCALE = (0.02, 0.33)
 
 
 def build(setting: float) -> Augment:
     """See `thumbnet.augmentations`."""
-    # Given one number, Keras draws the probability itself from between 0 and it.
+    # Given a single number, Keras would draw the probability between 0 and that number.
     probability = (setting, setting)
     return of_layer(
         lambda: prepare_keras().layers.RandomErasing(probability, scale=SCALE, dtype="float32")

@@ -1,6 +1,6 @@
-"""Networks trained on ImageNet, to start from: plain Keras layers and where their weights are.
+"""Networks pretrained on ImageNet, for fine-tuning: plain Keras layers and their weights.
 
-`efficientnet_lite0` comes as a Python package, the others are downloaded by Keras.
+The weights of `efficientnet_lite0` come as a Python package; Keras downloads the others.
 """
 
 from typing import Any, Literal, get_args
@@ -9,14 +9,14 @@ BackboneName = Literal["efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
 
 SMALLEST_SIDE = 32
-"""Pixels that a side needs, as every backbone halves the image five times."""
+"""Minimum side of an image in pixels: every backbone halves the image five times."""
 
 
 def build_trunk(name: BackboneName, pixels: Any) -> Any:
-    """The network without its classifier, with random weights; it normalises pixels itself.
+    """The network without its classifier, with random weights; it includes normalisation.
 
     Args:
-        name: of the backbone.
+        name: name of the backbone.
         pixels: a Keras tensor of shape (n, height, width, 3), uint8.
 
     Returns:
@@ -32,10 +32,10 @@ def build_trunk(name: BackboneName, pixels: Any) -> Any:
 
 
 def load_imagenet_weights(name: BackboneName, model: Any) -> None:
-    """Give the layers of a model that `build_trunk` made the weights trained on ImageNet.
+    """Set the layers of a model from `build_trunk` to the weights trained on ImageNet.
 
     Raises:
-        InputError: the package that holds them is not installed.
+        InputError: the package that contains them is not installed.
         JobError: they cannot be downloaded.
     """
     if name == "efficientnet_lite0":
@@ -49,7 +49,7 @@ def load_imagenet_weights(name: BackboneName, model: Any) -> None:
 
 
 def is_at_hand(name: BackboneName) -> bool:
-    """Whether the weights are installed, or were downloaded before."""
+    """Whether the weights are installed or already downloaded."""
     if name == "efficientnet_lite0":
         from thumbnet.backbones import efficientnet_lite
 

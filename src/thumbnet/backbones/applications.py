@@ -22,7 +22,7 @@ _KNOWN = {
 
 def build_trunk(name: "BackboneName", pixels: Any) -> Any:
     """The network without its classifier, with random weights; see `thumbnet.backbones`."""
-    if name == "mobilenet_v2":  # the only one here that leaves this to whoever uses it
+    if name == "mobilenet_v2":  # the only one of these without its own normalisation
         from keras import layers
 
         pixels = layers.Rescaling(1 / 127.5, -1, dtype="float32", name="rescale")(pixels)
@@ -30,18 +30,18 @@ def build_trunk(name: "BackboneName", pixels: Any) -> Any:
 
 
 def load_weights(name: "BackboneName", model: Any) -> None:
-    """Give the layers of a model the weights that Keras downloads.
+    """Set the layers of a model to the weights that Keras downloads.
 
     Raises:
-        JobError: they cannot be downloaded, or are not what Keras expects.
+        JobError: they cannot be downloaded, or do not have the hash that Keras expects.
     """
     try:
         trained = _application(name, "imagenet", None)
-    # Keras lets through whatever urllib, h5py and its own hash check raise.
+    # Keras passes on any exception of urllib, h5py and its own hash check.
     except Exception as error:
         raise JobError(
-            f"the weights of {name} cannot be downloaded: {error!s:.200}; try again with a "
-            "network, or use another backbone"
+            f"the weights of {name} cannot be downloaded: {error!s:.200}; check the network "
+            "connection and try again, or use a different backbone"
         ) from error
     for layer in trained.layers:
         if layer.weights:
@@ -49,8 +49,8 @@ def load_weights(name: "BackboneName", model: Any) -> None:
 
 
 def is_downloaded(name: "BackboneName") -> bool:
-    """Whether Keras has downloaded the weights before."""
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))  # as Keras decides it
+    """Whether Keras has already downloaded the weights."""
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))  # as Keras does
     return (home / "models" / _KNOWN[name][1]).is_file()
 
 

@@ -23,7 +23,7 @@ EPSILON = 1e-3
 
 
 class Stage(NamedTuple):
-    """Blocks of one kind: how many, and the first one's stride, the others having stride 1."""
+    """A number of similar blocks; `stride` is that of the first, the others have stride 1."""
 
     repeats: int
     kernel: int
@@ -45,10 +45,10 @@ STEM, HEAD = 32, 1280
 
 
 def read_weights() -> dict[str, Array]:
-    """The weights as the installed package holds them.
+    """The weights in the installed package.
 
     Raises:
-        InputError: the package is not installed, or its file is not the known one.
+        InputError: the package is not installed, or its file has an unexpected digest.
     """
     try:
         files = metadata.files(PACKAGE) or []
@@ -61,13 +61,16 @@ def read_weights() -> dict[str, Array]:
         if file.suffix == ".pth":
             data = Path(str(file.locate())).read_bytes()
             if hashlib.sha256(data).hexdigest() != SHA256:
-                raise InputError(f"{file.name} of {PACKAGE} is not the file that is known")
+                raise InputError(
+                    f"{file.name} of the package {PACKAGE} does not have the expected digest; "
+                    "install the package again"
+                )
             return read_tensors(data, file.name)
-    raise InputError(f"the package {PACKAGE} holds no .pth file; install it again")
+    raise InputError(f"the package {PACKAGE} contains no .pth file; install it again")
 
 
 def is_installed() -> bool:
-    """Whether the package with the weights is there."""
+    """Whether the package with the weights is installed."""
     try:
         return bool(metadata.version(PACKAGE))
     except metadata.PackageNotFoundError:
@@ -77,7 +80,7 @@ def is_installed() -> bool:
 def build_trunk(pixels: Any) -> Any:
     """The network without its classifier, with random weights.
 
-    Batch normalisation is not trained any more and is part of the convolution before it, so the
+    Batch normalisation is no longer trained and is folded into the preceding convolution, so the
     layers are convolutions with a bias.
 
     Args:
@@ -109,7 +112,7 @@ def build_trunk(pixels: Any) -> Any:
 
 
 def load_weights(model: Any) -> None:
-    """Give each convolution of a model its kernel, with the batch normalisation folded in.
+    """Set the kernels of a model's convolutions, with the batch normalisation folded in.
 
     Raises:
         InputError: as `read_weights`.
@@ -126,7 +129,7 @@ def load_weights(model: Any) -> None:
 
 
 def _blocks() -> Iterator[tuple[str, Stage, bool]]:
-    """The blocks by name, each with its stage and whether it is the first of it."""
+    """The blocks by name, each with its stage and whether it is the first block of that stage."""
     number = 0
     for stage in STAGES:
         for repeat in range(stage.repeats):

@@ -1,4 +1,4 @@
-"""Reading the tensors of a PyTorch file without PyTorch, and without trusting it."""
+"""Reads the tensors of a PyTorch file without PyTorch, and without trusting the file."""
 
 import io
 import pickle
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from thumbnet.errors import InputError
 
-# What a file of PyTorch's legacy format starts with, before the protocol and the system.
+# The first value of a file in PyTorch's legacy format, before the protocol and the system.
 MAGIC = 0x1950A86A20F9469CFC6C
 DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class _Tensor(NamedTuple):
-    """Where a tensor lies: in which storage, from which number on, and in which shape."""
+    """The position of a tensor: its storage, offset, shape and strides."""
 
     key: str
     offset: int
@@ -32,7 +32,7 @@ class _Storage(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits tensors and the dictionary they are in, and makes nothing else."""
+    """Constructs only tensors and the dictionary that contains them."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, encoding="utf-8")
@@ -45,7 +45,7 @@ class _Unpickler(pickle.Unpickler):
             return _rebuild_tensor
         if module == "torch" and name in DTYPES:
             return name
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a tensor")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not a tensor")
 
     def persistent_load(self, identity: Any, /) -> _Storage:
         _, dtype, key, _, _, *_ = identity
@@ -64,19 +64,19 @@ def read_tensors(data: bytes, where: str) -> dict[str, Array]:
 
     Args:
         data: the content of the file.
-        where: what to call the file in messages.
+        where: the file's name in messages.
 
     Returns:
         The arrays by name; float32 or int64.
 
     Raises:
-        InputError: it is damaged, or holds anything but tensors.
+        InputError: it is damaged, or contains anything but tensors.
     """
     try:
         file = io.BytesIO(data)
         magic, _, _ = (_Unpickler(file).load() for _ in range(3))
         if magic != MAGIC:
-            raise ValueError("it does not begin as such a file does")
+            raise ValueError("it does not start with the magic number of PyTorch's legacy format")
         unpickler = _Unpickler(file)
         tensors = unpickler.load()
         keys = _Unpickler(file).load()
@@ -86,13 +86,13 @@ def read_tensors(data: bytes, where: str) -> dict[str, Array]:
             count = int(np.frombuffer(file.read(8), "<i8")[0])
             storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
         return {name: _array(storages[one.key], one) for name, one in tensors.items()}
-    # A damaged or malicious pickle can end in nearly any exception.
+    # A damaged or malicious pickle can raise nearly any exception.
     except Exception as error:
         raise InputError(f"{where} is not a file of tensors: {error!s:.200}") from error
 
 
 def _array(storage: Array, tensor: _Tensor) -> Array:
-    """A tensor's numbers, copied from where its strides say they lie.
+    """A tensor's values, copied according to its offset and strides.
 
     Raises:
         ValueError: they would lie outside the storage.
@@ -100,7 +100,7 @@ def _array(storage: Array, tensor: _Tensor) -> Array:
     steps = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
     if min((tensor.offset, *tensor.strides)) < 0 or last >= len(storage):
-        raise ValueError("a tensor reaches beyond what is stored")
+        raise ValueError("a tensor extends beyond its storage")
     strides = [stride * storage.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides)
     return view.copy()

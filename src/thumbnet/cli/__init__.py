@@ -1,4 +1,4 @@
-"""The command line: each subcommand parses options, calls one function, and prints its result."""
+"""The command line: each subcommand parses options, calls one function and prints its result."""
 
 import signal
 import sys

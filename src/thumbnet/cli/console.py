@@ -28,7 +28,7 @@ def announce(text: str) -> None:
 
 
 def new_table(first: str, *others: str) -> Table:
-    """A table with a first column of names, and columns of figures.
+    """A table with a first column of names, followed by columns of numbers.
 
     In a narrow terminal, cells wrap.
     """
@@ -76,7 +76,7 @@ class OutputError(JobError):
 
 
 class _StandardOutput(io.TextIOWrapper):
-    """Standard output whose write errors can be told apart from those of other files."""
+    """Standard output whose write errors can be distinguished from those of other files."""
 
     def write(self, text: str) -> int:
         with _own_errors():
@@ -101,7 +101,7 @@ def prepare_streams() -> None:
     """Make sure that the three standard streams exist and can print any text.
 
     A stream that the caller has closed is opened on the null device. Otherwise the next file to be
-    opened would get its descriptor, and with it what libraries print.
+    opened would get its descriptor, and libraries would print into that file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -118,7 +118,7 @@ def prepare_streams() -> None:
 
 
 def discard_output() -> None:
-    """Discard what could not be written, or Python would report it again at exit."""
+    """Discard unwritten output; otherwise Python would report the error again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -98,7 +98,7 @@ def show(
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
     save_figure(image_grid(dataset.train.images[chosen], captions, columns=per_class), out)
-    typer.echo(f"Picture: {shown(out)}")
+    typer.echo(f"Image: {shown(out)}")
 
 
 @app.command(epilog="Example: thumbnet data check pets/")

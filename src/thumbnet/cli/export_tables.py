@@ -36,7 +36,7 @@ def print_export(run: Run, name: str, record: Export) -> None:
     )
     show(
         f"compared on {record.images:,} {record.images_from}; within tolerance ({bounds}); "
-        "both speeds were measured just now\n"
+        "both speeds were measured in this run\n"
         f"Export: {export_path(run.exports_path, name)}"
     )
 

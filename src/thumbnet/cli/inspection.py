@@ -1,4 +1,4 @@
-"""`inspect`: what a run directory holds, before anything of it is used."""
+"""`inspect`: describes a run directory before any of it is used."""
 
 import json
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def inspect(
     run: RunArgument,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a run from somebody else holds, without opening its model."""
+    """Show the contents of a run from somebody else, without opening its model."""
     from thumbnet.runs.inspection import inspect_run
 
     found = inspect_run(run)

@@ -131,13 +131,13 @@ RunsArgument = Annotated[
 def load_dataset(
     data: str | None, source: str | None, display: "Display", **reading: Any
 ) -> "Dataset":
-    """Load the dataset of `--data` and `--source`; `reading` are the other data options."""
+    """Load the dataset of `--data` or `--source`; `reading` are the other data options."""
     from thumbnet.data.known import remember_place
     from thumbnet.data.load import load
 
     path = _own_data(data, display)
     if path is not None and source is not None:
-        raise InputError("--data PATH and --source exclude each other; give only one of them")
+        raise InputError("--data PATH and --source cannot be combined; give only one of them")
     dataset = load(
         path,
         source=source,
@@ -198,7 +198,7 @@ def dataset_of(
 ) -> "Dataset | None":
     """The dataset of `--data` or `--source`; without them, the images the run was trained on.
 
-    Image size, labels and so on are those of the run.
+    Image size, labels and other reading options are those of the run.
     """
     if data is None and source is None:
         return recall_dataset(run, display)
@@ -211,8 +211,7 @@ def dataset_to_resume(
     """The images to resume a run with: those it was started with, downloaded again if necessary.
 
     Raises:
-        InputError: the image files of the user are no longer where they were, or this user has
-            never named that place.
+        InputError: the user's image files have moved, or this user has never named their path.
     """
     if data is None and source is None:
         data = recorded_place(run.environment().data.path)
@@ -222,10 +221,10 @@ def dataset_to_resume(
 
 
 def recorded_place(path: str | None) -> str | None:
-    """The place of images that a file names, if this user has named it before.
+    """The path of images that is recorded in a file, if this user has named it before.
 
     Raises:
-        InputError: not so; the file may be somebody else's, and lead anywhere.
+        InputError: the user has not; the file may be somebody else's, and lead anywhere.
     """
     from thumbnet.data.known import is_known_place
 
@@ -236,8 +235,8 @@ def recorded_place(path: str | None) -> str | None:
 
 def _ask_for_data(path: str) -> str:
     return (
-        f"the images are said to be at {shown(path)}, which you have not named before; to use "
-        f"them, give --data {quoted(path)}"
+        f"the images are recorded as being at {shown(path)}, which you have not named before; to "
+        f"use them, give --data {quoted(path)}"
     )
 
 

@@ -35,12 +35,12 @@ def print_summary(run: Run) -> None:
 
 
 def _describe_duplicates(run: Run) -> str:
-    """How the accuracy changes without the test images that training had at hand."""
+    """The accuracy without the test images that are also training or validation images."""
     metrics = run.metrics()
     others = metrics.test_images - metrics.test_duplicates
     without = metrics.accuracy_without_duplicates
     if without is None:
-        rest = "no test image is left without them"
+        rest = "no other test images remain"
     else:
         rest = f"accuracy on the other {others:,}: {without:.2%}"
     return (
@@ -130,15 +130,15 @@ def print_data_info(info: DatasetInfo) -> None:
     """Print a description of a dataset: class counts, pixel statistics and digests."""
     height, width, channels = info.image_shape
     parts = {"training": info.train, "validation": info.validation, "test": info.test}
-    there = {f"{name} images": part for name, part in parts.items() if part}
-    counts = new_table("class", *there)
+    splits = {f"{name} images": part for name, part in parts.items() if part}
+    counts = new_table("class", *splits)
     for name in info.train.counts:
-        counts.add_row(literal(name), *(f"{part.counts[name]:,}" for part in there.values()))
+        counts.add_row(literal(name), *(f"{part.counts[name]:,}" for part in splits.values()))
     counts.add_section()
-    counts.add_row("all", *(f"{part.images:,}" for part in there.values()))
+    counts.add_row("all", *(f"{part.images:,}" for part in splits.values()))
 
     pixels = new_table("pixel values", "range", "mean per channel", "std per channel")
-    for name, part in there.items():
+    for name, part in splits.items():
         low, high = part.value_range
         figures = [
             "  ".join(f"{value:.4f}" for value in values)
@@ -279,9 +279,9 @@ def print_robustness(run: Run, found: Robustness) -> None:
 
 
 def describe_audit(run: Run, found: Audit) -> str:
-    """The near-duplicates that were found, and accuracy without them."""
+    """The number of near-duplicates, and the accuracy without them."""
     without = found.accuracy_without
-    rest = "no other test image is left" if without is None else f"without them {without:.2%}"
+    rest = "no other test images remain" if without is None else f"without them {without:.2%}"
     return (
         f"{run.name}: {found.near_duplicates:,} of {found.test_images:,} test images have a "
         f"near-duplicate among the training images ({found.identical:,} identical, "
@@ -289,7 +289,7 @@ def describe_audit(run: Run, found: Audit) -> str:
         f"accuracy {found.accuracy:.2%}, {rest}\n"
         f"Pairs: {run.path / 'near_duplicates.csv'}"
         + "".join(
-            f"\n{pair.test} (test) is like {pair.train} (training)" for pair in found.most_similar
+            f"\n{pair.test} (test) resembles {pair.train} (training)" for pair in found.most_similar
         )
     )
 

@@ -48,8 +48,7 @@ BudgetOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Training time per run, such as 90s or 5m; the learning rate schedule is fitted to "
-        "it.",
+        help="Training time per run, such as 90s or 5m; the learning rate schedule adapts to it.",
     ),
 ]
 
@@ -98,7 +97,7 @@ def run(
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
         raise InputError(
-            f"two of the recipes have the same name: {', '.join(names)}; give each its own"
+            f"two recipes have the same name: {', '.join(names)}; give each a different name"
         )
     for one in chosen:
         _require_usable(one, out / one.name, overwrite)
@@ -135,7 +134,7 @@ def train(
         str | None,
         typer.Argument(
             help="Name of a shipped recipe, path of a .toml file, or auto, which chooses one for "
-            "the data. By default auto, with --data.",
+            "the data. Default with --data: auto.",
             autocompletion=complete_recipe,
         ),
     ] = None,
@@ -146,8 +145,8 @@ def train(
             "--from",
             metavar="RUN|BACKBONE",
             help="Start from the weights of a finished run, or of a network trained on ImageNet: "
-            "efficientnet_lite0, mobilenet_v2 or efficientnet_v2_b0. With scratch, auto does "
-            "without.",
+            "efficientnet_lite0, mobilenet_v2 or efficientnet_v2_b0. With scratch, auto starts "
+            "from random weights.",
         ),
     ] = None,
     resume: Annotated[
@@ -357,25 +356,26 @@ def _long_enough(
     overrides: dict[str, Any],
     display: "Display",
 ) -> "Recipe":
-    """The recipe with enough steps for the data, where the user did not choose how many."""
+    """The recipe with enough steps for the data, if the user did not choose their number."""
     from thumbnet.auto.steps import FEWEST_STEPS, planned_steps, with_enough_steps
     from thumbnet.recipe import shipped_recipes
 
     planned = planned_steps(recipe, dataset)
-    # Fine-tuning begins with a network that works, and needs fewer.
+    # Fine-tuning starts from a working network and needs fewer.
     if planned >= FEWEST_STEPS or recipe.start.weights:
         return recipe
     chosen = {"epochs", "batch_size"} & set(overrides)
     if name not in shipped_recipes() or dataset.path is None or chosen:
         display.message(
-            f"{recipe.name}: {planned} optimizer steps are few; more --epochs or a smaller "
-            "--batch-size would train longer"
+            f"{recipe.name}: only {planned} optimizer steps; use more --epochs or a smaller "
+            "--batch-size to train longer"
         )
         return recipe
     longer = with_enough_steps(recipe, dataset)
     display.message(
-        f"{recipe.name}: {longer.epochs} epochs in batches of {longer.batch_size}, not "
-        f"{recipe.epochs} of {recipe.batch_size}, which would be {planned} optimizer steps"
+        f"{recipe.name}: using {longer.epochs} epochs with batch size {longer.batch_size} instead "
+        f"of {recipe.epochs} with {recipe.batch_size}, which would be only {planned} optimizer "
+        "steps"
     )
     return longer
 
@@ -391,7 +391,7 @@ def _is_run(start: str | None) -> bool:
 def _choose_recipe(
     dataset: "Dataset", display: "Display", start: str | None, overrides: dict[str, Any]
 ) -> "Plan":
-    """What `auto` makes of the data within `--budget`."""
+    """The recipe that `auto` chooses for the data within `--budget`."""
     from thumbnet.auto import choose_recipe
 
     settings = dict(overrides)
@@ -400,10 +400,10 @@ def _choose_recipe(
 
 
 def _starting_from(start: str | None, recipe: str | None) -> "Recipe":
-    """The recipe that is named, with the network and the weights that `--from` names.
+    """The named recipe, with the network and the weights of `--from`.
 
     Raises:
-        InputError: there is no such recipe, or no finished run.
+        InputError: there is no such recipe, or the run has not finished.
     """
     from thumbnet.auto import SCRATCH
     from thumbnet.recipe import IMAGENET, Recipe
@@ -418,7 +418,7 @@ def _starting_from(start: str | None, recipe: str | None) -> "Recipe":
         model = {"architecture": "backbone", "name": start}
         return base.override({"model": model, "start.weights": IMAGENET})
     run = Run.open(start)
-    run.metrics()  # which an unfinished one has not
+    run.metrics()  # refuses an unfinished run
     model = run.recipe().model.model_dump(mode="json")
     return base.override({"model": model, "start.weights": str(run.path.resolve())})
 

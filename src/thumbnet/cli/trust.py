@@ -43,7 +43,7 @@ def robustness(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample and the noise.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Test on corrupted, mirrored, shifted and adversarial images; the report then shows it."""
+    """Test on corrupted, mirrored, shifted and adversarial images; the report shows the results."""
     from thumbnet.cli.tables import print_robustness
     from thumbnet.robustness.benchmarks import read_benchmark
     from thumbnet.robustness.measure import measure_benchmark, measure_robustness
@@ -87,7 +87,7 @@ def explain(
 
     opened = Run.open(run)
     if images:
-        typer.echo(f"Picture: {shown(explain_files(opened, images, out))}")
+        typer.echo(f"Image: {shown(explain_files(opened, images, out))}")
         return
     test = _images_of(opened, data, source).test
     explain_run(opened, test, choose_display().message)
@@ -126,7 +126,7 @@ def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":
     if dataset is None:
         raise InputError(
             f"the images that {run.path} was trained on are not available; `thumbnet data fetch` "
-            "downloads CIFAR-10, and --data or --source name other images"
+            "downloads CIFAR-10; use --data or --source for other images"
         )
     if dataset.digests != run.environment().data.digests:
         raise InputError(

@@ -162,7 +162,7 @@ def tune(
     try:
         search(tuning, dataset, display)
     except BaseException:
-        with suppress(ThumbnetError):  # the message is about what ended the search
+        with suppress(ThumbnetError):  # report the error that ended the search, not this one
             write_findings(tuning)
         raise
     findings = write_findings(tuning)

@@ -1,4 +1,4 @@
-"""From a recipe's `[model]` table to a Keras model.
+"""Builds the Keras model of a recipe's `[model]` table.
 
 Each file `architectures/NAME.py` defines the architecture NAME: a class `Parameters`, the keys of
 the recipe's `[model]` table, and a function `build` that returns a `keras.Model` from raw uint8
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 CUSTOM = "custom"
-"""The architecture of a run whose model its user made: no recipe can build it."""
+"""The architecture of a run with a custom model, which no recipe can build."""
 
 
 class ModelParameters(Section):
@@ -32,7 +32,7 @@ class ModelParameters(Section):
 
 
 class Architecture(Protocol):
-    """What a file of `architectures/`, or a registered architecture, holds."""
+    """The contents of a file of `architectures/`, or of a registered architecture."""
 
     Parameters: type[ModelParameters]
 
@@ -41,7 +41,7 @@ class Architecture(Protocol):
 
 
 def architecture_names() -> tuple[str, ...]:
-    """Names of the architectures: the files in `architectures/`, and what was registered."""
+    """Names of the architectures: the files in `architectures/`, and the registered ones."""
     return registry.names("architecture")
 
 
@@ -49,7 +49,7 @@ def architecture(name: str) -> Architecture:
     """The architecture of that name.
 
     Raises:
-        InputError: there is none, or its package cannot be imported.
+        InputError: there is no such architecture, or its package cannot be imported.
     """
     found: Architecture = registry.part("architecture", name)
     return found
@@ -82,12 +82,12 @@ def build_model(
         shape (n, class_count).
 
     Raises:
-        InputError: the images do not suit the architecture, or there is none to build.
+        InputError: the images do not suit the architecture, or the run has a custom model.
     """
     if parameters.architecture == CUSTOM:
         raise InputError(
-            "the model of this run was made by its user, and its recipe does not hold it: pass it "
-            "again, as in thumbnet.resume(run, dataset, model=model)"
+            "this run has a custom model, which its recipe does not contain: pass it again, as in "
+            "thumbnet.resume(run, dataset, model=model)"
         )
     with seeded(seed), dtype_policy(precision):
         return architecture(parameters.architecture).build(parameters, train_images, class_count)
@@ -95,13 +95,13 @@ def build_model(
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from `seed`, and leave the caller's generators as they were.
+    """Draw initial weights from `seed`, and leave the caller's generators unchanged.
 
-    Needed as well where a model is read or cloned, with weights to be replaced: Keras draws the
-    seed of every layer again.
+    Also needed to read or clone a model, although its weights are then replaced: Keras draws a
+    new seed for every layer.
     """
-    # Keras draws the seed of each initializer and dropout layer from Python's generator. Its own
-    # `set_random_seed` would seed TensorFlow's as well, which cannot be read to be put back.
+    # Keras draws the seed of each initializer and dropout layer from Python's generator. Its
+    # `set_random_seed` would also seed TensorFlow's, whose state cannot be read and restored.
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002, for a user's function that builds a model
@@ -114,10 +114,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def dtype_policy(precision: str) -> Iterator[None]:
-    """Build layers and models in a precision: "float32", or "mixed_bfloat16" for example.
+    """Build layers and models in a precision such as "float32" or "mixed_bfloat16".
 
-    A model keeps the policy under which it was built; Keras scales the loss of those that were
-    built under "mixed_float16".
+    A model keeps the policy under which it was built; Keras applies loss scaling to models that
+    were built under "mixed_float16".
     """
     from thumbnet.runtime import prepare_keras
 

@@ -1,4 +1,4 @@
-"""Winograd convolution: 3×3 convolutions that train with a quarter to a sixth of the products."""
+"""Winograd convolution: 3×3 convolutions that train with 4 to 6 times fewer multiplications."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ keras = prepare_keras()
 ops = keras.ops
 
 # F(m×m, 3×3): in one dimension, m outputs from m + 2 inputs with m + 2 products instead of 3m
-# (Lavin and Gray 2015, arXiv 1509.09308). Inputs and kernel are seen as polynomials, which are
-# multiplied through their values at m + 1 points and at infinity (Toom-Cook). With fractions and
+# (Lavin and Gray 2015, arXiv 1509.09308). Inputs and kernel are treated as polynomials and
+# multiplied by evaluating them at m + 1 points and at infinity (Toom-Cook). With fractions and
 # both signs among the points, rounding errors stay small for large tiles (Barabasz et al. 2018,
 # arXiv 1803.10986).
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 2, -2 / 3)
 TILES = range(2, len(POINTS))
-# With fewer channels, the extra memory traffic costs as much as the saved products gain.
+# With fewer channels, the extra memory traffic costs as much as the saved multiplications gain.
 FEWEST_CHANNELS = 32
 # The transforms are dense matrices over a whole side of the image, so large images do not gain.
 LONGEST_SIDE = 64
@@ -31,9 +31,9 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc, name-defined]
 
     In float32 training with the TensorFlow backend and enough channels, it applies 3×3 kernels with
     padding "same" and no strides or dilation by Winograd's minimal filtering: tiles of the image
-    and the kernel are transformed, multiplied elementwise, and transformed back. All of these are
-    matrix products, whose gradients are matrix products of the same sizes. Results differ from
-    those of the built-in layer by rounding: on average by at most 4e-5 of their standard deviation.
+    and the kernel are transformed, multiplied elementwise, and transformed back. All these steps
+    are matrix products, and their gradients are matrix products of the same sizes. Results differ
+    from the built-in layer's by rounding: on average by at most 4e-5 of their standard deviation.
     In all other cases it runs the built-in layer. The kernel is the same for both.
     """
 
@@ -119,7 +119,7 @@ class _Transforms(NamedTuple):
 
 
 def _transforms(side: Any) -> _Transforms:
-    """Look up the transforms of a side, whose length may be known only when a step runs."""
+    """Look up the transforms of a side, whose length may be known only at run time."""
     products, tiles, start = (ops.convert_to_tensor(_TILINGS)[side, column] for column in range(3))
     numbers = ops.convert_to_tensor(_NUMBERS)[start:]
     size = products * tiles * side

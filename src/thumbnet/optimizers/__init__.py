@@ -1,8 +1,9 @@
-"""Optimizers that a recipe names, one file each.
+"""The optimizers that recipes can name, one file each.
 
-A file `NAME.py` makes the optimizer NAME. It holds a function `build`, which takes the recipe's
-`[optimizer]` table, a `thumbnet.recipe.Optimizer`, and returns a `keras.optimizers.Optimizer`.
-Training sets its learning rate by the recipe's schedule before each step.
+The file `NAME.py` defines the optimizer NAME. It contains a function `build`, which takes the
+recipe's `[optimizer]` table, a `thumbnet.recipe.Optimizer`, and returns a
+`keras.optimizers.Optimizer`. Before each step, training sets its learning rate according to the
+recipe's schedule.
 """
 
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class OptimizerPart(Protocol):
-    """What a file of this folder, or what is registered, holds."""
+    """The contents of a file of this folder, or of a registered optimizer."""
 
     def build(self, settings: Any) -> "keras.optimizers.Optimizer":
-        """The optimizer with the settings of a recipe."""
+        """The optimizer with a recipe's settings."""
 
 
 def optimizer(name: str) -> OptimizerPart:
     """The optimizer of that name.
 
     Raises:
-        InputError: there is none, or its package cannot be imported.
+        InputError: there is no such optimizer, or its package cannot be imported.
     """
     found: OptimizerPart = registry.part("optimizer", name)
     return found

@@ -13,7 +13,7 @@ def build(settings: Optimizer) -> "keras.optimizers.Optimizer":
     """See `thumbnet.optimizers`.
 
     Raises:
-        InputError: weight decay is asked for.
+        InputError: the settings include weight decay.
     """
     from thumbnet.training.muon import Muon
 

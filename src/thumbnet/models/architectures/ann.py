@@ -27,8 +27,8 @@ class Parameters(ModelParameters):
     Average pooling shrinks the image by a factor of `shrink`. A fixed dense layer then projects it
     onto its first `pca_components` whitened principal components, so that the first hidden layer
     needs a tenth of the FLOP of one on the pixels. With `shrink` 1 and `pca_components` 0, the
-    hidden layers see the pixels. Each hidden layer is dense, batch normalisation, activation and
-    dropout.
+    first hidden layer takes the pixels. Each hidden layer consists of a dense layer, batch
+    normalisation, activation and dropout.
     """
 
     architecture: Literal["ann"]
