@@ -1,4 +1,4 @@
-"""The browser that browser tests drive, and what is said where there is none."""
+"""The browser for browser tests, which are skipped without one."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, _NAMES)), None)
 
-# Background networking makes Chromium look up its maker's hosts at every start.
+# With background networking, Chromium contacts its vendor's hosts at every start.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

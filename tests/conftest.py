@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: real images, a trained run, runs made of numbers."""
+"""Fixtures for several test files: real images, a trained run, runs with synthetic predictions."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from thumbnet.training.progress import SilentDisplay
 
 MakeRun = Callable[..., Run]
 
-# A shell starts background jobs with SIGINT ignored, which the processes that tests interrupt would
-# inherit.
+# A shell starts background jobs with SIGINT ignored; the processes that tests interrupt would
+# inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test depends on how fast the machine is.
@@ -38,7 +38,7 @@ def sample() -> Dataset:
 
 @pytest.fixture(scope="session")
 def small(sample: Dataset) -> Dataset:
-    """A few hundred of its images, every class among them."""
+    """A few hundred of its images, from every class."""
     return Dataset(
         name=sample.name,
         class_names=sample.class_names,
@@ -66,7 +66,7 @@ def tiny_recipe() -> Recipe:
 def finished_run(
     tiny_recipe: Recipe, sample: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """A finished run on the whole sample; tests that change it take a copy."""
+    """A finished run on the whole sample; tests that change it make a copy."""
     from thumbnet.training import train
 
     return train(
@@ -75,18 +75,18 @@ def finished_run(
 
 
 @pytest.fixture(autouse=True)
-def _cache_of_its_own(
+def _separate_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """No test reads or fills the user's cache."""
+    """Tests do not use the user's cache."""
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("THUMBNET_CACHE", str(cache))
     return cache
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_measuring_of_the_machine() -> Iterator[None]:
-    """Each training measures the machine for seconds, which no test but its own is about."""
+def _without_machine_measurement() -> Iterator[None]:
+    """Skip the measurement of the machine, which takes seconds at the start of each training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("thumbnet.training.sgemm_gflops", lambda: 100.0)
         yield
@@ -96,7 +96,7 @@ def _no_measuring_of_the_machine() -> Iterator[None]:
 def make_run(
     tmp_path_factory: pytest.TempPathFactory, small: Dataset, tiny_recipe: Recipe
 ) -> MakeRun:
-    """Write a run on the test images of `small`; the higher the skill, the more it gets right."""
+    """Write a run on the test images of `small`; `skill` determines its accuracy."""
 
     def make(name: str, skill: float = 2.0, class_names: tuple[str, ...] | None = None) -> Run:
         names = class_names or small.class_names

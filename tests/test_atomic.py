@@ -40,7 +40,7 @@ def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(JobError, match=r"cannot write .*file/a.txt: "):
         write_text(tmp_path / "file" / "a.txt", "")

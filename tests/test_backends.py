@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("without_tensorflow.py")
 
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
-def test_without_tensorflow_jax_is_found_and_does_it_all(tmp_path: Path) -> None:
+def test_everything_works_on_jax_without_tensorflow(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(tmp_path)],
@@ -38,7 +38,7 @@ def test_without_tensorflow_jax_is_found_and_does_it_all(tmp_path: Path) -> None
     assert last == "jax"
 
 
-def test_a_backend_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_backend_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thumbnet.runtime.find_spec", lambda name: None)
     with pytest.raises(InputError, match=re.escape(install_command(backend()))):
         prepare_keras.__wrapped__()
@@ -52,7 +52,7 @@ def test_a_backend_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
         ("floatx", "float16", "floatx = 'float16', but Thumbnet needs 'float32'"),
     ],
 )
-def test_a_keras_that_is_configured_otherwise_is_refused(
+def test_an_unsupported_keras_configuration_is_refused(
     name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare_keras().config, name, lambda: value)
@@ -138,7 +138,7 @@ def test_logits_and_statistics_stay_in_float32(small: Dataset) -> None:
     assert prepare_keras().config.dtype_policy().name == "float32"
 
 
-def test_float32_is_everywhere() -> None:
+def test_float32_is_always_supported() -> None:
     assert computes_in("float32")
 
 
@@ -149,7 +149,7 @@ def test_float32_is_everywhere() -> None:
         (["avx2", "avx512_bf16"], "float32"),
     ],
 )
-def test_auto_takes_what_the_processor_is_fast_at_and_records_it(
+def test_auto_chooses_the_fastest_precision_of_the_processor_and_records_it(
     flags: list[str], expected: str, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thumbnet.runtime._flags", lambda: flags)
@@ -166,7 +166,7 @@ def test_auto_takes_what_the_processor_is_fast_at_and_records_it(
     assert run.recipe().precision == expected
 
 
-def test_normalisation_passes_16_bits_on_without_losing_its_statistics(small: Dataset) -> None:
+def test_normalisation_outputs_16_bits_and_keeps_float32_statistics(small: Dataset) -> None:
     keras = prepare_keras()
     from thumbnet.models.normalization import FusedBatchNormalization
 

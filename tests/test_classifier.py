@@ -1,4 +1,4 @@
-"""`ThumbnetClassifier` behaves as scikit-learn expects of a classifier, on images and on rows."""
+"""`ThumbnetClassifier` is a valid scikit-learn classifier for images and rows of numbers."""
 
 import pickle
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from thumbnet.data.dataset import UInt8Array
 
 
 def rows_recipe() -> Recipe:
-    """A recipe that learns small tables, on which scikit-learn's checks train."""
+    """A recipe that can learn the small tables of scikit-learn's checks."""
     values = {
         "name": "rows",
         "epochs": 15,
@@ -49,7 +49,7 @@ def fitted(digits: Any) -> ThumbnetClassifier:
     return classifier.fit(images[:400], labels[:400])
 
 
-def test_digits_are_learned(fitted: ThumbnetClassifier, digits: Any) -> None:
+def test_digits_are_classified(fitted: ThumbnetClassifier, digits: Any) -> None:
     images, labels = digits
     assert fitted.score(images[400:], labels[400:]) > 0.7
     assert fitted.classes_.tolist() == list(range(10))
@@ -68,7 +68,9 @@ def test_a_fitted_classifier_survives_pickling(fitted: ThumbnetClassifier, digit
 
 
 @pytest.mark.parametrize("shape", ["colour", "grey with a channel", "grey"])
-def test_images_of_every_shape_are_taken(small: Dataset, tiny_recipe: Recipe, shape: str) -> None:
+def test_images_of_every_shape_are_accepted(
+    small: Dataset, tiny_recipe: Recipe, shape: str
+) -> None:
     colour = np.asarray(small.train.images)
     images = {
         "colour": colour,
@@ -98,7 +100,7 @@ def test_cross_validation_and_grid_search_work(small: Dataset, tiny_recipe: Reci
     assert search.predict(images[:3]).shape == (3,)
 
 
-def test_the_seed_decides(small: Dataset, tiny_recipe: Recipe) -> None:
+def test_the_result_depends_on_the_seed(small: Dataset, tiny_recipe: Recipe) -> None:
     images, labels = np.asarray(small.train.images[:60]), small.train.labels[:60]
     first, same, other = (
         ThumbnetClassifier(tiny_recipe, epochs=1, random_state=seed).fit(images, labels)
@@ -113,23 +115,25 @@ def test_the_seed_decides(small: Dataset, tiny_recipe: Recipe) -> None:
     ("images", "labels", "options", "message"),
     [
         (np.zeros((4, 8, 8, 2)), [0, 1, 0, 1], {}, "must have the shape"),
-        (np.zeros((4, 60)), [0, 1, 0, 1], {"image_shape": (8, 8)}, "rows of 60 numbers are no"),
-        (np.zeros((4, 8, 8)), [0, 0, 0, 0], {}, "the one class 0"),
+        (np.zeros((4, 60)), [0, 1, 0, 1], {"image_shape": (8, 8)}, "rows of 60 numbers are not"),
+        (np.zeros((4, 8, 8)), [0, 0, 0, 0], {}, "the same class 0"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"recipe": "nothing"}, "no recipe nothing"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"settings": {"epoch": 1}}, "did you mean epochs"),
         (np.full((4, 8, 8), np.nan), [0, 1, 0, 1], {}, "contains NaN"),
         (np.zeros((4, 8, 8)), [0.5, 1, 0, 1], {}, "Unknown label type"),
     ],
 )
-def test_what_cannot_be_used_is_refused(
+def test_unusable_images_and_labels_are_refused(
     images: Any, labels: Any, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         ThumbnetClassifier(**options).fit(images, labels)
 
 
-def test_other_images_than_those_of_fit_are_refused(fitted: ThumbnetClassifier) -> None:
-    with pytest.raises(InputError, match=r"shape \(4, 16, 1\), and those that fit saw \(8, 8, 1\)"):
+def test_images_of_a_different_shape_than_in_fit_are_refused(fitted: ThumbnetClassifier) -> None:
+    with pytest.raises(
+        InputError, match=r"shape \(4, 16, 1\), but .* fitted to images of shape \(8, 8, 1\)"
+    ):
         fitted.predict(np.zeros((2, 4, 16)))
     with pytest.raises(ValueError, match="expecting 64 features"):
         fitted.predict(np.zeros((2, 65)))

@@ -1,7 +1,7 @@
-"""Every pair of values of a recipe's keys, on tiny runs: train, resume, evaluate, report, predict.
+"""All pairs of values of a recipe's keys, on tiny runs: train, resume, evaluate, report, predict.
 
-Options that work alone fail in pairs: this would have found float16 losing its loss scaling with
-ghost batches, and early stopping reporting the validation accuracy of another epoch.
+Options that work alone can fail in pairs: this would have found float16 losing its loss scaling
+with ghost batches, and early stopping reporting the validation accuracy of a different epoch.
 """
 
 import csv
@@ -69,7 +69,7 @@ def _recipe(values: Values) -> dict[str, Any]:
 
 def _is_allowed(values: Values) -> bool:
     """Whether these values can be trained together."""
-    # Both are refused once the model is built, as recipes of version 0.1.0 may hold them.
+    # Both are refused only when the model is built, because recipes of version 0.1.0 may have them.
     if values.get("optimizer.name") == "muon" and values.get("optimizer.weight_decay"):
         return False
     fixed_size = values.get("model.architecture") == "ann"
@@ -87,7 +87,7 @@ def _pairs(values: Values) -> set[str]:
 
 
 def _combinations(seed: int) -> list[Values]:
-    """Few sets of values that hold every allowed pair: the best of some random ones, repeatedly."""
+    """A small set of combinations that covers every allowed pair, chosen greedily at random."""
     generator = random.Random(seed)
     left = {
         json.dumps(((first, a), (second, b)))
@@ -122,7 +122,7 @@ def thumbnet(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def folder(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The images of `small` as a file that the command takes."""
+    """The images of `small` as a file for the command."""
     path = tmp_path_factory.mktemp("data") / "small.npz"
     np.savez(
         path,
@@ -136,7 +136,7 @@ def folder(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(COMBINATIONS)))
-def test_a_combination_trains_resumes_and_is_shown(
+def test_a_combination_trains_resumes_and_is_reported(
     number: int,
     folder: Path,
     small: Dataset,
@@ -156,7 +156,7 @@ def test_a_combination_trains_resumes_and_is_shown(
     thumbnet(monkeypatch, *run_again)  # finds its own run
     assert _figures(run) == before
 
-    # From the end of the first epoch again, as after a kill before the results were written.
+    # Resume from the end of the first epoch, as after a kill before the results were written.
     run.metrics_path.unlink()
     newest = max(run.checkpoints_path.glob("step-*.npz"))
     shutil.move(newest, tmp_path)
@@ -182,14 +182,14 @@ def test_a_combination_trains_resumes_and_is_shown(
 
 
 def _figures(run: Run) -> dict[str, Any]:
-    """The figures of a run that do not depend on the clock."""
+    """The metrics of a run that do not depend on the clock."""
     metrics = json.loads(run.metrics_path.read_text(encoding="utf-8"))
     names = ("accuracy", "macro_f1", "log_loss", "validation_accuracy", "steps", "epochs_run")
     return {name: metrics.get(name) for name in names}
 
 
 def _validation_accuracy(run: Run, patience: int) -> float | None:
-    """That of the weights that were kept: the best epoch's with early stopping, else the last's."""
+    """The one of the saved weights: the best epoch's with early stopping, else the last's."""
     with open(run.history_path, encoding="utf-8", newline="") as file:
         found = [float(row.get("validation_accuracy") or "nan") for row in csv.DictReader(file)]
     if np.isnan(found).all():

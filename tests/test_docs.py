@@ -1,4 +1,4 @@
-"""What README and docs show works: commands parse, the quick ones run, Python runs."""
+"""The examples in README and docs work: commands parse, quick ones run, Python code runs."""
 
 import re
 import shlex
@@ -34,7 +34,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in MADE),
 ]
-# Without training, an export, a download or a service: these are run as they stand.
+# These need no training, export, download or service, and are run unchanged.
 QUICK = {"evaluate", "compare", "report", "predict", "recipes", "data check"}
 # Blocks that need a service; tests/serving runs them.
 ELSEWHERE = "tritonclient"
@@ -72,7 +72,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def arguments(words: list[str]) -> list[str] | None:
-    """What follows `thumbnet` in a command; None where it calls something else."""
+    """The arguments of `thumbnet` in a command; None if it calls another program."""
     return words[words.index("thumbnet") + 1 :] if words.count("thumbnet") == 1 else None
 
 
@@ -85,7 +85,7 @@ THUMBNET_COMMANDS = [
 
 
 def parse(found: list[str]) -> tuple[str, click.Context]:
-    """Parse a command line as the command does, without running it; its subcommand's name."""
+    """Parse a command line without running it; returns the name of its subcommand."""
     command: Any = typer.main.get_command(app)
     context = command.make_context("thumbnet", list(found))
     names = []
@@ -100,7 +100,7 @@ def parse(found: list[str]) -> tuple[str, click.Context]:
 def workplace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Run, small: Dataset
 ) -> Path:
-    """A folder with the runs and pictures that the pages speak of."""
+    """A folder with the runs and images that the pages mention."""
     monkeypatch.chdir(tmp_path)
     for name in ("demo/ann", "demo/cnn", "mine", "pets", "cnn-before"):
         shutil.copytree(finished_run.path, tmp_path / "runs" / name)
@@ -116,7 +116,7 @@ def workplace(
 
 
 @pytest.mark.parametrize("found", THUMBNET_COMMANDS)
-def test_commands_of_the_pages_parse_and_the_quick_ones_run(
+def test_commands_in_the_docs_parse_and_the_quick_ones_run(
     found: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, _ = parse(found)
@@ -127,7 +127,7 @@ def test_commands_of_the_pages_parse_and_the_quick_ones_run(
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
-def test_other_commands_of_the_pages_exist(block: Block) -> None:
+def test_other_commands_in_the_docs_exist(block: Block) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
         "optional-dependencies"
     ]
@@ -146,7 +146,7 @@ def test_other_commands_of_the_pages_exist(block: Block) -> None:
 @pytest.mark.parametrize(
     "block", [block for block in blocks("python") if ELSEWHERE not in block.text], ids=str
 )
-def test_python_of_the_pages_runs(
+def test_python_code_in_the_docs_runs(
     block: Block,
     workplace: Path,
     small: Dataset,
@@ -166,7 +166,7 @@ def test_python_of_the_pages_runs(
     exec(compile(block.text, str(block), "exec"), {"thumbnet": thumbnet})
 
 
-def test_search_spaces_of_the_pages_are_valid() -> None:
+def test_search_spaces_in_the_docs_are_valid() -> None:
     for block in blocks("toml"):
         if block.page == "extending.md":  # a package, which tests/test_extending.py installs
             continue
@@ -174,7 +174,7 @@ def test_search_spaces_of_the_pages_are_valid() -> None:
 
 
 def keys(model: type[Any], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of a table of a recipe."""
+    """The dotted keys of a recipe's table."""
     for name, field in model.model_fields.items():
         if hasattr(field.annotation, "model_fields") and name != "model":
             yield from keys(field.annotation, f"{prefix}{name}.")
@@ -182,7 +182,7 @@ def keys(model: type[Any], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def test_every_key_of_a_recipe_is_explained() -> None:
+def test_every_recipe_key_is_documented() -> None:
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
     known = set(keys(Recipe))
     for architecture in architecture_names():
@@ -191,19 +191,19 @@ def test_every_key_of_a_recipe_is_explained() -> None:
     assert {key for key in known if f"| `{key}` |" not in page} == set()
 
 
-def test_reference_pages_are_those_of_the_code() -> None:
+def test_reference_pages_are_up_to_date() -> None:
     for path, text in make_reference.pages().items():
-        assert path.read_text("utf-8") == text, f"run tools/make_reference.py to renew {path.name}"
+        assert path.read_text("utf-8") == text, f"run tools/make_reference.py to update {path.name}"
 
 
-def test_every_metric_is_explained() -> None:
+def test_every_metric_is_documented() -> None:
     page = make_reference.run_files_page()
     section = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
     for name in Metrics.model_fields:
         assert re.search(rf"^\| `{name}` \| [^|]+ \| \w[^|]+\|$", section, re.MULTILINE), name
 
 
-def test_every_file_of_a_run_is_explained() -> None:
+def test_every_file_of_a_run_is_documented() -> None:
     page = (ROOT / "docs" / "run_directory.md").read_text("utf-8")
     run = Run(Path("run"))
     files = [
@@ -222,18 +222,18 @@ def test_every_option_is_in_the_reference() -> None:
             assert f"`{option}" in page, option
 
 
-def test_links_between_the_pages_lead_somewhere() -> None:
+def test_links_between_the_docs_are_valid() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_every_public_name_is_explained() -> None:
+def test_every_public_name_is_documented() -> None:
     page = (ROOT / "docs" / "python.md").read_text("utf-8")
     assert {name for name in thumbnet.__all__ if f"\n| `{name}` | " not in page} == set()
 
 
-def test_every_chart_of_a_run_is_explained() -> None:
+def test_every_chart_of_a_run_is_documented() -> None:
     page = (ROOT / "docs" / "python.md").read_text("utf-8")
     charts = [name for name in vars(RunCharts) if not name.startswith("_") and name != "run"]
     assert {name for name in charts if f"`{name}(" not in page} == set()

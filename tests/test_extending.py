@@ -1,4 +1,4 @@
-"""The package of docs/extending.md, installed and trained, and what else can be registered."""
+"""The package in docs/extending.md is installed and trained; other parts are registered."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from thumbnet.training.progress import SilentDisplay
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
 
 
-def test_the_package_of_the_page_is_installed_and_trained(tmp_path: Path) -> None:
+def test_the_package_in_the_page_is_installed_and_trained(tmp_path: Path) -> None:
     source, packages = tmp_path / "source", tmp_path / "packages"
     files = re.findall(r"^`([\w./]+)`[^\n]*\n\n```\w+\n(.*?)^```", PAGE, re.S | re.M)
     assert len(files) == 4
@@ -40,7 +40,7 @@ def test_the_package_of_the_page_is_installed_and_trained(tmp_path: Path) -> Non
         packages,
         source,
     ]
-    # An environment that uv made has no pip.
+    # Environments created by uv have no pip.
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     uv = ["uv", "pip", "install", "--offline", "--python", sys.executable]
     subprocess.run([*(uv if shutil.which("uv") else pip), *options], check=True)
@@ -67,7 +67,7 @@ def test_the_page_lists_the_layers_of_a_run() -> None:
 
 
 class Halving:
-    """An optimizer of somebody else."""
+    """A third-party optimizer."""
 
     @staticmethod
     def build(settings: Any) -> Any:
@@ -77,7 +77,7 @@ class Halving:
 
 
 class Numbers:
-    """A reader of files of numbers."""
+    """A reader for files of numbers."""
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -97,7 +97,7 @@ class Numbers:
 
 
 class InMemory:
-    """An export format whose runtime is this process: its file names a model that is kept here."""
+    """An export format that keeps models in this process; its files contain only their keys."""
 
     TARGET, MODEL, PACKAGE, EXTRA = "model.txt", "", "numpy", ""
     WRITTEN_WITH, QUANTIZES = (), False
@@ -117,11 +117,11 @@ class InMemory:
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
+    """Undo a test's registrations after it."""
     monkeypatch.setattr(registry, "_registered", {})
 
 
-def test_an_optimizer_of_a_script_is_named_in_a_recipe(
+def test_a_recipe_can_name_an_optimizer_from_a_script(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"optimizer\.name: must be one of adamw, muon, sgd"):
@@ -132,7 +132,7 @@ def test_an_optimizer_of_a_script_is_named_in_a_recipe(
     assert run.recipe().optimizer.name == "halving"
 
 
-def test_a_reader_of_a_script_reads_its_format(tmp_path: Path) -> None:
+def test_a_reader_from_a_script_reads_its_format(tmp_path: Path) -> None:
     file = tmp_path / "mine.numbers"
     np.savetxt(file, np.random.default_rng(0).integers(256, size=(40, 16)), fmt="%d")
     with pytest.raises(InputError, match="is not a data set"):
@@ -143,7 +143,7 @@ def test_a_reader_of_a_script_reads_its_format(tmp_path: Path) -> None:
     assert dataset.path == file
 
 
-def test_a_format_of_a_script_is_exported_to_and_opened(
+def test_a_format_from_a_script_can_be_exported_and_opened(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
     run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
@@ -159,19 +159,19 @@ def test_a_format_of_a_script_is_exported_to_and_opened(
 @pytest.mark.parametrize(
     ("kind", "name", "part", "sentence"),
     [
-        ("colour", "red", Halving, "there is no kind 'colour' to register"),
-        ("architecture", "cnn", Halving, "there is an architecture cnn already"),
+        ("colour", "red", Halving, "'colour' cannot be registered"),
+        ("architecture", "cnn", Halving, "there is already an architecture cnn"),
         ("augmentation", "mine", Halving, "the augmentation mine has no Setting and no MIXES_I"),
     ],
 )
-def test_what_cannot_be_registered_is_refused(
+def test_invalid_registrations_are_refused(
     kind: Any, name: str, part: object, sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         thumbnet.register(kind, name, part)
 
 
-def test_a_package_that_cannot_be_imported_is_named(
+def test_a_package_that_cannot_be_imported_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_recipe: Recipe
 ) -> None:
     info = tmp_path / "broken-1.0.dist-info"

@@ -100,7 +100,7 @@ def test_confusion_chart_shows_percent_and_number_of_images() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == list(predictions_of().class_names)
 
 
-def test_charts_of_a_thousand_classes_are_no_larger_than_a_poster(tmp_path: Path) -> None:
+def test_charts_of_a_thousand_classes_have_a_limited_size(tmp_path: Path) -> None:
     evaluation = evaluate(predictions_of(classes=1_000, images=2_000))
     for number, figure in enumerate(
         (confusion_chart(evaluation), class_f1_chart({"a": evaluation}))
@@ -153,7 +153,7 @@ def test_image_grid_shows_the_pixels(sample: Dataset, tmp_path: Path) -> None:
     assert 1.1 < width / height < 1.4  # three columns, two rows with captions
 
 
-def test_image_grid_takes_grey_images(sample: Dataset) -> None:
+def test_image_grid_accepts_grey_images(sample: Dataset) -> None:
     figure = image_grid(sample.test.images[:2][..., :1], ["a", "b"])
     assert drawn_images(figure).shape == (2, 32, 32)
 
@@ -185,7 +185,7 @@ def test_labels_are_short_and_printable(name: str) -> None:
     assert shown == name or len(name) > LONGEST_LABEL or not name.isprintable()
 
 
-def test_charts_keep_names_as_they_are(tmp_path: Path) -> None:
+def test_charts_show_names_unchanged(tmp_path: Path) -> None:
     names = ("$x_1$", "<b>&", "_under", "漢字", "a · b")
     probabilities = np.full((5, 5), 0.2, np.float32)
     predictions = Predictions(probabilities, np.arange(5), np.arange(5), names)
@@ -198,7 +198,9 @@ def test_charts_keep_names_as_they_are(tmp_path: Path) -> None:
 def test_letters_without_a_font_are_escaped_in_bitmaps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thumbnet.figures.glyphs._NO_LETTERS", ("",))  # as with no other font
+    monkeypatch.setattr(
+        "thumbnet.figures.glyphs._NO_LETTERS", ("",)
+    )  # as if there were no other font
     _fonts_for.cache_clear()
     saved: list[list[UInt8Array]] = []
     for names in (("漢字", "кот"), ("\\u6f22\\u5b57", "кот")):
@@ -275,14 +277,14 @@ def test_figures_are_skipped_after_the_time_limit(
 
 
 @pytest.mark.parametrize("kind", ["learning", "confusion", "samples"])
-def test_charts_show_themselves_in_a_notebook_without_pyplot(kind: str, small: Dataset) -> None:
+def test_charts_are_displayed_in_a_notebook_without_pyplot(kind: str, small: Dataset) -> None:
     predictions = predictions_of(images=len(small.test))
     charts: dict[str, Callable[[], Figure]] = {
         "learning": lambda: learning_curve({"a": History.of([{"epoch": 1, "loss": 2.0}])}),
         "confusion": lambda: confusion_chart(evaluate(predictions)),
         "samples": lambda: samples_grid(predictions, small.test, 4),
     }
-    # What Jupyter calls, if nothing is registered for the type of the value.
+    # Jupyter calls this if nothing is registered for the type of the value.
     chart = charts[kind]()
     assert isinstance(chart, Chart)
     shown, size = chart._repr_png_()

@@ -1,4 +1,4 @@
-"""The accuracy of shipped recipes on the bundled sample, which no change should lower unseen."""
+"""The accuracy of shipped recipes on the bundled sample, to detect regressions."""
 
 from pathlib import Path
 

@@ -29,15 +29,15 @@ def forbid_flock(number: int) -> None:
 
 @pytest.fixture(params=[0, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=str)
 def flock_answers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """What `flock` answers: 0 where it works."""
+    """The error number of `flock`; 0 if it works."""
     number: int = request.param
-    monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # put back at the end
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # restored at the end
     if number:
         forbid_flock(number)
     return number
 
 
-def hold_for_ever(path: Path, number: int, held: Connection) -> None:
+def hold_forever(path: Path, number: int, held: Connection) -> None:
     if number:
         forbid_flock(number)
     lock = acquire_lock(path)
@@ -51,7 +51,7 @@ def test_only_one_process_holds_a_lock_and_death_releases_it(
     path = tmp_path / "a.lock"
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    other = context.Process(target=hold_for_ever, args=(path, flock_answers, theirs), daemon=True)
+    other = context.Process(target=hold_forever, args=(path, flock_answers, theirs), daemon=True)
     other.start()
     assert ours.recv()
     with pytest.raises(Timeout):
@@ -76,7 +76,7 @@ def test_a_run_is_held_by_one_process(flock_answers: int, tmp_path: Path) -> Non
     assert Run.is_free(tmp_path / "run")
 
 
-def test_pictures_are_decoded_without_flock(
+def test_images_are_decoded_without_flock(
     flock_answers: int, sample: Dataset, tmp_path: Path
 ) -> None:
     for number in range(8):

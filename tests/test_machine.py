@@ -1,4 +1,4 @@
-"""The description of the machine; measured figures are only checked for plausibility."""
+"""The description of the machine; measurements are only checked for plausibility."""
 
 import json
 

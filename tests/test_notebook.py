@@ -1,4 +1,4 @@
-"""What data sets, runs and results look like in a notebook and in text."""
+"""Datasets, runs and results in a notebook and as text."""
 
 import re
 import sys
@@ -39,7 +39,7 @@ class _Tags(HTMLParser):
 
 
 def shown(value: Any) -> str:
-    """The HTML of a value, after a look at what all of them have in common."""
+    """The HTML of a value, after checks that apply to all values."""
     page: str = value._repr_html_()
     tags = _Tags(page)
     assert "script" not in tags.tags
@@ -49,7 +49,7 @@ def shown(value: Any) -> str:
     return page
 
 
-def test_a_data_set_shows_pictures_and_fits_into_a_line(sample: Dataset) -> None:
+def test_a_dataset_shows_images_and_its_repr_is_one_line(sample: Dataset) -> None:
     assert repr(sample) == (
         "<Dataset cifar10-sample: 5,000 train, 1,000 test images of 32×32×3, 10 classes (airplane, "
         "automobile, bird, cat, deer, …), from: bundled sample>"
@@ -59,7 +59,7 @@ def test_a_data_set_shows_pictures_and_fits_into_a_line(sample: Dataset) -> None
     assert "5,000 train" in page
 
 
-def test_grey_pictures_and_hostile_names_are_shown() -> None:
+def test_grey_images_and_hostile_names_are_shown() -> None:
     images = np.zeros((4, 8, 8, 1), np.uint8)
     part = LabelledImages(images, np.array([0, 1, 0, 1]))
     page = shown(Dataset(HOSTILE, (HOSTILE, "b"), part, part, HOSTILE))
@@ -78,7 +78,7 @@ def test_an_evaluation_shows_its_classes(finished_run: Run) -> None:
     assert shown(metrics).count("<tr>") == 13
 
 
-def test_a_run_shows_its_figure_and_charts(finished_run: Run, tmp_path: Path) -> None:
+def test_a_run_shows_its_accuracy_and_charts(finished_run: Run, tmp_path: Path) -> None:
     accuracy = f"accuracy {finished_run.metrics().accuracy:.2%}"
     assert accuracy in repr(finished_run)
     page = shown(finished_run)
@@ -101,7 +101,7 @@ def test_a_history_shows_its_curves(finished_run: Run) -> None:
     assert "0 epochs" in shown(History([]))
 
 
-def test_a_comparison_shows_who_is_better(make_run: MakeRun) -> None:
+def test_a_comparison_shows_which_run_is_better(make_run: MakeRun) -> None:
     first, second = make_run("good", skill=4.0), make_run("poor", skill=0.5)
     pair = compare_pair("good", first.predictions(), "poor", second.predictions())
     assert "good vs poor: good is better" in repr(pair)
@@ -110,11 +110,11 @@ def test_a_comparison_shows_who_is_better(make_run: MakeRun) -> None:
     assert f"<td>{len(pair.only_first):,}</td>" in page
 
 
-def test_predictions_of_a_run_fit_into_a_line(finished_run: Run) -> None:
+def test_the_repr_of_predictions_is_one_line(finished_run: Run) -> None:
     assert repr(finished_run.predictions()) == "<predictions of 1,000 test images, 10 classes>"
 
 
-def test_many_rows_are_cut_in_the_middle() -> None:
+def test_long_tables_are_cut_in_the_middle() -> None:
     names = tuple(f"class {number}" for number in range(200))
     probabilities = np.full((200, 200), 1 / 200, np.float32)
     evaluation = evaluate(Predictions(probabilities, np.arange(200), np.arange(200), names))
@@ -157,7 +157,7 @@ def test_arrays_files_and_folders_are_predicted_alike(
     assert one.class_name == of_array[0].class_name
 
 
-def test_arrays_of_another_size_are_resized_like_pictures(
+def test_arrays_of_a_different_size_are_resized_like_files(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
     large = np.asarray(Image.fromarray(sample.test.images[0]).resize((90, 60)))
@@ -169,7 +169,7 @@ def test_arrays_of_another_size_are_resized_like_pictures(
     assert len(grey.probabilities) == 10
 
 
-def test_what_cannot_be_predicted_is_refused(finished_run: Run, tmp_path: Path) -> None:
+def test_unusable_inputs_for_predict_are_refused(finished_run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no picture"):
         finished_run.predict(tmp_path)
     with pytest.raises(InputError, match="from -1 to -1"):
@@ -223,20 +223,20 @@ def test_charts_are_figures_and_draw_in_the_axes_of_the_user(
     assert isinstance(plot.mistakes(sample, 4), Chart)
 
 
-def test_charts_of_what_is_not_there_are_refused(finished_run: Run, small: Dataset) -> None:
+def test_charts_of_missing_results_are_refused(finished_run: Run, small: Dataset) -> None:
     plot = finished_run.plot
-    with pytest.raises(InputError, match=r"no epoch of .* measured top_5_accuracy; there: epoch"):
+    with pytest.raises(InputError, match=r"the history of .* has no top_5_accuracy; it has: epoch"):
         plot.learning("top_5_accuracy")
     with pytest.raises(InputError, match="thumbnet robustness"):
         plot.corruptions()
-    with pytest.raises(InputError, match="was made of other images"):
+    with pytest.raises(InputError, match="was tested on different images"):
         plot.mistakes(small)
 
 
 @pytest.mark.parametrize(
     ("has_widgets", "kind"), [(True, LiveDisplay), (False, PlainDisplay)], ids=["bar", "lines"]
 )
-def test_progress_is_a_bar_in_a_notebook_that_can_draw_one(
+def test_progress_is_a_bar_in_a_notebook_with_ipywidgets(
     monkeypatch: pytest.MonkeyPatch, has_widgets: bool, kind: type
 ) -> None:
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
@@ -247,5 +247,5 @@ def test_progress_is_a_bar_in_a_notebook_that_can_draw_one(
     assert type(choose_display()) is kind
 
 
-def test_progress_is_lines_outside_a_notebook() -> None:
+def test_progress_is_plain_lines_outside_a_notebook() -> None:
     assert type(choose_display()) is PlainDisplay

@@ -66,7 +66,7 @@ def test_a_file_with_a_changed_byte_is_refused_or_read_correctly(
     path.write_bytes(content)
     refusal = str(path)
     try:
-        read_npz(path)  # some bytes do not matter, such as those of a date
+        read_npz(path)  # some bytes have no effect, such as those of a date
     except InputError as error:
         refusal = str(error)
     assert str(path) in refusal
@@ -98,7 +98,7 @@ def test_a_shape_that_does_not_match_the_data_is_refused(tmp_path: Path, shape: 
         read_npz(write_member(tmp_path / "a.npz", lying))
 
 
-def test_no_more_memory_is_taken_than_the_arrays_need(tmp_path: Path) -> None:
+def test_reading_takes_no_more_memory_than_the_arrays(tmp_path: Path) -> None:
     path = write_member(tmp_path / "a.npz", npy(np.zeros(200 * 2**20, np.uint8)))
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom thumbnet.npz import read_npz\n"

@@ -26,7 +26,7 @@ def test_shipped_recipe_survives_saving(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_a_shipped_recipe_says_which_study_it_came_from(name: str) -> None:
+def test_a_shipped_recipe_names_its_study(name: str) -> None:
     file = files("thumbnet") / "recipes" / f"{name}.toml"
     found = re.search(r"^# Study: (?:none;|(\S+\.md), \"(.+)\"\.$)", file.read_text(), re.MULTILINE)
     assert found
@@ -44,7 +44,7 @@ def test_the_default_recipes_ship() -> None:
     [
         ({"epochs": 0}, r"epochs: input should be greater than or equal to 1, got 0"),
         ({"epoch": 3}, r"epoch: unknown key; did you mean epochs\?"),
-        ({"optimizer": {"speed": 1}}, r"optimizer.speed: unknown key; known here: .*momentum"),
+        ({"optimizer": {"speed": 1}}, r"optimizer.speed: unknown key; known keys: .*momentum"),
         (
             {"optimizer": {"name": "lion"}},
             r"name: must be one of adamw, muon, sgd, got 'lion'",
@@ -58,7 +58,7 @@ def test_the_default_recipes_ship() -> None:
         ({"validation": 0, "stopping": {"patience": 2}}, r"stopping.patience watches"),
     ],
 )
-def test_errors_name_the_key_and_what_would_be_valid(values: dict[str, Any], message: str) -> None:
+def test_errors_name_the_key_and_the_valid_values(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Recipe.check(MINIMAL | values, "test")
 
@@ -87,17 +87,17 @@ def test_override_reads_toml_values_and_keeps_the_rest() -> None:
         ({"batch_size": "many"}, "batch_size: .*got 'many'"),
     ],
 )
-def test_bad_overrides_are_named(settings: dict[str, Any], message: str) -> None:
+def test_invalid_overrides_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Recipe.read("ann").override(settings)
 
 
-def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
+def test_an_invalid_recipe_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text("name = ", encoding="utf-8")
     with pytest.raises(InputError, match=r"broken.toml is not valid TOML"):
         Recipe.read(path)
-    with pytest.raises(InputError, match=r"no recipe nosuch: give one of ann, best, cnn"):
+    with pytest.raises(InputError, match=r"no recipe nosuch: choose from ann, best, cnn"):
         Recipe.read("nosuch")
 
 
@@ -116,7 +116,7 @@ def test_any_values_give_a_recipe_or_an_input_error(values: Any) -> None:
         Recipe.check(MINIMAL | (values if isinstance(values, dict) else {"x": values}), "test")
 
 
-def test_keys_of_version_0_1_0_are_read_under_their_new_names() -> None:
+def test_keys_of_version_0_1_0_get_their_new_names() -> None:
     old = {
         "name": "old",
         "ghost_batches": 1,
@@ -137,7 +137,7 @@ def test_keys_of_version_0_1_0_are_read_under_their_new_names() -> None:
     assert (recipe.hard_example_fraction, recipe.tta_views) == (0.7, 2)
 
 
-def test_an_old_and_a_new_name_of_one_key_are_refused() -> None:
+def test_the_old_and_the_new_name_of_a_key_cannot_be_combined() -> None:
     both = {"name": "both", "model": {"architecture": "ann"}, "parts": 2, "ghost_batches": 2}
-    with pytest.raises(InputError, match="parts is the old name of ghost_batches; give one"):
+    with pytest.raises(InputError, match="parts is the old name of ghost_batches; give only one"):
         Recipe.check(both, "test")

@@ -1,4 +1,4 @@
-"""The parts of the scripts in `benchmarks/` that are fast: reading, fitting, comparing, writing."""
+"""The fast parts of the scripts in `benchmarks/`: reading, fitting, comparing, writing."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def test_the_exponent_of_a_power_law_is_fitted() -> None:
     assert len(cost_growth.draw([growth]).axes) == 1
 
 
-def test_a_curve_knows_its_final_accuracy_and_the_cost_of_each_level(tmp_path: Path) -> None:
+def test_a_curve_gives_the_final_accuracy_and_the_cost_of_each_level(tmp_path: Path) -> None:
     path = tmp_path / "fast.0.csv"
     path.write_text(
         "# Machine: any\n"
@@ -119,7 +119,7 @@ def test_the_page_compares_the_found_recipe_with_the_default(finished_run: Run) 
     assert "1.80 times as many with two" in tuning.describe_workers([(10, 17), (10, 19)], 60)
 
 
-def test_the_initial_recipe_of_the_search_is_poorer_than_the_default() -> None:
+def test_the_initial_recipe_of_the_search_is_worse_than_the_default() -> None:
     poor, default = Recipe.read(tuning.POOR), Recipe.read("cnn")
     assert poor.optimizer != default.optimizer
     assert poor.augmentation == type(poor.augmentation)()

@@ -1,4 +1,4 @@
-"""Started by test_backends.py in a process of its own: trains, stops, goes on and predicts on JAX.
+"""Run by test_backends.py in a separate process: trains, stops, resumes and predicts on JAX.
 
     python tests/without_tensorflow.py DIRECTORY
 
@@ -71,7 +71,7 @@ def main(directory: Path) -> None:
         train(recipe, sample, directory / "stopped", display=_Interrupting())
     resumed = resume(directory / "stopped", sample, display=SilentDisplay())
     assert np.array_equal(alone.predictions().probabilities, resumed.predictions().probabilities), (
-        "a run that was stopped ended elsewhere"
+        "the resumed run ended with different weights"
     )
     Image.fromarray(np.asarray(sample.test.images[0])).save(directory / "picture.png")
     (answer,) = predict(resumed, [directory / "picture.png"])

@@ -1,7 +1,7 @@
-"""Thumbnet: image classifiers for small pictures, from the data to a report and a service.
+"""Thumbnet: classifiers for small images, from the data to a report and a service.
 
-The public names below are imported when they are first used, so that `import thumbnet` and
-`thumbnet --help` stay quick.
+The public names below are imported on first use, so that `import thumbnet` and `thumbnet --help`
+stay fast.
 """
 
 from importlib import import_module

@@ -12,7 +12,7 @@ from typing import IO, Any
 from thumbnet.errors import StorageError
 
 _MARK = ".writing-"
-# Within a text, JSON has no line break: what this finds is a list.
+# JSON strings contain no line breaks, so this matches only lists.
 _NUMBERS = re.compile(r"\[\n\s+[-+.\deE]+(?:,\n\s+[-+.\deE]+)*\n\s+\]")
 
 
@@ -33,11 +33,11 @@ def replacing_path(path: Path) -> Iterator[Path]:
         os.close(descriptor)
         beside = Path(name)
         yield beside
-        _force_to_disk(beside)
+        _sync_to_disk(beside)
         # mkstemp creates files that only their owner can read; apply the usual umask instead.
         beside.chmod(0o666 & ~_umask())
         beside.replace(path)
-        _force_to_disk(path.parent)
+        _sync_to_disk(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -53,16 +53,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to `path`; what stands in it for bytes that are no text is escaped."""
+    """Write UTF-8 text to `path`; surrogates, which stand for undecodable bytes, are escaped."""
     with replacing(path) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` as indented JSON to `path`; NaN, which JSON does not have, is refused.
+    """Write `values` as indented JSON to `path`; NaN, which JSON does not allow, is refused.
 
-    A list of numbers stands on one line, so that the confusion matrix of a thousand classes stays
-    small.
+    A list of numbers is written on one line, so that the confusion matrix of a thousand classes
+    stays small.
     """
     text = json.dumps(values, indent=2, allow_nan=False)
     write_text(path, _NUMBERS.sub(lambda found: "".join(found[0].split()), text) + "\n")
@@ -77,7 +77,7 @@ def remove_leftovers(directory: Path, stem: str = "") -> None:
         beside.unlink(missing_ok=True)
 
 
-def _force_to_disk(path: Path) -> None:
+def _sync_to_disk(path: Path) -> None:
     """Make a file's content, or a directory's entries, survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""A classifier with scikit-learn's interface, which recipes train."""
+"""A classifier with scikit-learn's interface, trained by recipes."""
 
 import math
 import tempfile
@@ -28,30 +28,30 @@ Array = npt.NDArray[Any]
 class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An image classifier for scikit-learn: cross-validation, grid search, pipelines.
 
-    It trains on all images that `fit` gets; none are held out, unless the recipe stops by their
-    accuracy. Nothing but the model is kept. For a run directory with an evaluation, a report and
-    exports, use `thumbnet.train`.
+    It trains on all images passed to `fit`; none are held out, unless the recipe stops by the
+    validation accuracy. Only the model is kept. For a run directory with an evaluation, a report
+    and exports, use `thumbnet.train`.
 
     Images are arrays of shape (n, height, width) or (n, height, width, 1 or 3). Rows of numbers,
-    of shape (n, features), are images as well: of `image_shape`, or one pixel high. Whole numbers
-    from 0 to 255 are pixels as they are, and numbers from 0 to 1 become 0 to 255. Any other range
-    is mapped to 0 to 255 from the smallest and largest number that `fit` saw.
+    of shape (n, features), are reshaped to `image_shape`, or treated as images one pixel high.
+    Whole numbers from 0 to 255 are used as pixels, and numbers from 0 to 1 are scaled to 0 to 255.
+    Any other range is mapped to 0 to 255, from the smallest and largest number passed to `fit`.
 
     Args:
         recipe: a recipe, the name of a shipped one, or the path of a file.
-        epochs: passes over the images, in place of the recipe's.
-        settings: other values of the recipe to replace, by their dotted keys, such as
+        epochs: number of epochs, in place of the recipe's.
+        settings: other values of the recipe to override, by their dotted keys, such as
             {"optimizer.learning_rate": 0.01}.
         image_shape: height and width, or height, width and channels, of images given as rows.
-        random_state: decides everything that is random: a number, or a NumPy `RandomState` to draw
-            one from; None for the recipe's seed.
+        random_state: the random seed: a number, or a NumPy `RandomState` to draw one from; None
+            for the recipe's seed.
         verbose: whether to show the progress on standard error.
 
     Attributes:
-        classes_: the labels that `fit` saw, sorted.
-        n_features_in_: numbers in an image; of rows, their length.
+        classes_: the labels passed to `fit`, sorted.
+        n_features_in_: number of values in an image or row.
         image_shape_: height, width and channels of the images.
-        pixel_range_: what became 0 and what became 255.
+        pixel_range_: the values that were mapped to 0 and to 255.
         model_: a Keras model from uint8 pixels to probabilities in the order of `classes_`.
         history_: a row of metrics for each epoch.
         n_iter_: the number of epochs.
@@ -82,7 +82,7 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: a label for each image, of shape (n,): numbers or text.
 
         Raises:
-            ValueError: the images or the labels cannot be used; `InputError` is one.
+            ValueError: the images or the labels cannot be used (`InputError` is a subclass).
             JobError: the training failed.
         """
         images: Array
@@ -92,14 +92,14 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(
-                f"all images have the one class {self.classes_[0]}; a classifier needs at least "
+                f"all images have the same class {self.classes_[0]}; a classifier needs at least "
                 "two classes"
             )
         self.image_shape_ = self._shape_of_images(images)
         self.pixel_range_ = _pixel_range(images)
         train = LabelledImages(self._pixels(images), labels.astype(np.int64))
         names = tuple(map(str, range(len(self.classes_))))
-        # A data set has a test part, which nothing reads here.
+        # A dataset needs a test split; it is not used here.
         dataset = Dataset("arrays", names, train, train.take([0]), "arrays")
         display = choose_display() if self.verbose else SilentDisplay()
         with (
@@ -113,16 +113,17 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: npt.ArrayLike) -> Float32Array:  # noqa: N803
-        """Probabilities of the classes, float32 of shape (n, classes), not calibrated.
+        """Class probabilities, float32 of shape (n, classes), not calibrated.
 
         Raises:
-            ValueError: the images are of another shape than those that `fit` saw.
+            ValueError: the images do not have the shape of those passed to `fit`.
         """
         check_is_fitted(self)
         images: Array = validate_data(self, X, reset=False, ensure_2d=_are_rows(X), allow_nd=True)
         if (shape := self._shape_of_images(images)) != self.image_shape_:
             raise InputError(
-                f"the images have the shape {shape}, and those that fit saw {self.image_shape_}"
+                f"the images have the shape {shape}, but the model was fitted to images of shape "
+                f"{self.image_shape_}"
             )
         return predict_in_batches(
             lambda batch: np.asarray(self.model_.predict_on_batch(batch)),
@@ -135,9 +136,9 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The most probable class of each image, an array of shape (n,) like the labels.
 
         Raises:
-            ValueError: the images are of another shape than those that `fit` saw.
+            ValueError: the images do not have the shape of those passed to `fit`.
         """
-        # First: a model that was not fitted has no classes.
+        # First, because a model that was not fitted has no classes.
         probabilities = self.predict_proba(X)
         predicted: Array = self.classes_[probabilities.argmax(axis=1)]
         return predicted
@@ -164,7 +165,7 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             height, width, channels = (*(self.image_shape or (1, images.shape[1])), 1)[:3]
             if height * width * channels != images.shape[1]:
                 raise InputError(
-                    f"rows of {images.shape[1]} numbers are no images of image_shape "
+                    f"rows of {images.shape[1]} numbers are not images of image_shape "
                     f"{self.image_shape}"
                 )
             return height, width, channels
@@ -190,12 +191,12 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _are_rows(images: npt.ArrayLike) -> bool:
-    """Whether scikit-learn is to check them as it checks tables: all but arrays of images."""
+    """Whether scikit-learn should check them as a table: everything except arrays of images."""
     return (images if hasattr(images, "ndim") else np.asarray(images)).ndim <= 2
 
 
 def _pixel_range(images: Array) -> tuple[float, float]:
-    """What is black and what is white: of pixels, of fractions, or of any other numbers."""
+    """The values of black and white, for pixels, for fractions, or for any other numbers."""
     low, high = float(images.min()), float(images.max())
     if images.dtype == np.uint8 or (
         low >= 0 and 1 < high <= 255 and bool((np.floor(images) == images).all())

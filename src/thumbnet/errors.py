@@ -27,7 +27,7 @@ class JobError(ThumbnetError, RuntimeError):
 
 
 class StorageError(JobError):
-    """A file cannot be written: the disk is full, or not there any more."""
+    """A file cannot be written: the disk is full or no longer available."""
 
 
 class JobInterruptedError(JobError):
@@ -35,7 +35,7 @@ class JobInterruptedError(JobError):
 
 
 class LostProcessError(JobError):
-    """Another process of a distributed training is gone."""
+    """Another process of a distributed training has ended."""
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -58,7 +58,7 @@ def _escaped(text: str) -> str:
 
 
 def quoted(path: str | os.PathLike[str]) -> str:
-    """A path as a command in a message can hold it, to be copied into a shell."""
+    """A path quoted for a shell command in a message."""
     text = shown(path)
-    # A command would take a path that begins with "-" for an option.
+    # A command would mistake a path that starts with "-" for an option.
     return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -1,4 +1,4 @@
-"""Tables as pandas data frames, where pandas is installed."""
+"""Tables as pandas data frames, if pandas is installed."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def data_frame(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> "pandas.DataFrame":
-    """A data frame of rows; NaN stands for a value that a row lacks.
+    """A data frame of rows; missing values become NaN.
 
     Raises:
         InputError: pandas is not installed.

@@ -1,7 +1,7 @@
-"""Calling functions in a child process, which may crash, hang or run out of memory in our place.
+"""Calls functions in a child process, which may crash, hang or run out of memory in our place.
 
-Parsers of other people's files and messages run here: JSON that unfolds to fifty times its size,
-and runtimes that read models in C++.
+Parsers of untrusted files and messages run here: JSON that expands to fifty times its size, and
+runtimes that read models in C++.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ class ChildFailedError(JobError):
 class Isolated:
     """A child process that calls one function at a time; it starts with the first call.
 
-    Not safe to share between threads.
+    Not thread-safe.
 
     Args:
-        memory_bytes: bound on what it may allocate; None for no bound.
+        memory_bytes: limit on its memory; None for no limit.
     """
 
     def __init__(self, memory_bytes: int | None = None) -> None:
@@ -41,16 +41,16 @@ class Isolated:
     def call(
         self, function: Callable[..., _Result], *arguments: object, seconds: float | None = None
     ) -> _Result:
-        """What a function of a module returns or raises for these arguments.
+        """Call a function in the child process; returns its result or raises its exception.
 
         Args:
-            function: found by its module and name, like everything else by pickle.
-            arguments: to be pickled.
-            seconds: how long it may take.
+            function: a module-level function, pickled by its module and name.
+            arguments: its arguments, which are pickled.
+            seconds: time limit.
 
         Raises:
-            ChildFailedError: the process crashed or took too long; the next call starts another.
-            MemoryError: it needed more memory than it may have.
+            ChildFailedError: the process crashed or took too long; the next call starts a new one.
+            MemoryError: it needed more memory than the limit.
         """
         connection = self._started()
         try:
@@ -95,7 +95,7 @@ class Isolated:
         return self._connection
 
     def _end(self) -> str:
-        """How the process ended, in words; it is then forgotten."""
+        """A description of how the process ended; the process is then discarded."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
@@ -112,7 +112,7 @@ def call_isolated(
     seconds: float | None = None,
     memory_bytes: int | None = None,
 ) -> _Result:
-    """`Isolated.call` in a process for this call alone."""
+    """`Isolated.call` in a process for this call only."""
     isolated = Isolated(memory_bytes)
     try:
         return isolated.call(function, *arguments, seconds=seconds)
@@ -121,7 +121,7 @@ def call_isolated(
 
 
 def main(memory_bytes: int | None) -> None:
-    """What the child process does, until the other end of its standard input is closed."""
+    """The main loop of the child process, until its standard input is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
     _die_first()
     if memory_bytes is not None:
@@ -148,6 +148,6 @@ def _reply(function: Callable[..., object], arguments: tuple[object, ...]) -> by
 
 
 def _die_first() -> None:
-    """Have the system kill this process rather than its parent when the memory is used up."""
+    """Make the system kill this process rather than its parent when memory runs out."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")

@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 HELD_SUFFIX = ".held"
-"""Of the file beside a lock file that stands for the lock where there is no `flock`."""
+"""Suffix of the file next to a lock file that serves as the lock if there is no `flock`."""
 
-# What `flock` answers where a network file system has no lock service. (On ENOSYS, filelock itself
-# turns to a lock that is held by the existence of a file.)
+# The errors of `flock` on a network file system without a lock service. (On ENOSYS, filelock
+# itself falls back to a lock that consists in the existence of a file.)
 _WITHOUT_FLOCK = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def acquire_lock(path: Path, wait: bool = True) -> "BaseFileLock":
     """Hold a lock until its `release` is called, nothing refers to it, or this process ends.
 
-    Without `flock`, a file beside `path` stands for the lock. A process that was killed leaves it,
-    and the next process on the same machine removes it; on another machine, its owner must.
+    Without `flock`, a file next to `path` serves as the lock. A killed process leaves it behind;
+    the next process on the same machine removes it, but on another machine the user must.
 
     Args:
         path: the lock file; its directory exists.
         wait: whether to wait for another process that holds it.
 
     Raises:
-        filelock.Timeout: another process holds it. Its `lock_file` is the file that says so.
+        filelock.Timeout: another process holds it; `lock_file` is the file that it holds.
         OSError: the directory cannot be written.
     """
     from filelock import FileLock, SoftFileLock, Timeout

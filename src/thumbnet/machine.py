@@ -1,4 +1,4 @@
-"""Describes a machine and measures its speed, so that timings of machines can be compared.
+"""Describes a machine and measures its speed, so that timings can be compared across machines.
 
 The reference is the rate of one large matrix product (sgemm) in NumPy: training time multiplied by
 that rate is comparable between slow and fast machines.
@@ -34,17 +34,17 @@ TRIAD_RUNS = 5
 
 
 class Host(Record):
-    """Where a process runs and with what.
+    """The hardware and software that a process runs on.
 
     Attributes:
-        python: version.
+        python: version of Python.
         platform: the operating system.
-        processor: its name, as the system gives it.
-        cores: that the system has; None where it does not say.
-        threads: that this process may run on at the same time.
-        backend: what Keras computes with.
+        processor: name of the CPU, as reported by the system.
+        cores: number of cores of the system; None if unknown.
+        threads: number of threads that this process may run at the same time.
+        backend: the Keras backend.
         onednn: whether TensorFlow uses oneDNN, and why.
-        versions: of the packages that matter for results.
+        versions: versions of the packages that affect results.
         git_revision: the commit of the checkout that this package runs from; None for a wheel.
     """
 
@@ -60,7 +60,7 @@ class Host(Record):
 
 
 def describe_host() -> Host:
-    """Where this process runs and with what."""
+    """The hardware and software that this process runs on."""
     return Host(
         python=platform.python_version(),
         platform=platform.platform(),

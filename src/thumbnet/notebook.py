@@ -1,7 +1,7 @@
-"""How data sets, runs and results show themselves as the last value of a notebook's cell.
+"""The HTML of datasets, runs and results as the last value of a notebook cell.
 
-Everything is self-contained HTML: text that others chose is escaped, pictures are within it, and no
-script runs. The colours are those of the notebook.
+The HTML is self-contained: untrusted text is escaped, images are embedded, and there are no
+scripts. The colours are those of the notebook.
 """
 
 import base64
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 SHOWN_IMAGES, SHOWN_ROWS = 16, 20
-_SIDE = 64  # pixels of a picture on the screen
+_SIDE = 64  # pixels of an image on the screen
 
 
 def dataset_html(dataset: "Dataset") -> str:
@@ -56,7 +56,7 @@ def evaluation_html(evaluation: "Evaluation", title: str = "Evaluation") -> str:
 
 
 def run_html(run: "Run") -> str:
-    """The metrics of a finished run, with its charts; how far it came where it is not."""
+    """The metrics and charts of a finished run; the learning curves of an unfinished one."""
     if not run.finished:
         return _section(f"Run {run.name}: not finished", "")
     try:
@@ -69,7 +69,7 @@ def run_html(run: "Run") -> str:
 
 
 def history_html(history: "History") -> str:
-    """The learning curves, or nothing to see before the first epoch has ended."""
+    """The learning curves; none before the end of the first epoch."""
     if not history:
         return _section(str(history), "")
     from thumbnet.figures.charts import learning_curve
@@ -80,7 +80,7 @@ def history_html(history: "History") -> str:
 
 
 def comparison_html(pair: "PairComparison") -> str:
-    """Which run is better, and the counts that McNemar's test takes."""
+    """Which run is better, and the counts for McNemar's test."""
     cells = [
         (f"{pair.first} right", f"{pair.both_right:,}", f"{len(pair.only_first):,}"),
         (f"{pair.first} wrong", f"{len(pair.only_second):,}", f"{pair.both_wrong:,}"),
@@ -90,7 +90,7 @@ def comparison_html(pair: "PairComparison") -> str:
 
 
 def predictions_html(predictions: "PredictedImages") -> str:
-    """A row for each image: what it shows, and how probable that is."""
+    """A row for each image: the predicted class and its probability."""
     cells = [
         (one.path, one.error or one.class_name, "" if one.error else f"{one.confidence:.1%}")
         for one in _ends(predictions)

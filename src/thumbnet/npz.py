@@ -1,4 +1,4 @@
-"""Reads untrusted `.npz` files: no pickle, and a bound on memory."""
+"""Reads untrusted `.npz` files: no pickle, and a limit on memory."""
 
 import math
 import zipfile
@@ -22,12 +22,12 @@ _PART_BYTES = 2**20
 def read_npz(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> dict[str, Array]:
     """Read every array of an `.npz` file.
 
-    `numpy.load` trusts the sizes that a file declares. Here the total size of all members is
-    checked before the first is unpacked, and each must match its shape and dtype.
+    `numpy.load` trusts the sizes that a file declares. Here, the total size of all members is
+    checked before the first is decompressed, and each must match its shape and dtype.
 
     Args:
         path: the file.
-        maximum_bytes: limit on the unpacked size of all arrays together.
+        maximum_bytes: limit on the total uncompressed size of all arrays.
 
     Returns:
         The arrays by name, without `.npy`.
@@ -70,17 +70,17 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 
 
 def _read_exactly(file: IO[bytes], size: int) -> bytearray:
-    """So many bytes, in the memory of just these: `read` takes twice as much while it grows."""
+    """Read `size` bytes into a buffer of that size; `read` would take twice the memory."""
     content = bytearray(size)
     left = memoryview(content)
     while left:
         part = file.read(min(len(left), _PART_BYTES))
         if not part:
-            raise ValueError("it ends early")
+            raise ValueError("it is truncated")
         left[: len(part)] = part
         left = left[len(part) :]
     if file.read(1):
-        raise ValueError("it goes on after its end")
+        raise ValueError("data follows its end")
     return content
 
 

@@ -9,13 +9,13 @@ from thumbnet.errors import InputError, shown
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path in which "~" stands for the user's home, where that is known."""
-    # Path.expanduser raises where no home is known.
+    """A path with a leading "~" replaced by the user's home directory, if that is known."""
+    # Path.expanduser raises an exception if it is unknown.
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a file for reading, unless it is something that could block or never end.
+    """Open a file for reading, unless it is one that could block or never end.
 
     Raises:
         OSError: it cannot be opened.

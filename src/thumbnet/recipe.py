@@ -1,6 +1,6 @@
-"""A recipe: all that decides a run, in one small TOML file, checked at the edge.
+"""Recipes: all settings of a run in one small TOML file, checked when it is read.
 
-Defaults come first, then the file, then what the command line overrides. The resolved recipe is
+The file overrides the defaults, and the command line overrides the file. The resolved recipe is
 saved with the run.
 """
 
@@ -29,7 +29,7 @@ from thumbnet.models import CUSTOM, ModelParameters, architecture_names, paramet
 from thumbnet.record import read_bounded_text
 from thumbnet.section import Section
 
-# Keys of version 0.1.0, which recipes and runs may still use, and today's names.
+# Keys of version 0.1.0, which recipes and runs may still use, and their current names.
 RENAMED_KEYS = {
     "parts": "ghost_batches",
     "revisit": "hard_example_fraction",
@@ -43,7 +43,7 @@ RENAMED_KEYS = {
 }
 
 IMAGENET = "imagenet"
-"""Where a backbone's published weights come from, as `start.weights` names it."""
+"""The value of `start.weights` for a backbone's published weights."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Decision = Annotated[str, Field(max_length=500)]
@@ -67,7 +67,7 @@ def _known_optimizer(name: str) -> str:
 
 
 class Optimizer(Section):
-    """Which optimizer, and its peak learning rate.
+    """The optimizer and its peak learning rate.
 
     `momentum` is Adam's beta_1 with `adamw`. `muon` trains the kernels and leaves biases, batch
     normalisation and the output layer to Adam, whose learning rate is `adam_lr_ratio` times
@@ -97,13 +97,13 @@ class Schedule(Section):
 class Augmentation(Section):
     """Data augmentation of the training images; sizes are in pixels.
 
-    `alternating` flips each image at random in the first epoch and then in every other one, so
-    that each pair of epochs shows both views (Jordan 2024, arXiv 2404.00498).
+    `alternating` flips a random half of the images in the first epoch and then alternates, so that
+    two consecutive epochs show both orientations of each image (Jordan 2024, arXiv 2404.00498).
     `progressive_resizing` lists fractions of the images' height and width, used one after another
     over the epochs: early epochs cost less on smaller images (Howard 2018, DAWNBench).
     `random_crop_padding` pads with reflection and crops at random. It and the side of the `cutout`
-    square are given for the full image size, and shrink with it. Further keys are the names of
-    `thumbnet.augmentations` and of what was registered.
+    square are given for the full image size, and are scaled with it. Further keys are the names of
+    the augmentations in `thumbnet.augmentations` and of registered ones.
     """
 
     flip: Literal["none", "random", "alternating"] = "none"
@@ -114,9 +114,9 @@ class Augmentation(Section):
     )
 
     def by_name(self) -> dict[str, Any]:
-        """The settings of augmentations that are found by their names, without those of 0.
+        """The nonzero settings of the augmentations that are looked up by name.
 
-        In the order in which they are applied.
+        They are in the order in which they are applied.
         """
         settings = {
             name: getattr(self, name)
@@ -131,7 +131,7 @@ class Augmentation(Section):
 
 
 def _augmentation_class(table: Any) -> type[Augmentation]:
-    """The class that checks an `[augmentation]` table, with the augmentations that it names."""
+    """The class that checks an `[augmentation]` table, with a field for each augmentation."""
     named = set(table) if isinstance(table, Mapping) else set()
     return _with_augmentations(tuple(sorted(named & set(registry.names("augmentation")))))
 
@@ -146,8 +146,8 @@ class Start(Section):
     """The weights that training starts from.
 
     `weights` is "imagenet" for those of a backbone, the directory of a finished run with the same
-    `[model]` table, or empty for random ones. With `fit_head` the logits are first fitted to the
-    features of the untouched network, by logistic regression.
+    `[model]` table, or empty for random ones. With `fit_head`, the output layer is first fitted to
+    the features of the unmodified network by logistic regression.
     """
 
     weights: Annotated[str, Field(max_length=4_096)] = ""
@@ -155,11 +155,11 @@ class Start(Section):
 
 
 class Stopping(Section):
-    """What ends a run before all epochs are done; 0 switches a rule off.
+    """The rules that end a run before all epochs are finished; 0 switches a rule off.
 
-    `patience` is the number of epochs without a better validation accuracy, after which training
-    stops and the weights of the best epoch are restored. `budget_seconds` limits the training
-    time; the learning rate schedule is compressed to fit it.
+    `patience` is the number of epochs without an improvement of the validation accuracy after
+    which training stops and the weights of the best epoch are restored. `budget_seconds` limits the
+    training time; the learning rate schedule is compressed to fit it.
     """
 
     patience: Annotated[int, Field(ge=0)] = 0
@@ -168,18 +168,19 @@ class Stopping(Section):
 
 
 class Recipe(Section):
-    """Everything that decides a run; the shipped recipes are in `thumbnet/recipes`.
+    """All settings of a run; the shipped recipes are in `thumbnet/recipes`.
 
-    `ghost_batches` splits each batch into that many parts, normalised separately. `subset` is the
-    fraction of the training split to use, for quick trials. `balance` handles imbalanced classes:
-    `class_weights` weights the loss by inverse class frequency, `sampling` shows every class
-    equally often. `hard_example_fraction` is the fraction of the images that epochs after the
-    first use: those with the highest loss when they were last seen (after Katharopoulos and
-    Fleuret 2018, arXiv 1803.00942, who reweight their samples). `deterministic` asks the backend
-    for operations that give the same bits every time. With a mixed `precision` layers compute in
-    16 bits, while weights, batch statistics and logits stay in float32; "auto" is resolved when
-    training begins, to what is fast on this machine. `tta_views` is the number of views in
-    test-time augmentation: the image, its mirror image, and both shifted in two directions.
+    `ghost_batches` is the number of parts into which each batch is split, which are normalised
+    separately. `subset` is the fraction of the training split to use, for quick trials. `balance`
+    handles imbalanced classes: `class_weights` weights the loss by inverse class frequency,
+    `sampling` shows every class equally often. `hard_example_fraction` is the fraction of the
+    images that are used in epochs after the first: those with the highest loss when they were last
+    seen (after Katharopoulos and Fleuret 2018, arXiv 1803.00942, who reweight their samples).
+    `deterministic` makes the backend use bitwise reproducible operations. With a mixed
+    `precision`, layers compute in 16 bits, while weights, batch statistics and logits stay in
+    float32; "auto" chooses the fastest precision on this machine when training starts. `tta_views`
+    is the number of views in test-time augmentation: the image, its mirror image, and both shifted
+    in two directions.
     `decisions` are sentences on how `auto` chose the values.
     """
 
@@ -227,8 +228,8 @@ class Recipe(Section):
         mixing = [name for name in self.augmentation.by_name() if augmentation(name).MIXES_IMAGES]
         if self.hard_example_fraction < 1 and mixing:
             raise ValueError(
-                f"augmentation.{mixing[0]} mixes images, whose losses say nothing about each of "
-                "them; set it to 0, or hard_example_fraction to 1"
+                f"augmentation.{mixing[0]} mixes images, so that the loss of a single image is "
+                "unknown; set it to 0, or hard_example_fraction to 1"
             )
         return self
 
@@ -237,7 +238,7 @@ class Recipe(Section):
         """Read a recipe file, or a shipped recipe by its name.
 
         Raises:
-            InputError: there is none of that name, or it does not hold a valid recipe.
+            InputError: no recipe has that name, or the file is not a valid recipe.
         """
         path = Path(source)
         shipped = files("thumbnet") / "recipes" / f"{source}.toml"
@@ -248,17 +249,17 @@ class Recipe(Section):
                 text, origin = read_bounded_text(path), str(path)
             except FileNotFoundError as error:
                 raise InputError(
-                    f"no recipe {source}: give one of {', '.join(shipped_recipes())}, or the "
+                    f"no recipe {source}: choose from {', '.join(shipped_recipes())}, or give the "
                     "path of a .toml file"
                 ) from error
         return cls.parse(text, origin)
 
     @classmethod
     def parse(cls, text: str, origin: str) -> "Recipe":
-        """Make a recipe of TOML text; `origin` says in errors where it came from.
+        """Make a recipe from TOML text; `origin` names its source in error messages.
 
         Raises:
-            InputError: it does not hold a valid recipe.
+            InputError: it is not a valid recipe.
         """
         try:
             values = tomllib.loads(text)
@@ -268,10 +269,10 @@ class Recipe(Section):
 
     @classmethod
     def check(cls, values: Mapping[str, Any], origin: str) -> "Recipe":
-        """Make a recipe of plain values; `origin` says in errors where they came from.
+        """Make a recipe from plain values; `origin` names their source in error messages.
 
         Raises:
-            InputError: naming each key that is unknown or out of range.
+            InputError: a key is unknown or out of range; the message names all such keys.
         """
         values = _rename_keys(values, origin)
         tables: dict[str, type[Section]] = {
@@ -300,12 +301,12 @@ class Recipe(Section):
         return parameters_class(architecture)
 
     def override(self, settings: Mapping[str, Any]) -> "Recipe":
-        """A copy with values replaced, named by their dotted keys (`optimizer.learning_rate`).
+        """A copy with new values for some dotted keys, such as `optimizer.learning_rate`.
 
-        Text is read as TOML where it is valid TOML (`3`, `[64, 128]`, `true`), else as it is.
+        Valid TOML text (`3`, `[64, 128]`, `true`) is parsed; other text is used as a string.
 
         Raises:
-            InputError: naming each key that is unknown or out of range.
+            InputError: a key is unknown or out of range; the message names all such keys.
         """
         values = self.model_dump(mode="json")
         for key, setting in settings.items():
@@ -318,8 +319,8 @@ class Recipe(Section):
             table[last] = _parse(setting) if isinstance(setting, str) else setting
         return self.check(values, "override")
 
-    def differences(self, begun: "Recipe") -> list[str]:
-        """Compare with the recipe of a run.
+    def differences(self, started: "Recipe") -> list[str]:
+        """Compare with the recipe of a run, except for the description.
 
         The recipe of a run has the precision that "auto" was resolved to when the run was started.
 
@@ -327,7 +328,7 @@ class Recipe(Section):
             One text per dotted key that differs, with both values; empty if the run was started
             with this recipe.
         """
-        asked, found = (_flat(recipe.model_dump(mode="json")) for recipe in (self, begun))
+        asked, found = (_flat(recipe.model_dump(mode="json")) for recipe in (self, started))
         if self.precision == "auto":
             asked["precision"] = found["precision"]
         return [
@@ -337,11 +338,11 @@ class Recipe(Section):
         ]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pydantic would name the classes of tables that are made when the program runs.
+        # Pydantic would refer to table classes that are created only at run time.
         return Recipe.parse, (self.to_toml(), "pickled recipe")
 
     def to_toml(self) -> str:
-        """The recipe as TOML text that `read` takes."""
+        """The recipe as TOML text that `parse` accepts."""
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
@@ -352,7 +353,7 @@ def shipped_recipes() -> tuple[str, ...]:
 
 
 def _rename_keys(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """A copy of a recipe's values in which keys of version 0.1.0 have today's names."""
+    """A copy of a recipe's values in which keys of version 0.1.0 have their current names."""
     values = {
         key: dict(table) if isinstance(table, Mapping) else table for key, table in values.items()
     }
@@ -365,7 +366,7 @@ def _rename_keys(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
         if not isinstance(table, dict) or old_name not in table:
             continue
         if new_name in table:
-            raise InputError(f"{origin}: {old} is the old name of {new}; give one of them")
+            raise InputError(f"{origin}: {old} is the old name of {new}; give only one of them")
         table[new_name] = table.pop(old_name)
     return values
 
@@ -396,7 +397,7 @@ def _describe(problem: Mapping[str, Any], section: str, checked: type[Section]) 
             checked = cast("type[Section]", checked.model_fields[table].annotation)
         known = sorted(checked.keys())
         similar = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {similar[0]}?" if similar else f"known here: {', '.join(known)}"
+        hint = f"did you mean {similar[0]}?" if similar else f"known keys: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
     if problem["type"] == "missing":
         return f"{key}: missing"

@@ -1,7 +1,7 @@
-"""What Thumbnet finds by name, and how a script or an installed package adds to it.
+"""The parts that Thumbnet finds by name, and how a script or an installed package adds to them.
 
-The package's own parts are found by the names of their files. A script adds one by a call of
-`register`, a package by an entry point of the kind's group, which names a module or an object with
+Built-in parts are found by the names of their files. A script adds a part with `register`, an
+installed package with an entry point in the kind's group, which names a module or an object with
 the same attributes.
 """
 
@@ -21,7 +21,7 @@ Kind = Literal["architecture", "augmentation", "optimizer", "reader", "export_fo
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the parts of a kind come from, and what each must have."""
+    """Where the parts of a kind come from, and the attributes that each must have."""
 
     group: str
     folder: str
@@ -47,20 +47,20 @@ _registered: dict[tuple[Kind, str], Any] = {}
 
 
 def register(kind: Kind, name: str, part: Any) -> None:
-    """Add a part, for as long as this process lives.
+    """Add a part for the rest of this process.
 
     Args:
-        kind: what it is.
-        name: what recipes and commands call it.
-        part: a module or an object; docs/extending.md says what attributes each kind has.
+        kind: the kind of part.
+        name: its name in recipes and commands.
+        part: a module or an object; docs/extending.md lists the attributes of each kind.
 
     Raises:
         InputError: the kind is unknown, the name is taken, or an attribute is missing.
     """
     if kind not in _PLACES:
-        raise InputError(f"there is no kind {kind!r} to register; give one of {', '.join(_PLACES)}")
+        raise InputError(f"{kind!r} cannot be registered; the kinds are {', '.join(_PLACES)}")
     if name in names(kind):
-        raise InputError(f"there is {_an(kind)} {name} already; register yours by another name")
+        raise InputError(f"there is already {_an(kind)} {name}; choose a different name for yours")
     _registered[kind, name] = _checked(kind, part, f"the {kind} {name}")
 
 
@@ -71,22 +71,22 @@ def names(kind: Kind) -> tuple[str, ...]:
 
 
 def part(kind: Kind, name: str) -> Any:
-    """The part of a kind that has a name.
+    """The part of a kind with a given name.
 
     Raises:
-        InputError: there is none, or the package that brings it cannot be imported.
+        InputError: there is no such part, or its package cannot be imported.
     """
     if name in _own_names(kind):
         return import_module(f"thumbnet.{_PLACES[kind].folder}.{name}")
     if (kind, name) in _registered:
         return _registered[kind, name]
     if name not in _entry_points(kind):
-        raise InputError(f"there is no {kind} {name}; give one of {', '.join(names(kind))}")
+        raise InputError(f"there is no {kind} {name}; choose from {', '.join(names(kind))}")
     entry = _entry_points(kind)[name]
     origin = f"the {kind} {name} of the package {entry.dist.name if entry.dist else entry.value}"
     try:
         loaded = entry.load()
-    except Exception as error:  # whatever a package of somebody else raises
+    except Exception as error:  # a third-party package may raise anything
         raise InputError(
             f"{origin} cannot be imported: {type(error).__name__}: {error}; update or remove that "
             "package"

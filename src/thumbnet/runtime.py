@@ -18,12 +18,12 @@ from thumbnet.errors import InputError
 from thumbnet.installing import install_command
 
 # TensorFlow enables oneDNN only on CPUs on which it is known to be fast; on AMD Zen 3 it makes
-# training 1.65 times as fast. The variable is read once, when TensorFlow is first imported.
+# training 1.65 times as fast. TensorFlow reads the variable once, on import.
 _TENSORFLOW_WAS_FIRST = "tensorflow" in sys.modules
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Fastest first: on a CPU, TensorFlow with oneDNN is four times as fast as JAX.
 _BACKENDS = ("tensorflow", "jax")
-# TensorFlow's messages at start-up (level 1) are nothing that a user of Thumbnet can act on.
+# Users of Thumbnet cannot act on TensorFlow's start-up messages (level 1).
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -160,7 +160,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """Hide what TensorFlow's or LiteRT's C++ code prints while it loads.
+    """Hide the output of TensorFlow's or LiteRT's C++ code while it loads.
 
     Those lines are printed before the log level is read, and they bypass `sys.stderr`.
     """
@@ -176,7 +176,7 @@ def without_notices() -> Iterator[None]:
 
 
 def describe_onednn() -> str:
-    """Whether TensorFlow computes with oneDNN, in words for a run's record."""
+    """Whether TensorFlow uses oneDNN, as text for a run's record."""
     if backend() != "tensorflow":
         return "not used by this backend"
     if os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":

@@ -104,7 +104,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["train"], "give a recipe or --data PATH, and --out DIR; or --resume RUN"),
-        (["train", "nosuch", "--out", "x"], "no recipe nosuch: give one of ann, best, cnn"),
+        (["train", "nosuch", "--out", "x"], "no recipe nosuch: choose from ann, best, cnn"),
         (["train", "ann", "--out", "x", "--set", "epochs"], "give KEY=VALUE"),
         (["train", "ann", "--out", "x", "--set", "epoch=1"], "did you mean epochs?"),
         (["train", "ann", "--out", "x", "--epochs", "0"], "epochs: input should be greater"),
@@ -374,11 +374,11 @@ def test_a_closed_pipe_is_not_an_error(finished_run: Run) -> None:
         ("thumbnet.training.session.prepare", "interrupted"),
         (
             "thumbnet.training.sgemm_gflops",
-            "interrupted; go on with `thumbnet train --resume '{}'`",
+            "interrupted; continue with `thumbnet train --resume '{}'`",
         ),
         (
             "thumbnet.training.results.write_results",
-            "interrupted; go on with `thumbnet train --resume '{}'`",
+            "interrupted; continue with `thumbnet train --resume '{}'`",
         ),
     ],
 )

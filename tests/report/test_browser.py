@@ -100,11 +100,11 @@ addEventListener("load", () => {
 def seen(
     make_run: Callable[..., Run], small: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[dict[str, Any]], str]:
-    """What a browser finds in a report, 400 and 1400 pixels wide, and what it logs."""
+    """Measurements of a report in a browser, 400 and 1400 pixels wide, and the console's log."""
     folder = tmp_path_factory.mktemp("browser")
     names = ("ann", "a-run-with-a-rather-long-name", "cnn")
     runs = [make_run(name) for name in names]
-    # Everything that a report can show, but for what needs a model.
+    # Everything that a report can show, except for the sections that need a model.
     write_json(runs[0].robustness_path, ROBUSTNESS)
     write_json(runs[1].robustness_path, ROBUSTNESS)
     for run in runs:

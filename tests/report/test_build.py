@@ -281,7 +281,7 @@ def test_invalid_runs_are_refused(
     with pytest.raises(InputError, match="was not tested on the images"):
         build_report([run], path, sample)
     write_json(run.metrics_path, {"accuracy": 0.5})
-    with pytest.raises(InputError, match="damaged: it holds no"):
+    with pytest.raises(InputError, match="damaged: it has no"):
         build_report([run], path, small)
     run.metrics_path.unlink()
     with pytest.raises(InputError, match="did not finish"):

@@ -37,10 +37,10 @@ def read_metrics(path: Path, values: Any) -> Metrics:
         ({"accuracy": True}, "accuracy: "),
         ({"parameters": -1}, "parameters: "),
         ({"log_loss": float("nan")}, "log_loss: Input should be a finite number"),
-        ({"stop_reason": "\x1b[2J"}, "stop_reason: holds characters that cannot be printed"),
+        ({"stop_reason": "\x1b[2J"}, "stop_reason: contains characters that cannot be printed"),
         ({"run": "x" * 20_000}, "run: "),
         ({"unknown": float("inf")}, "unknown.float: Input should be a finite number"),
-        ({"\x1b[2J": 1}, r"'\\x1b\[2J': holds characters that cannot be printed"),
+        ({"\x1b[2J": 1}, r"'\\x1b\[2J': contains characters that cannot be printed"),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -54,7 +54,7 @@ def test_a_wrong_value_is_named(
 
 def test_a_key_that_is_not_there_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
     del values["macro_f1"]
-    with pytest.raises(InputError, match=r"metrics.json is damaged: it holds no macro_f1"):
+    with pytest.raises(InputError, match=r"metrics.json is damaged: it has no macro_f1"):
         read_metrics(tmp_path, values)
 
 
@@ -120,8 +120,8 @@ def test_any_json_is_read_or_refused(tmp_path: Path, value: Any) -> None:
         ("epoch,loss\n1,nan\n", "loss: Input should be a finite number"),
         ("epoch,loss\n1e308,1\n", "epoch: "),
         ("epoch,loss\n1,high\n", "loss: Input should be a valid number"),
-        ("loss\n1\n", "it holds no epoch"),
-        ("epoch\n1\n", "it holds no loss"),
+        ("loss\n1\n", "it has no epoch"),
+        ("epoch\n1\n", "it has no loss"),
         ("epoch,loss\n1,1,1\n", "history.csv is damaged"),
         ('epoch,loss\n1,"\n', "loss: "),
     ],

@@ -183,7 +183,7 @@ def test_if_all_checkpoints_are_damaged_resuming_names_them(
     run = Run.open(tmp_path / "run")
     for path in run.checkpoints_path.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"step-000000002.npz is damaged.*; put a sound one back"):
+    with pytest.raises(InputError, match=r"step-000000002.npz is damaged.*; restore an intact one"):
         resume(run, small, display=SilentDisplay())
 
 

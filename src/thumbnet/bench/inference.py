@@ -37,15 +37,15 @@ def measure_inference(run: Run, report: Report) -> list[dict[str, Any]]:
 
     Args:
         run: a finished run.
-        report: called with what is being timed.
+        report: called with a message before each measurement.
 
     Returns:
         One row per engine: `engine`; `images_per_second` by batch size, from the median time;
         `latency_ms` of one image, with `p50`, `p95` and `p99`; `startup_seconds` of a new process
-        until its first prediction, including imports and loading, the median of three.
+        until its first prediction, including imports and loading: the median of three.
 
     Raises:
-        InputError: the run cannot be used, or an export was changed after it was written.
+        InputError: the run cannot be used, or an export has been changed since it was written.
         JobError: an engine failed in a separate process.
     """
     names = ["keras", *(name for name in run.exports() if is_installed(name))]
@@ -70,7 +70,7 @@ def _time_engine(engine: Engine) -> dict[str, Any]:
 
 
 def _images(count: int, shape: tuple[int, int, int]) -> UInt8Array:
-    """Random pixels: the content of an image does not change the time of any engine."""
+    """Random pixels: the speed of an engine does not depend on the content of an image."""
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 

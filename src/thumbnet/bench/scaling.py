@@ -1,7 +1,7 @@
 """Scaling of data-parallel training from one process to two, with the same batch on one machine.
 
-Each process is pinned to its own core, so that two of them stand for two machines. One process on
-both cores is measured too, since that is what one would use on a single machine.
+Each process is pinned to its own core, so that two of them represent two machines. One process on
+both cores is measured, too, since that is the usual setup on a single machine.
 """
 
 import json
@@ -45,14 +45,14 @@ def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str
     """Time training steps of one process on one core, two on one core each, and one on both.
 
     Args:
-        recipe: source of the model, optimizer and batch size; images are of full size.
-        steps: number of timed steps, after two for warming up.
-        report: called with what is being timed.
+        recipe: source of the model, optimizer and batch size; images have their full size.
+        steps: number of timed steps, after two warm-up steps.
+        report: called with a message before each measurement.
 
     Returns:
-        One row per arrangement: `processes`, `cores` (per process), `images_per_second` by the
-        median step, `efficiency` (the rate divided by that of one core, times the number of cores
-        in use), and `reduced_bytes` in `reductions`: the all-reduces of one step.
+        One row per configuration: `processes`, `cores` (per process), `images_per_second` from the
+        median step, `efficiency` (the rate relative to that of one core times the number of cores
+        in use), and the all-reduces of one step: `reduced_bytes` in `reductions` operations.
 
     Raises:
         InputError: there are fewer than two cores, or the batch size is odd.
@@ -84,7 +84,7 @@ def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str
 
 
 def _time_processes(recipe: str, steps: int, pinning: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Start one process for each list of cores; the result of rank 0."""
+    """Start one process for each list of cores; returns the result of rank 0."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     variables = {
@@ -122,7 +122,7 @@ def _time_processes(recipe: str, steps: int, pinning: Sequence[Sequence[int]]) -
 
 
 def time_steps(recipe_text: str, steps: int) -> None:
-    """Train as one of the processes, by its launch variables, and print the time of a step."""
+    """Train as one of the processes, using its launch variables; print the time of a step."""
     processes = join(read_launch(os.environ))
     recipe = Recipe.parse(recipe_text, "the recipe to time")
     sample = load_cifar10(source="sample")
@@ -137,7 +137,7 @@ def time_steps(recipe_text: str, steps: int) -> None:
             started = time.perf_counter()
             model.optimizer.learning_rate = processes.replicate(1e-4)
             model.train_on_batch(images, one_hot[labels])
-            processes.gather(0.0)  # as in training, where all agree on whether to continue
+            processes.gather(0.0)  # as in training, where all agree whether to continue
             seconds.append(time.perf_counter() - started)
     found = {"seconds": statistics.median(seconds[WARM_UP : WARM_UP + steps])}
     step = _compiled_step(model, images, one_hot[labels]) if processes.count > 1 else ""

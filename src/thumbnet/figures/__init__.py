@@ -54,7 +54,7 @@ def write_figures(
     """Write a run's figures into its directory: charts as SVG and PNG, image grids as PNG.
 
     A figure that cannot be drawn or written is skipped with a message, and so are those that have
-    not been started after `SECONDS`: a run counts as finished without its figures.
+    not been started within `SECONDS`: a run counts as finished without its figures.
 
     Args:
         run: the run; its history is drawn too.

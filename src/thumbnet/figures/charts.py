@@ -92,10 +92,10 @@ def learning_curve(
 def confusion_chart(evaluation: Evaluation, ax: Axes | None = None) -> Figure:
     """The confusion matrix; rows are true classes, columns predicted classes.
 
-    The colour shows the percentage of the images of the true class; with up to 20 classes a number
-    does too, and with up to 10 the number of images is below it. The colour scale is the square
-    root, so that mistakes are visible beside a strong diagonal. Above 100 classes, only some are
-    named.
+    The colour shows the percentage of the images of the true class. With up to 20 classes, the
+    percentage is also printed, and with up to 10, the number of images below it. The colour scale
+    is the square root, so that mistakes are visible beside a strong diagonal. With more than 100
+    classes, only some are named.
 
     Args:
         evaluation: the evaluation whose confusion matrix to draw.
@@ -223,7 +223,7 @@ def reliability_chart(
     Args:
         predictions: predictions of each run.
         most_images: upper limit of the lower axis, as a fraction of images, so that two charts can
-            have the same; by default the largest fraction that occurs.
+            have the same limit; by default the largest fraction in the data.
         ax: axes for accuracy against confidence only, without the distribution; a new figure with
             both by default.
     """
@@ -266,7 +266,7 @@ def percent_axis(axis: Axis) -> None:
 
 
 class _WholePercent(MaxNLocator):
-    """Ticks at whole percentages, of which no two have the same label."""
+    """Ticks at whole percentages, without duplicate labels."""
 
     def __init__(self) -> None:
         super().__init__(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=True)
@@ -300,7 +300,7 @@ def legend(
 ) -> None:
     """A legend above the axes, in as many columns as fit.
 
-    In axes of the caller's the names stand inside, where there is most room.
+    In the caller's axes, the legend is placed inside, where there is most room.
     """
     if ax is not None:
         drawn = ax.legend(handles, ["name"] * len(names), loc="best", fontsize=8)

@@ -59,7 +59,7 @@ def _translated(formatter: FuncFormatter, numbers: dict[int, str]) -> FuncFormat
 
 @lru_cache(maxsize=64)
 def _fonts_for(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Families that together have the letters the usual font lacks, and those that none has."""
+    """Font families for the letters that the default font lacks, and letters that no font has."""
     wanted = {letter for letter in letters if not letter.isspace()}
     wanted -= _letters_of(findfont(FontProperties()), wanted)
     families = []
@@ -74,7 +74,7 @@ def _fonts_for(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]
 
 
 def _letters_of(path: str, letters: set[str]) -> set[str]:
-    """Those of the letters that a font file has."""
+    """The subset of the letters that a font file has."""
     try:
         glyphs = get_font(path).get_charmap()
     except (OSError, RuntimeError, ValueError):

@@ -1,4 +1,4 @@
-"""The charts of one run, as `run.plot` gives them."""
+"""The charts of one run, available as `run.plot`."""
 
 from dataclasses import dataclass
 
@@ -31,15 +31,15 @@ class RunCharts:
     run: Run
 
     def learning(self, metric: str = "loss", ax: Axes | None = None) -> Figure:
-        """A metric over the epochs, in training and validation.
+        """A metric over the epochs, for training and validation.
 
         Raises:
-            InputError: no epoch measured it.
+            InputError: the history does not contain the metric.
         """
         history = self.run.history()
         if metric not in history.columns():
             raise InputError(
-                f"no epoch of {self.run.name} measured {metric}; there: "
+                f"the history of {self.run.name} has no {metric}; it has: "
                 f"{', '.join(history.columns()) or 'nothing'}"
             )
         return learning_curve({self.run.name: history}, metric, ax)
@@ -49,14 +49,14 @@ class RunCharts:
         return confusion_chart(self.run.evaluate(), ax)
 
     def class_f1(self, ax: Axes | None = None) -> Figure:
-        """F1 of each class with its 95% interval."""
+        """F1 of each class with its 95% confidence interval."""
         return class_f1_chart({self.run.name: self.run.evaluate()}, ax)
 
     def reliability(self, *, calibrated: bool = True, ax: Axes | None = None) -> Figure:
         """Accuracy against confidence.
 
         Args:
-            calibrated: whether the confidence is that of the run's temperature.
+            calibrated: whether to apply the run's temperature to the confidence.
             ax: axes to draw in.
         """
         predictions = self.run.predictions()
@@ -65,7 +65,7 @@ class RunCharts:
         return reliability_chart({self.run.name: predictions}, ax=ax)
 
     def risk_coverage(self, ax: Axes | None = None) -> Figure:
-        """The fraction of wrong answers among the most confident ones."""
+        """The error rate of the most confident predictions, against coverage."""
         calibrated = at_temperature(self.run.predictions(), self.run.temperature())
         return risk_coverage_chart({self.run.name: calibrated}, ax)
 
@@ -73,7 +73,7 @@ class RunCharts:
         """Accuracy under each corruption and severity.
 
         Raises:
-            InputError: `thumbnet robustness` has not measured it.
+            InputError: it has not been measured with `thumbnet robustness`.
         """
         found = self.run.robustness()
         if found is None or found.corruptions is None:
@@ -87,20 +87,20 @@ class RunCharts:
         """The most confident mistakes among the test images of `dataset`.
 
         Raises:
-            InputError: these are other images than the run was tested on, or there is no mistake.
+            InputError: the run was tested on different images, or made no mistakes.
         """
         self._require_images(dataset)
         predictions = self.run.predictions()
         positions = most_confident_mistakes(predictions, count)
         if not len(positions):
-            raise InputError(f"{self.run.name} makes no mistake on its test images")
+            raise InputError(f"{self.run.name} makes no mistakes on its test images")
         return predicted_grid(predictions, dataset.test, positions)
 
     def samples(self, dataset: Dataset, count: int = 24) -> Figure:
-        """Test images of `dataset` drawn at random, with what was predicted.
+        """A random sample of the test images of `dataset`, with the predictions.
 
         Raises:
-            InputError: these are other images than the run was tested on.
+            InputError: the run was tested on different images.
         """
         self._require_images(dataset)
         return samples_grid(self.run.predictions(), dataset.test, count)
@@ -108,5 +108,5 @@ class RunCharts:
     def _require_images(self, dataset: Dataset) -> None:
         if dataset.digests != self.run.environment().data.digests:
             raise InputError(
-                f"{self.run.path} was made of other images than those of {dataset.source}"
+                f"{self.run.path} was tested on different images from those of {dataset.source}"
             )

@@ -36,7 +36,7 @@ SERIES = (
     "#1f8fc4",
     "#333f4d",
 )
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h")  # for readers who see no colours
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "*", "h")  # for readers who cannot see colours
 
 LONGEST_LABEL = 20
 _TITLE_INCHES = 0.5
@@ -119,7 +119,7 @@ def style() -> Iterator[None]:
 
 
 def label(name: str) -> str:
-    """A name for a figure: on one line, printable, and not too long."""
+    """A name for a figure: on one line, printable and not too long."""
     printable = "".join(letter if letter.isprintable() else "·" for letter in name)
     if len(printable) > LONGEST_LABEL:
         return printable[: LONGEST_LABEL - 1] + "…"
@@ -127,7 +127,7 @@ def label(name: str) -> str:
 
 
 def file_label(name: str) -> str:
-    """The name of an image as a figure shows it; the end of a long one, by which they differ."""
+    """The name of an image for a figure; of a long name, only the end, which is distinctive."""
     printable = "".join(letter if letter.isprintable() else "·" for letter in name)
     if len(printable) > LONGEST_LABEL:
         return "…" + printable[1 - LONGEST_LABEL :]
@@ -166,7 +166,7 @@ def render(figure: Figure, target: Path | IO[bytes], file_format: str, backgroun
     """Write a figure without a date, so that the same figure gives the same bytes.
 
     Args:
-        figure: what to write.
+        figure: the figure to write.
         target: a path or an open binary file.
         file_format: one of `FORMATS`.
         background: a colour, or "none".

@@ -30,7 +30,7 @@ def risk_coverage_chart(predictions: Mapping[str, Predictions], ax: Axes | None 
     handles: list[Line2D] = []
     for slot, answers in enumerate(predictions.values()):
         curve = risk_coverage(answers)
-        # The error rate of very few predictions is noise; and 200 points are enough for a chart.
+        # The error rate of very few predictions is noise, and 200 points are enough for a chart.
         first = min(len(answers) // 50, len(answers) - 1)
         shown = np.unique(np.linspace(first, len(answers) - 1, 200).astype(int))
         shape = series_style(slot) | {"markevery": 25, "markersize": 3.5}
@@ -97,7 +97,7 @@ def frontier_chart(runs: Mapping[str, tuple[float, float]], known: Sequence[Know
         markeredgecolor=MUTED,
     )
     for recipe, following in zip(known, [*known[1:], None], strict=True):
-        # To the left if the next ring is so close that it would cover the name.
+        # To the left if the next ring would cover the name.
         near = following and following.flop_per_image < 1.5 * recipe.flop_per_image
         axes.annotate(
             recipe.name,

@@ -44,7 +44,7 @@ def build_report(
     """Write a report on finished runs, tested on the same images.
 
     Args:
-        runs: at least one run, or its directory; each gets a column, a colour and a name in the
+        runs: at least one run or run directory; each gets a column, a colour and a name in the
             report.
         path: the HTML file to write.
         dataset: the images that the runs were tested on; without it, the report shows no images.
@@ -54,7 +54,7 @@ def build_report(
 
     Raises:
         InputError: a run is unfinished, damaged or given twice, or the runs were tested on
-            different images, or on other images than those of `dataset`.
+            different images from each other or from those of `dataset`.
         JobError: the file cannot be written.
     """
     path = Path(path)
@@ -142,7 +142,7 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _most_images(results: Sequence[Result]) -> float:
-    """The largest fraction of images in a bin of confidence, of both reliability charts."""
+    """The largest fraction of images in a confidence bin of either reliability chart."""
     bins = [
         reliability_of(predictions)
         for result in results
@@ -165,7 +165,7 @@ def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
 
 
 def _is_of_cifar10(result: Result) -> bool:
-    """Whether the test images are those of CIFAR-10, by digest; a name proves nothing."""
+    """Whether the test images have the digest of CIFAR-10's; a name proves nothing."""
     digests = result.environment.data.digests
     return digests.get("test_images") == CIFAR10.digests["test_images"]
 
@@ -237,7 +237,7 @@ def _confusion_chart(number: int, result: Result) -> Markup:
 def _images(
     results: Sequence[Result], pairs: Sequence[Pair], dataset: Dataset | None
 ) -> dict[str, Any] | None:
-    """All images; those of pairs only for pairs with the best run."""
+    """All images of the report; for pairs of runs, only for pairs with the best run."""
     if dataset is None:
         return None
     gallery, best = thumbnails.Gallery(results, dataset.test), _ranked(results)[0]

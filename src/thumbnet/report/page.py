@@ -49,7 +49,7 @@ def render_page(template: str | Path, **values: Any) -> str:
 
 
 def _css_string(text: Markup) -> Markup:
-    """Escaped HTML as a string of CSS, in which nothing is left that could end it."""
+    """Escaped HTML as a CSS string, without any character that could end the string."""
     plain = Markup(text).unescape()
     letters = (c if c.isalnum() or c in " .,-" else f"\\{ord(c):x} " for c in plain)
     return Markup('"' + "".join(letters) + '"')

@@ -28,7 +28,7 @@ from thumbnet.runs.run import Run
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished run, in memory.
+    """A finished run in memory.
 
     Attributes:
         name: unique name of the run in the report.
@@ -64,7 +64,7 @@ class Result:
 
     @property
     def scores(self) -> list[tuple[str, float, float]]:
-        """Scores of the probabilities: name, value before calibration, value after it."""
+        """Scores of the probabilities: name, value before calibration, value after calibration."""
         before, after = probability_scores(self.predictions), probability_scores(self.calibrated)
         return [
             (name.replace("_", " "), value, getattr(after, name))
@@ -82,7 +82,7 @@ class Result:
 
     @property
     def shown_path(self) -> str:
-        """The run in a command; without the folders above it where those are the user's own."""
+        """The path of the run in a command, without folders that would reveal the user's."""
         return self.run.path.name if self.run.path.is_absolute() else str(self.run.path)
 
     @property
@@ -92,7 +92,7 @@ class Result:
 
     @property
     def reading_options(self) -> dict[str, Any]:
-        """How the files were read, as far as it differs from the defaults."""
+        """The options for reading the files that differ from the defaults."""
         defaults = Reading().model_dump()
         recorded = self.environment.data.reading
         return {key: value for key, value in recorded.items() if value != defaults.get(key)}
@@ -103,7 +103,7 @@ def read_results(runs: Sequence[Run], dataset: Dataset | None) -> list[Result]:
 
     Raises:
         InputError: there is no run, a run is given twice, unfinished or damaged, the runs have
-            different test images or classes, or were not tested on the images of `dataset`.
+            different test images or classes, or they were not tested on the images of `dataset`.
     """
     if not runs:
         raise InputError("a report needs at least one run")
@@ -152,6 +152,6 @@ def _check_images(result: Result, dataset: Dataset) -> None:
     too_high = result.predictions.ids.max() >= len(dataset.test)
     if too_high or recorded != content_digest(dataset.test.images):
         raise InputError(
-            f"{result.name} was not tested on the images from {dataset.source}; give the data of "
-            "the run, or none"
+            f"{result.name} was not tested on the images from {dataset.source}; give the run's "
+            "data, or none"
         )

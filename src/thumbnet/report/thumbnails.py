@@ -37,7 +37,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Answer:
-    """One run's prediction for an image: the most probable classes, and the true one."""
+    """One run's prediction for an image: the most probable classes and the true one."""
 
     run: str
     slot: int
@@ -58,10 +58,10 @@ class Picture:
 
 
 class Gallery:
-    """The test images of a report, each shown in one place where there are enough."""
+    """The test images of a report; if there are enough, each is shown only once."""
 
     def __init__(self, results: Sequence[Result], test: LabelledImages) -> None:
-        """Begin with nothing shown but the images that `thumbnet explain` chose."""
+        """Mark the images that `thumbnet explain` chose as shown."""
         self._results, self._test = results, test
         ids = results[0].predictions.ids.tolist()
         position_of = {image: position for position, image in enumerate(ids)}
@@ -74,7 +74,7 @@ class Gallery:
         }
 
     def samples(self, count: int) -> list[Picture]:
-        """Images drawn at random, the same ones every time; to be asked for first."""
+        """A fixed random sample of images; call this before the other methods."""
         positions = sample_positions(len(self._results[0].predictions), count)
         self._shown |= set(positions.tolist())
         return _pictures(self._results, self._test, positions)
@@ -103,9 +103,9 @@ class Gallery:
     def only_right(
         self, pair: PairComparison, first: Result, second: Result, count: int
     ) -> tuple[list[Picture], list[Picture]]:
-        """Images that only the first gets right, and that only the second does.
+        """Images that only the first run gets right, and images that only the second gets right.
 
-        They are those on which the two differ most in the probability of the true class.
+        The ones whose probability of the true class differs most between the two runs.
         """
         labels = first.predictions.labels
         images = np.arange(len(labels))
@@ -119,7 +119,7 @@ class Gallery:
         return self._first(first_wins, count, both), self._first(second_wins, count, both)
 
     def _first(self, positions: Int64Array, count: int, results: Sequence[Result]) -> list[Picture]:
-        """The first images, where there are enough those that have not been shown."""
+        """The first images; if there are enough, only images that have not been shown."""
         fresh = [position for position in positions.tolist() if position not in self._shown]
         again = [position for position in positions.tolist() if position in self._shown]
         chosen = set((fresh + again)[:count])
@@ -133,7 +133,7 @@ class Reason:
     """The explanation of a prediction.
 
     Attributes:
-        name: of the image.
+        name: name of the image.
         kind: why the image was chosen.
         label, predicted: true and predicted class.
         confidence: calibrated confidence.
@@ -207,8 +207,8 @@ def duplicates(
     """Pairs of near-duplicates, sampled evenly by similarity; None if there was no audit.
 
     Returns:
-        For each pair its row of `near_duplicates.csv`, with the names of the images, and the
-        addresses of the test and of the training image.
+        For each pair its row of `near_duplicates.csv` with the names of the images, and the data
+        URIs of the test and the training image.
     """
     audited = next((result for result in results if result.audit is not None), None)
     if audited is None:
@@ -268,7 +268,7 @@ def _pictures(
 
 
 def _shown_classes(results: Sequence[Result], position: int, true: int) -> list[int]:
-    """The most probable classes of an image and the true one, in one order for all runs."""
+    """The most probable classes of an image and the true one, in the same order for all runs."""
     each = [result.calibrated.probabilities[position] for result in results]
     ranked = [int(number) for number in np.argsort(-np.mean(each, axis=0), kind="stable")]
     shown = {int(one.argmax()) for one in each} | {true}

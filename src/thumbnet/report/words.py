@@ -113,17 +113,17 @@ def enumerate_words(words: Sequence[str]) -> str:
 
 
 def data_name(result: Result) -> str:
-    """The data set as it is usually written."""
+    """The usual spelling of the dataset's name."""
     name = result.metrics.data_name
     return {"cifar10": "CIFAR-10", "cifar10-sample": "a sample of CIFAR-10"}.get(name, name)
 
 
 def heading(ranked: Sequence[Result], pairs: Sequence["Pair"]) -> str:
-    """What the report says, in one line.
+    """The conclusion of the report in one line.
 
     Args:
         ranked: the results, the most accurate first.
-        pairs: every two of them.
+        pairs: all pairs of them.
     """
     best, data = ranked[0], data_name(ranked[0])
     if len(ranked) == 1:
@@ -140,7 +140,7 @@ def heading(ranked: Sequence[Result], pairs: Sequence["Pair"]) -> str:
 
 
 def headline(ranked: Sequence[Result]) -> str:
-    """The accuracy of each run, the best first, and what guessing would give."""
+    """The accuracy of each run, the best first, and the accuracy of guessing."""
     images = ranked[0].evaluation.test_images
     each = [f"{r.name} {percent(r.evaluation.accuracy)} (95% CI {interval(r)})" for r in ranked[:3]]
     rest = f", and {len(ranked) - 3} more below" if len(ranked) > 3 else ""
@@ -164,7 +164,7 @@ def largest_class(result: Result) -> tuple[str, float]:
 
 
 def lead(pair: PairComparison, first: Result, second: Result) -> str:
-    """Whether one of two runs is better beyond chance."""
+    """Whether one of two runs is significantly better."""
     better, other, sign = first, second, 1
     if first.evaluation.accuracy < second.evaluation.accuracy:
         better, other, sign = second, first, -1
