@@ -1,8 +1,8 @@
-# `make demo` and `make test` do all the set-up themselves; see `make help`.
+# `make demo` and `make test` install everything they need; see `make help`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What the demo needs, and what tests, checks and exports need besides.
+# Stamps: dependencies of the demo, and additional ones of tests, checks and exports.
 DEMO := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
 
@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
-setup: $(INSTALLED) ## Install thumbnet and all that its tests need into .venv.
+setup: $(INSTALLED) ## Install thumbnet and its test dependencies into .venv.
 
 demo: $(DEMO) ## Train an ANN and a CNN on CIFAR-10, compare them, write a report (about 6 minutes).
 	$(BIN)/thumbnet run
@@ -25,13 +25,13 @@ check: setup ## Lint, format and type checks.
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: setup ## Run the short benchmarks; benchmarks/README.md has the long ones.
+bench: setup ## Run the short benchmarks; benchmarks/README.md lists the long ones.
 	$(BIN)/thumbnet bench machine
 	$(BIN)/python benchmarks/regression.py
 	$(BIN)/python benchmarks/engines.py --widths 32,64,128 --steps 3 --out runs/bench/engines.md
 	$(BIN)/python benchmarks/cost_growth.py --short --steps 3 --out runs/bench/cost_growth.md
 
-format: setup ## Format the code and mend what the linter can.
+format: setup ## Format the code and apply the linter's fixes.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -42,10 +42,10 @@ lock: ## Resolve the dependencies again (needs uv).
 	$(COMPILE) --group dev --upgrade --output-file requirements.lock
 	$(COMPILE) --extra tensorflow --group build --constraint requirements.lock --output-file requirements-demo.lock
 
-clean: ## Remove what the targets made, but for runs.
+clean: ## Remove everything that the targets created, except runs.
 	rm -rf $(VENV) dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Hashes are checked, and the build tool comes from the lock file too, hence no build isolation.
+# Hashes are checked. The build tool comes from the lock file, too, hence no build isolation.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "thumbnet needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 $@" >&2; exit 2; }

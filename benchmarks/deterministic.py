@@ -1,4 +1,4 @@
-"""The cost of `--deterministic`: training speed with it, as a ratio to the speed without.
+"""The cost of `--deterministic`: training speed with it, relative to the speed without it.
 
     .venv/bin/python benchmarks/deterministic.py --pairs 3
 

@@ -24,7 +24,7 @@ PEERS = HERE / "peers"
 # Where benchmarks/README.md installs PyTorch, which is used for comparison only.
 TORCH = HERE / ".torch"
 
-# Variables that importing thumbnet sets. Other programs run without them, as in a user's shell.
+# Variables that `import thumbnet` sets. Other programs run without them, as in a user's shell.
 _SET_BY_THUMBNET = ("TF_ENABLE_ONEDNN_OPTS", "KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL")
 
 
@@ -77,7 +77,7 @@ def with_torch() -> dict[str, str]:
     """The environment in which a script finds PyTorch.
 
     Raises:
-        SystemExit: it is not installed there.
+        SystemExit: PyTorch is not installed there.
     """
     if not (TORCH / "torch").is_dir():
         raise SystemExit(

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _rows(name: str, steps: int, rounds: int) -> list[list[str]]:
-    # With all images in every epoch, an epoch has the timed steps and one for warming up.
+    # With all images in every epoch, an epoch has the timed steps and one warm-up step.
     recipe = Recipe.read(name).override({"hard_example_fraction": 1.0})
     images = images_of((steps + 1) * recipe.batch_size)
     stepper, batches = Stepper(recipe, images), batches_of(recipe, images)
@@ -61,7 +61,7 @@ def _rows(name: str, steps: int, rounds: int) -> list[list[str]]:
 
 
 def _time(stepper: Stepper, batches: Batches, epoch: int, steps: int) -> tuple[float, float]:
-    """Seconds per step with real batches, and with the first of them repeated."""
+    """Seconds per step with real batches, and with the first one repeated."""
     real_batches = batches.epoch(epoch)
     first = next(real_batches)
     stepper.step(*first)  # compiles for a new image size

@@ -2,11 +2,10 @@
 
     .venv/bin/python benchmarks/interval_coverage.py --out benchmarks/results/interval_coverage.md
 
-Each row draws many test sets from a classifier whose confusion probabilities are known, and with
-them its true macro F1. The counts of the classes are as given, or vary by chance around them, as
-in a random sample. Beside Thumbnet's interval stand two
-bootstraps of the same confusion matrices: by percentiles, which Thumbnet used before, and
-bias-corrected and accelerated (BCa, Efron 1987).
+For each row, many test sets are drawn from a classifier with known confusion probabilities, and
+hence a known macro F1. The class counts are fixed, or vary as in a random sample. Thumbnet's
+interval is compared with two bootstraps of the same confusion matrices: percentile, which Thumbnet
+used before, and bias-corrected and accelerated (BCa, Efron 1987).
 """
 
 import argparse
@@ -36,7 +35,7 @@ ALONE: tuple[tuple[tuple[int, ...], float], ...] = (
     ((100,) * 10, 0.85),
     ((10,) * 100, 0.6),
 )
-# Images of each class, the mean recall of two runs, and how often the second agrees by design.
+# Images of each class, the mean recall of two runs, and how often the second copies the first.
 PAIRED: tuple[tuple[tuple[int, ...], float, float, float], ...] = (
     ((2,) * 5, 0.6, 0.6, 0.5),
     ((2,) * 10, 0.8, 0.8, 0.8),
@@ -65,9 +64,9 @@ def main() -> None:
     methods = ("percentile bootstrap", "BCa bootstrap", "Thumbnet")
     page = document(
         "How often 95% intervals cover the true value",
-        f"{arguments.draws:,} simulated test sets a row. Each cell: coverage, and in parentheses "
+        f"{arguments.draws:,} simulated test sets per row. Each cell: coverage, and in parentheses "
         "the mean width. With random counts, a test set may lack a class whose F1 is part of the "
-        "true value, which no interval can know.",
+        "true value, which no interval can account for.",
         "## Macro F1 of one run",
         markdown_table(["images of each class", "which", "mean recall", *methods], alone),
         "## One run's lead over another on the same images",
@@ -156,7 +155,7 @@ def macro_f1(confusion: npt.NDArray[np.floating] | Counts) -> float:
 
 
 def coverage(bounds: Sequence[Bounds], truths: Sequence[float]) -> str:
-    """How often the interval holds the truth, and how wide it is."""
+    """How often the interval contains the true value, and its mean width."""
     low, high = np.array(bounds).T
     covered = ((low <= truths) & (truths <= high)).mean()
     return f"{covered:.1%} ({(high - low).mean():.3f})"
@@ -180,7 +179,7 @@ def _thumbnet(confusion: Counts) -> Bounds:
 
 
 def _resampled(confusion: Counts, random: np.random.Generator) -> Matrix:
-    """Macro F1 of bootstrap samples: a multinomial draw of the confusion matrix each."""
+    """Macro F1 of bootstrap samples, each a multinomial draw of the confusion matrix."""
     true, predicted = np.nonzero(confusion)
     counts = confusion[true, predicted]
     draws = random.multinomial(counts.sum(), counts / counts.sum(), RESAMPLES)

@@ -1,11 +1,11 @@
-"""What `auto` makes of picture folders, beside what people would otherwise run on them.
+"""Compares `auto` with common alternatives on folders of images.
 
     .venv/bin/pip install scikit-image
     .venv/bin/python benchmarks/own_pictures.py DATA… --seeds 3 --budgets 60 180
 
-DATA are folders of pictures, or "digits" for scikit-learn's digits written as PNG files. The
-scikit-learn contestants see images of 64 pixels and are fitted to the training and validation
-images together; the tutorial's network gets as many seconds as the largest budget.
+DATA are folders of images, or "digits" for scikit-learn's digits as PNG files. The scikit-learn
+contestants use images of 64 pixels and are fitted to the training and validation images together;
+the tutorial's network is trained for as long as the largest budget.
 """
 
 import argparse
@@ -36,7 +36,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Result:
-    """One contestant on one data set with one seed."""
+    """One contestant on one dataset with one seed."""
 
     data: str
     contestant: str
@@ -102,7 +102,7 @@ def hog_and_svm(dataset: Dataset) -> Result:
 
 
 def extra_trees(dataset: Dataset, seed: int) -> Result:
-    """Extremely randomised trees on the pixels of images of half the side."""
+    """Extremely randomised trees on the pixels of images reduced to half the side."""
     from sklearn.ensemble import ExtraTreesClassifier
 
     def pixels(images: Any) -> npt.NDArray[np.float64]:
@@ -118,14 +118,14 @@ def extra_trees(dataset: Dataset, seed: int) -> Result:
 
 
 def tutorial(folder: Path, seconds: int, seed: int) -> Result:
-    """The network of Keras's own tutorial for small data sets, for as long as the budget."""
+    """The network of Keras's tutorial for small datasets, trained for as long as the budget."""
     script = PEERS / "tutorial_own_pictures.py"
     (values,) = run_script(script, str(folder), str(seconds), str(seed))
     return Result(data=folder.name, contestant=f"tutorial's CNN, {seconds} s", seed=seed, **values)
 
 
 def automatic(folder: Path, budget: int, start: str | None, seed: int, out: Path) -> Result:
-    """`thumbnet train --data FOLDER` in a process of its own."""
+    """`thumbnet train --data FOLDER` in a separate process."""
     command = [sys.executable, "-m", "thumbnet", "train", "--data", str(folder), "--out", str(out)]
     command += [
         "--budget",
@@ -184,11 +184,11 @@ def write_digits(folder: Path) -> Path:
 
 
 def report(found: list[Result]) -> str:
-    return document("Pictures that nobody prepared", table(found))
+    return document("Unprepared image folders", table(found))
 
 
 def table(found: list[Result]) -> str:
-    """A row for each contestant on each data set: means over seeds, an interval for one run."""
+    """A row for each contestant on each dataset: means over seeds, an interval for one run."""
     rows = []
     for data, contestant in dict.fromkeys((one.data, one.contestant) for one in found):
         same = [one for one in found if (one.data, one.contestant) == (data, contestant)]

@@ -1,4 +1,4 @@
-"""Predicted training time on up to 256 GPUs, from a few assumptions; nothing is measured.
+"""Predicted training time on up to 256 GPUs, based on a few assumptions; nothing is measured.
 
     .venv/bin/python benchmarks/scaling_model.py strong best
 

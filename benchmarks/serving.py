@@ -168,7 +168,7 @@ def path_of_model(port: int) -> str:
 
 
 def half_load(port: int, images: Any, rate: float, seconds: float) -> list[float]:
-    """Latencies at `rate` requests per second: seconds from when a request is due to its answer."""
+    """Latencies at `rate` requests per second: seconds from the due time to the response."""
     path, latencies, due = path_of_model(port), [], iter(range(10**9))
     started, lock = time.perf_counter(), threading.Lock()
 
@@ -240,7 +240,7 @@ class Overload:
             waits = answer.headers.get("Retry-After")
             self._answers[f"{answer.status}{' with Retry-After' if waits else ''}"] += 1
             if waits:
-                time.sleep(0.05)  # an impatient client that ignores Retry-After
+                time.sleep(0.05)  # a client that ignores Retry-After
 
     def _watch(self, end: float) -> None:
         pages = Path(f"/proc/{self._process_id}/statm")

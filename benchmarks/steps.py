@@ -23,7 +23,7 @@ def images_of(count: int, size: int = 32) -> LabelledImages:
 
 
 class Stepper:
-    """A compiled model and the step that `thumbnet.training.loop` takes with it."""
+    """A compiled model and a training step as in `thumbnet.training.loop`."""
 
     def __init__(self, recipe: Recipe, images: LabelledImages) -> None:
         self.model: Any = compiled_model(recipe, images, CLASSES)

@@ -1,11 +1,11 @@
-"""How many validation images a temperature needs, by simulation.
+"""How many validation images are needed to fit a temperature, by simulation.
 
     .venv/bin/python benchmarks/temperature_size.py --out benchmarks/results/temperature_size.md
 
 A classifier with known probabilities is made over- or underconfident by a known temperature.
-Temperatures are fitted on samples of its answers, and judged on all of them: what the fit does to
-the calibration error and to the log loss, which have no noise here, since the true probabilities
-are known.
+Temperatures are fitted on samples of its predictions and evaluated on all of them: their effect on
+the calibration error and the log loss, which are free of noise because the true probabilities are
+known.
 """
 
 import argparse
@@ -24,7 +24,7 @@ IMAGES = 20_000
 JUDGED = 5_000
 BINS = 15
 SIZES = (15, 30, 50, 100, 200, 500)
-# Classes, and how far the classes lie apart; the accuracies that follow are in the table.
+# Number of classes and distance between them; the table shows the resulting accuracies.
 PROBLEMS = ((2, 2.0), (10, 2.2), (10, 4.0), (100, 3.5))
 NEEDED = (1.0, 0.8, 1.25, 1.7)
 
@@ -40,16 +40,16 @@ def main() -> None:
         row for classes, distance in PROBLEMS for row in rows_of(classes, distance, arguments.draws)
     ]
     page = document(
-        "How many validation images a temperature needs",
-        f"{arguments.draws} simulated validation splits a cell. Each cell: calibration error in "
-        "points after fitting, the mean of the draws; in parentheses the mean change of the log "
-        "loss, in thousandths of a nat. A needed temperature of 1 means that the classifier is "
-        "calibrated as it is.",
+        "How many validation images are needed to fit a temperature",
+        f"{arguments.draws} simulated validation splits per cell. Each cell: mean calibration "
+        "error after fitting, in points; in parentheses the mean change of the log loss, in "
+        "thousandths of a nat. A true temperature of 1 means that the classifier is already "
+        "calibrated.",
         markdown_table(
             [
                 "classes",
                 "accuracy",
-                "needed temperature",
+                "true temperature",
                 "unfitted",
                 *(f"{size} images" for size in SIZES),
             ],
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def rows_of(classes: int, distance: float, draws: int) -> list[list[str]]:
-    """A row for each temperature that would be right."""
+    """A row for each true temperature."""
     random = np.random.default_rng(0)
     logits = calibrated_logits(classes, distance, random)
     accuracy = softmax(logits, axis=1).max(axis=1).mean()
@@ -94,7 +94,7 @@ def calibrated_logits(classes: int, distance: float, random: np.random.Generator
 
 
 def fit(logits: Array, needed: float, random: np.random.Generator) -> float:
-    """The temperature from labels drawn by the true probabilities."""
+    """The temperature fitted to labels drawn from the true probabilities."""
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
     names = tuple(map(str, range(logits.shape[1])))
     given = softmax(logits * needed, axis=1).astype(np.float32)

@@ -7,8 +7,8 @@
 
 The contestants run one after another in separate processes, and each writes a CSV file per seed to
 `results/time_to_accuracy/`; the machine's sgemm rate is measured right before. Then the figure and
-the table are made from all files there; `--draw` does only that. Contestants are names of recipes,
-and those of `PEERS`.
+the table are made from all files there; `--draw` does only that. Contestants are recipes and the
+names in `PEERS`.
 
 Every contestant trains on all 50,000 training images. The test images are read after each epoch,
 outside the measured time, for the curve only: they were not used to choose a recipe or to stop a
@@ -85,7 +85,7 @@ class Curve:
         return self.rows[-1]
 
     def cost_of(self, level: float) -> float | None:
-        """sgemm-TFLOP by the end of the first epoch that reaches an accuracy; None if none does."""
+        """sgemm-TFLOP until the end of the first epoch that reaches an accuracy, or None."""
         reached = (row["sgemm_tflop"] for row in self.rows if row["accuracy"] >= level)
         return next(reached, None)
 
@@ -227,7 +227,7 @@ def describe(curves: Sequence[Curve], name: str) -> str:
         "Test accuracy over training time",
         f"This page is made from the files in `{name}/`, each of which states its command, "
         "versions, machine, date and commit.",
-        "Mean ± standard deviation over runs with different seeds; a single run says little. The "
+        "Mean ± standard deviation over runs with different seeds; one run is not reliable. The "
         'columns "to …" are the sgemm-TFLOP at the end of the first epoch that reaches that '
         "accuracy without test-time augmentation (TTA, six views); a dash means that not every run "
         "reaches it. All contestants train on all 50,000 training images. The test images are "

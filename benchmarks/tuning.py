@@ -1,4 +1,4 @@
-"""What a search finds in a given time, and how much faster two workers are.
+"""The result of a search in a given time, and the speedup from a second worker.
 
     .venv/bin/python benchmarks/tuning.py --budget 30m --seeds 0 1 2
     .venv/bin/python benchmarks/tuning.py --workers 10m
@@ -129,7 +129,7 @@ def describe_search(runs: dict[str, list[Metrics]], findings: FindingsRecord, re
     gain = _mean(runs["found"], "accuracy") - _mean(runs["cnn"], "accuracy")
     verdict = "beats" if gain > 0 else "falls short of"
     return harness.document(
-        "What a search finds",
+        "Results of a search",
         f"A search of {findings.seconds:.0f} s from `benchmarks/poor.toml` "
         f"(trials: {counts}). No trial was allowed more FLOP than `cnn` takes. The best recipe "
         f"found {verdict} `cnn` by {100 * abs(gain):.1f} points of test accuracy. Mean ± standard "

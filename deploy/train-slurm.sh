@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Thumbnet on several hosts under SLURM, a process for each GPU.
+# Thumbnet on several hosts with SLURM, one process per GPU.
 #   sbatch deploy/train-slurm.sh strong runs/strong
-# Where the job is requeued, or submitted once more, it goes on with the run.
+# If the job is requeued or submitted again, it resumes the run.
 #SBATCH --job-name=thumbnet
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4
@@ -19,7 +19,7 @@ fi
 recipe=$1 run=$2
 export KERAS_BACKEND=jax
 
-# Decided here, once for all processes, on the first host: that of rank 0, which writes the run.
+# Decided once for all processes, on the first host: rank 0 runs there and writes the run.
 if [[ -f $run/recipe.toml ]]; then
   srun thumbnet train --resume "$run" --distributed
 else

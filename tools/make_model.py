@@ -3,7 +3,7 @@
     .venv/bin/python tools/make_model.py
     .venv/bin/python tools/make_model.py --run runs/fast
 
-Trains the recipe `fast`, with fewer channels and more epochs, on CIFAR-10 with a tenth held out for
+Trains the recipe `fast`, with fewer channels and more epochs, on CIFAR-10 with 10% held out for
 calibration, exports it to LiteRT, and copies the files that serving needs. `--run` uses a finished
 run instead. The examples are test images of the bundled sample: the first correctly classified
 image of each class shown, and the image with the lowest confidence.

@@ -1,8 +1,8 @@
-"""Write the reference pages that are made from the code: docs/command.md and docs/run_files.md.
+"""Write the reference pages generated from the code: docs/command.md and docs/run_files.md.
 
     python tools/make_reference.py
 
-A test compares both with the code, so that neither can fall behind.
+A test compares both pages with the code, so that they stay up to date.
 """
 
 import inspect
@@ -58,7 +58,7 @@ def _describe(name: str, record: Any) -> Iterator[str]:
 
 
 def _read(record: Any) -> Iterator[tuple[str, str]]:
-    """The attributes that a docstring explains; one line may name several."""
+    """The attributes that a docstring documents; one line may name several."""
     _, _, listed = inspect.cleandoc(record.__doc__ or "").partition("Attributes:\n")
     for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", listed, re.MULTILINE):
         for name in names.split(", "):
