@@ -151,7 +151,7 @@ def test_a_text_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"recipe.toml is larger than the 8,388,608 bytes"):
         read_bounded_text(path)
     path.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="no UTF-8 text"):
+    with pytest.raises(InputError, match="not UTF-8 text"):
         read_bounded_text(path)
     with pytest.raises(InputError, match="is not a regular file"):
         read_bounded_text(tmp_path)
