@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thumbnet.atomic import replacing
+from thumbnet.atomic import replacing, write_json
 from thumbnet.cli import main
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobError, StorageError, ThumbnetError
 from thumbnet.recipe import Recipe, shipped_recipes
+from thumbnet.record import write_record
 from thumbnet.runs.run import Run
 from thumbnet.training import resume, train
 from thumbnet.training.batches import Batches
@@ -97,6 +98,83 @@ def test_half_a_line_at_the_end_of_a_journal_is_dropped(
     assert journal.read_bytes().startswith(whole)
     tuning.study().set_user_attr("kept", 2)
     assert tuning.study().user_attrs == {"kept": 2}
+
+
+def test_a_search_in_a_database_is_resumed_only_where_it_is_named_again(
+    base: Recipe, small: Dataset, space: Path
+) -> None:
+    database = space.parent / "studies.db"
+    url = f"sqlite:///{database}"
+    tuning = _begin(base, space, small, trials=1, storage=url)
+    assert "--storage URL`" in tuning.resume_command
+    stranger = space.parent / "stranger.db"
+    plan = tuning.plan().model_copy(update={"storage": f"sqlite:///user:secret@/{stranger}"})
+    write_record(tuning.path / "tuning.json", plan)
+    with pytest.raises(InputError, match="give it again with --storage") as refused:
+        Tuning(tuning.path).study()
+    assert "secret" not in str(refused.value)
+    assert not stranger.exists()
+    assert Tuning(tuning.path, url).study().get_trials()
+    assert not stranger.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("trials", "6", "trials: Input should be a valid integer"),
+        ("budget_seconds", [], "budget_seconds: Input should be a valid number"),
+        ("objectives", ["speed"], "objectives"),
+        ("name", "\x1b[2J", "name: holds characters"),
+        ("recipe", "x = [", "not valid TOML"),
+        ("space", "", "varies no key"),
+        ("data", {"name": "x"}, "holds no data"),
+        ("reading", {"image_size": -1}, "image_size"),
+        ("reading", {"no_such": 1}, "no_such"),
+    ],
+)
+def test_a_damaged_plan_is_refused_in_one_sentence(
+    base: Recipe, small: Dataset, space: Path, key: str, value: object, sentence: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    tuning = _begin(base, space, small)
+    values = tuning.plan().model_dump(mode="json")
+    (values["data"] if key == "reading" else values)[key] = value
+    write_json(tuning.path / "tuning.json", values)
+    monkeypatch.setattr(sys, "argv", ["thumbnet", "tune", "--resume", str(tuning.path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ({"op_code": 8, "trial_id": 0, "user_attr": {"worker": "../../x"}}, "worker: String"),
+        ({"op_code": 8, "trial_id": 0, "user_attr": {"directory": "/etc"}}, "directory: String"),
+        ({"op_code": 8, "trial_id": 0, "user_attr": {"seconds_spent": "6"}}, "seconds_spent"),
+        ({"op_code": 8, "trial_id": 0, "user_attr": {"goes_on_with": "../x"}}, "goes_on_with"),
+        ({"op_code": 8, "trial_id": 0, "user_attr": {"screened": []}}, "screened"),
+        (
+            {"op_code": 9, "trial_id": 0, "system_attr": {"fixed_params": {"model.widths": "[9]"}}},
+            "model.widths is not in the search space",
+        ),
+        ({"op_code": 99}, "journal.log is damaged"),
+        ([], "journal.log is damaged"),
+    ],
+)
+def test_a_damaged_journal_is_refused(
+    base: Recipe, small: Dataset, space: Path, line: object, sentence: str
+) -> None:
+    tuning = _begin(base, space, small)
+    tuning.study().ask()
+    worker = {"worker_id": "someone"}
+    with open(tuning.path / "journal.log", "a", encoding="utf-8") as journal:
+        journal.write(json.dumps(line | worker if isinstance(line, dict) else line) + "\n")
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        tuning.study()
 
 
 def test_a_journal_that_has_no_room_keeps_its_lines(

@@ -100,7 +100,11 @@ def tune(
     ] = None,
     storage: Annotated[
         str,
-        typer.Option(metavar="URL", help="Database to use instead of a journal in the directory."),
+        typer.Option(
+            metavar="URL",
+            help="Database to use instead of a journal in the directory; give it again with "
+            "--resume.",
+        ),
     ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
     as_json: JsonOption = False,
@@ -121,12 +125,13 @@ def tune(
 
     display = choose_display()
     if resume is not None:
-        if recipe or out or budget or trials or screen or space or storage:
+        if recipe or out or budget or trials or screen or space:
             raise InputError(
                 "--resume continues a search with its original options; leave out RECIPE, --out, "
-                "--budget, --trials, --screen, --space and --storage"
+                "--budget, --trials, --screen and --space"
             )
-        tuning = Tuning(resume)
+        tuning = Tuning(resume, storage)
+        tuning.study()  # refuses what cannot be continued before the images are loaded
         dataset = _dataset_again(tuning.plan(), data, source, display)
     elif recipe is None or out is None:
         raise InputError("give a recipe and --out DIRECTORY, or --resume DIRECTORY")
@@ -184,7 +189,10 @@ def _dataset_again(
         data = recorded_place(plan.data.path)
         if data is None and plan.data.name == "cifar10-sample":
             source = "sample"
-    dataset = load_dataset(data, source, display, **plan.data.reading)
+    from thumbnet.data.reading import Reading
+
+    reading = Reading.check(plan.data.reading).model_dump()
+    dataset = load_dataset(data, source, display, **reading)
     if dataset.digests != plan.data.digests:
         raise InputError(
             "the search was started with different images; name those with --data or --source"

@@ -66,6 +66,7 @@ def build_search_report(
         varied=list(plan.dimensions()),
         recipe_text=recipe.to_toml(),
         directory=tuning.path,
+        resume_command=tuning.resume_command.strip("`"),
         charts={
             name: inline_svg(figure, name, descriptions[name]) for name, figure in figures.items()
         },

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import (
-    InputError,
     JobError,
     JobInterruptedError,
     StorageError,
     ThumbnetError,
-    quoted,
 )
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
@@ -69,13 +67,14 @@ def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
     except StorageInternalError as error:
         raise JobError(
             f"the storage of the search failed: {error}; once it works again, continue with "
-            f"`thumbnet tune --resume {quoted(tuning.path)}`"
+            f"{tuning.resume_command}"
         ) from error
     except StorageError as error:
         raise StorageError(
-            f"{error}; once there is room, continue with "
-            f"`thumbnet tune --resume {quoted(tuning.path)}`"
+            f"{error}; once there is room, continue with {tuning.resume_command}"
         ) from error
+    except (JobInterruptedError, KeyboardInterrupt) as error:
+        raise JobInterruptedError(f"interrupted; continue with {tuning.resume_command}") from error
 
 
 class _TrialDisplay(SilentDisplay):
@@ -123,7 +122,7 @@ class _Worker:
         trial.set_user_attr("directory", f"trials/{run.path.name}")
         try:
             recipe, flop = self._recipe(trial)
-        except InputError as error:
+        except ValueError as error:  # InputError, or Optuna's for a space that has changed
             self.display.message(f"trial {trial.number}: {error}")
             self.study.tell(trial, state=TrialState.PRUNED)
             return

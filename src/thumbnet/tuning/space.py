@@ -60,6 +60,10 @@ class Range:
         """The recipe's value for a parameter of the study."""
         return parameter
 
+    def contains(self, parameter: Any) -> bool:
+        """Whether the study's parameter lies in the range."""
+        return type(parameter) in (int, float) and self.low <= parameter <= self.high
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -90,6 +94,10 @@ class Choices:
     def value(self, parameter: Any) -> Any:
         """The recipe's value for a parameter of the study."""
         return json.loads(parameter)
+
+    def contains(self, parameter: Any) -> bool:
+        """Whether the study's parameter is one of the choices."""
+        return parameter in self.texts
 
 
 Space = Mapping[str, Range | Choices]

@@ -1,6 +1,7 @@
 """A study: its plan, its directory and Optuna's storage."""
 
 import math
+import re
 import shutil
 import time
 import uuid
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import InputError, JobError, ThumbnetError, quoted
+from thumbnet.errors import InputError, JobError, ThumbnetError, quoted, shown
 from thumbnet.installing import install_command
 from thumbnet.recipe import Recipe
 from thumbnet.record import Amount, Count, Fraction, Record, Text, read_record, write_record
 from thumbnet.runs.records import DataIdentity
 from thumbnet.runs.run import Run
 from thumbnet.training.cost import planned_flop
+from thumbnet.tuning.checking import require_sound
 from thumbnet.tuning.space import (
     Space,
     first_points,
@@ -160,9 +162,16 @@ class Plan(Record):
 
 @dataclass(frozen=True)
 class Tuning:
-    """The directory of a search."""
+    """The directory of a search.
+
+    Attributes:
+        path: of the directory.
+        storage: URL of the database, as the user gave it; empty for the journal in the directory.
+            The one in `tuning.json` is not connected to: the directory may be a stranger's.
+    """
 
     path: Path
+    storage: str = ""
 
     @classmethod
     def begin(cls, path: Path, plan: Plan) -> "Tuning":
@@ -180,7 +189,7 @@ class Tuning:
             )
         path.mkdir(parents=True, exist_ok=True)
         write_record(path / "tuning.json", plan)
-        tuning = cls(path)
+        tuning = cls(path, plan.storage)
         try:
             study = tuning.study()
         except ThumbnetError:
@@ -206,6 +215,12 @@ class Tuning:
             ) from error
 
     @property
+    def resume_command(self) -> str:
+        """The command that continues the search, in backticks for a message."""
+        storage = " --storage URL" if self.storage else ""
+        return f"`thumbnet tune --resume {quoted(self.path)}{storage}`"
+
+    @property
     def best_path(self) -> Path:
         return self.path / "best.toml"
 
@@ -225,17 +240,19 @@ class Tuning:
         """Open the study in its storage, or create it.
 
         Raises:
-            InputError: the driver of the database is missing.
+            InputError: the driver of the database is missing, the search is in a database that was
+                not given, or its trials are damaged.
             JobError: the storage cannot be reached.
         """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         plan = self.plan()
+        self._require_same_storage(plan)
         try:
-            return optuna.create_study(
+            study = optuna.create_study(
                 study_name=plan.name,
-                storage=_storage(plan.storage, self.path),
+                storage=_storage(self.storage, self.path),
                 directions=[_DIRECTIONS[objective] for objective in plan.objectives],
                 sampler=_sampler(plan, self.path),
                 pruner=optuna.pruners.PercentilePruner(
@@ -245,6 +262,9 @@ class Tuning:
                 ),
                 load_if_exists=True,
             )
+            trials = study.get_trials(deepcopy=False)
+            require_sound(trials, plan.dimensions(), len(plan.objectives))
+            return study
         except ImportError as error:
             raise InputError(
                 "the database driver that --storage needs is not installed; for PostgreSQL: "
@@ -253,7 +273,25 @@ class Tuning:
         except ThumbnetError:
             raise
         except Exception as error:  # each database driver has its own exception classes
-            raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
+            if self.storage:
+                raise JobError(f"the study of {self.path} cannot be opened: {error}") from error
+            raise InputError(
+                f"{self._journal_path} is damaged: {type(error).__name__}: {error}"
+            ) from error
+
+    @property
+    def _journal_path(self) -> Path:
+        return self.path / "journal.log"
+
+    def _require_same_storage(self, plan: Plan) -> None:
+        if plan.storage and not self.storage:
+            place = re.sub("//[^/]*@", "//", plan.storage)  # without a password
+            raise InputError(
+                f"{self.path} keeps its trials in a database, said to be {shown(place[:200])}; if "
+                "you trust that address, give it again with --storage"
+            )
+        if self.storage and not plan.storage:
+            raise InputError(f"{self.path} keeps its trials in the directory; leave out --storage")
 
 
 class SearchClock:
