@@ -17,8 +17,8 @@ def write_half(path: Path) -> None:
 
 
 def write_to_full_disk(path: Path) -> None:
-    with replacing_path(path) as beside:
-        beside.unlink()
+    with replacing_path(path) as temporary:
+        temporary.unlink()
         with open("/dev/full", "wb") as full:
             full.write(b"x")
 

@@ -24,31 +24,31 @@ def replacing_path(path: Path) -> Iterator[Path]:
         StorageError: the directory is not writable, or the disk is full. The old file is kept.
     """
     # The temporary name keeps the suffix, by which Keras and Matplotlib choose a format.
-    beside = None
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
             prefix=f"{_MARK}{path.stem}-", suffix=path.suffix, dir=path.parent
         )
         os.close(descriptor)
-        beside = Path(name)
-        yield beside
-        _sync_to_disk(beside)
+        temporary = Path(name)
+        yield temporary
+        _sync_to_disk(temporary)
         # mkstemp creates files that only their owner can read; apply the usual umask instead.
-        beside.chmod(0o666 & ~_umask())
-        beside.replace(path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
         _sync_to_disk(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing bytes; on success, rename it to `path`."""
-    with replacing_path(path) as beside, open(beside, "wb") as file:
+    with replacing_path(path) as temporary, open(temporary, "wb") as file:
         yield file
 
 
@@ -73,8 +73,8 @@ def remove_leftovers(directory: Path, stem: str = "") -> None:
 
     Call this only if no other process is writing files there whose names start with `stem`.
     """
-    for beside in directory.glob(f"{_MARK}{stem}*"):
-        beside.unlink(missing_ok=True)
+    for temporary in directory.glob(f"{_MARK}{stem}*"):
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_to_disk(path: Path) -> None:

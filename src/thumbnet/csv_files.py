@@ -1,8 +1,8 @@
-"""CSV files that a spreadsheet can open without computing anything.
+"""CSV files that are safe to open in a spreadsheet.
 
-A spreadsheet takes a cell that begins with "=", "+", "-" or "@" for a formula, and a formula can
-fetch addresses or start programs: https://owasp.org/www-community/attacks/CSV_Injection. Texts of
-that kind, such as the file name "=1+1.png", get an apostrophe in front, which `read_table` removes.
+A spreadsheet treats a cell that starts with "=", "+", "-" or "@" as a formula, and a formula can
+fetch URLs or start programs: https://owasp.org/www-community/attacks/CSV_Injection. Such text, for
+example the file name "=1+1.png", is prefixed with an apostrophe, which `read_table` removes.
 """
 
 import csv
@@ -16,13 +16,13 @@ from thumbnet.atomic import write_text
 from thumbnet.errors import InputError
 from thumbnet.record import read_bounded_text
 
-# The last four are the wide forms of the first four. An apostrophe that is there already gets one
-# more, so that removing one gives the original.
+# The last four are the full-width forms of the first four. Existing apostrophes before such a
+# character also match, so that removing one apostrophe restores the original.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV; the columns are all names that occur, in order of appearance.
+    """Write rows as CSV; the columns are all keys, in order of first appearance.
 
     Raises:
         StorageError: the file cannot be written.
@@ -33,7 +33,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], file: IO[str]) -> None:
-    """Write rows as CSV into an open file."""
+    """Write rows as CSV to an open file."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(map(_harmless, columns))
@@ -41,11 +41,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], file: IO[str]) -> None:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a file that `write_table` wrote, by column.
+    """The rows of a file written by `write_table`, as dictionaries by column name.
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: it is damaged: no text, too large, or a row of another length.
+        InputError: it is damaged: it is not text, is too large, or has rows of different lengths.
     """
     try:
         reader = csv.reader(io.StringIO(read_bounded_text(path), newline=""), strict=True)
@@ -62,7 +62,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def _harmless(value: Any) -> Any:
-    """A value of a cell; a text that a spreadsheet would compute is marked as text."""
+    """The value of a cell; text that a spreadsheet would evaluate is marked as text."""
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 

@@ -59,7 +59,7 @@ class Isolated:
                 raise ChildFailedError(f"it did not end within {seconds:g} s")
             succeeded, result = connection.recv()
         except (EOFError, OSError) as error:
-            raise ChildFailedError(f"the process ended by {self._end()}") from error
+            raise ChildFailedError(f"the process ended {self._exit_reason()}") from error
         except ChildFailedError:
             self.close()
             raise
@@ -94,7 +94,7 @@ class Isolated:
             self._connection = Connection(ours.detach())
         return self._connection
 
-    def _end(self) -> str:
+    def _exit_reason(self) -> str:
         """A description of how the process ended; the process is then discarded."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -102,8 +102,8 @@ class Isolated:
         code = self._process.returncode
         self.close()
         if code is None or code >= 0:
-            return f"exit code {code}"
-        return signal.Signals(-code).name
+            return f"with exit code {code}"
+        return f"by {signal.Signals(-code).name}"
 
 
 def call_isolated(
@@ -123,7 +123,7 @@ def call_isolated(
 def main(memory_bytes: int | None) -> None:
     """The main loop of the child process, until its standard input is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
-    _die_first()
+    _prefer_as_oom_victim()
     if memory_bytes is not None:
         import resource
 
@@ -147,7 +147,7 @@ def _reply(function: Callable[..., object], arguments: tuple[object, ...]) -> by
         return pickle.dumps((False, error))
 
 
-def _die_first() -> None:
+def _prefer_as_oom_victim() -> None:
     """Make the system kill this process rather than its parent when memory runs out."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")

@@ -208,7 +208,7 @@ class Recipe(Section):
     stopping: Stopping = Stopping()
 
     @model_validator(mode="after")
-    def _can_stop_as_asked(self) -> Self:
+    def _check_combinations(self) -> Self:
         watched = [key for key in ("patience", "target_accuracy") if getattr(self.stopping, key)]
         if watched and (self.validation == 0 or "accuracy" not in self.metrics):
             raise ValueError(

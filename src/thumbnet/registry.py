@@ -20,7 +20,7 @@ Kind = Literal["architecture", "augmentation", "optimizer", "reader", "export_fo
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Origin:
     """Where the parts of a kind come from, and the attributes that each must have."""
 
     group: str
@@ -28,16 +28,16 @@ class _Place:
     attributes: tuple[str, ...]
 
 
-_PLACES: dict[Kind, _Place] = {
-    "architecture": _Place(
+_ORIGINS: dict[Kind, _Origin] = {
+    "architecture": _Origin(
         "thumbnet.architectures", "models.architectures", ("Parameters", "build")
     ),
-    "augmentation": _Place(
+    "augmentation": _Origin(
         "thumbnet.augmentations", "augmentations", ("Setting", "MIXES_IMAGES", "build")
     ),
-    "optimizer": _Place("thumbnet.optimizers", "optimizers", ("build",)),
-    "reader": _Place("thumbnet.readers", "data.readers", ("recognises", "read")),
-    "export_format": _Place(
+    "optimizer": _Origin("thumbnet.optimizers", "optimizers", ("build",)),
+    "reader": _Origin("thumbnet.readers", "data.readers", ("recognises", "read")),
+    "export_format": _Origin(
         "thumbnet.export_formats",
         "engines.formats",
         ("TARGET", "MODEL", "PACKAGE", "EXTRA", "WRITTEN_WITH", "QUANTIZES", "open_model", "write"),
@@ -57,17 +57,19 @@ def register(kind: Kind, name: str, part: Any) -> None:
     Raises:
         InputError: the kind is unknown, the name is taken, or an attribute is missing.
     """
-    if kind not in _PLACES:
-        raise InputError(f"{kind!r} cannot be registered; the kinds are {', '.join(_PLACES)}")
+    if kind not in _ORIGINS:
+        raise InputError(f"{kind!r} cannot be registered; the kinds are {', '.join(_ORIGINS)}")
     if name in names(kind):
-        raise InputError(f"there is already {_an(kind)} {name}; choose a different name for yours")
+        raise InputError(
+            f"there is already {_with_article(kind)} {name}; choose a different name for yours"
+        )
     _registered[kind, name] = _checked(kind, part, f"the {kind} {name}")
 
 
 def names(kind: Kind) -> tuple[str, ...]:
     """The names of all parts of a kind, in alphabetical order."""
     registered = [name for of_kind, name in _registered if of_kind == kind]
-    return tuple(sorted({*_own_names(kind), *_entry_points(kind), *registered}))
+    return tuple(sorted({*_builtin_names(kind), *_entry_points(kind), *registered}))
 
 
 def part(kind: Kind, name: str) -> Any:
@@ -76,8 +78,8 @@ def part(kind: Kind, name: str) -> Any:
     Raises:
         InputError: there is no such part, or its package cannot be imported.
     """
-    if name in _own_names(kind):
-        return import_module(f"thumbnet.{_PLACES[kind].folder}.{name}")
+    if name in _builtin_names(kind):
+        return import_module(f"thumbnet.{_ORIGINS[kind].folder}.{name}")
     if (kind, name) in _registered:
         return _registered[kind, name]
     if name not in _entry_points(kind):
@@ -95,24 +97,24 @@ def part(kind: Kind, name: str) -> Any:
 
 
 def _checked(kind: Kind, part: Any, what: str) -> Any:
-    missing = [name for name in _PLACES[kind].attributes if not hasattr(part, name)]
+    missing = [name for name in _ORIGINS[kind].attributes if not hasattr(part, name)]
     if missing:
         raise InputError(f"{what} has no {' and no '.join(missing)}; see docs/extending.md")
     return part
 
 
 @cache
-def _own_names(kind: Kind) -> tuple[str, ...]:
-    folder = Path(__file__).parent.joinpath(*_PLACES[kind].folder.split("."))
+def _builtin_names(kind: Kind) -> tuple[str, ...]:
+    folder = Path(__file__).parent.joinpath(*_ORIGINS[kind].folder.split("."))
     found = (module.name for module in pkgutil.iter_modules([str(folder)]))
     return tuple(name for name in found if not name.startswith("_"))
 
 
 @cache
 def _entry_points(kind: Kind) -> Mapping[str, EntryPoint]:
-    found = entry_points(group=_PLACES[kind].group)
-    return {entry.name: entry for entry in found if entry.name not in _own_names(kind)}
+    found = entry_points(group=_ORIGINS[kind].group)
+    return {entry.name: entry for entry in found if entry.name not in _builtin_names(kind)}
 
 
-def _an(kind: Kind) -> str:
+def _with_article(kind: Kind) -> str:
     return f"an {kind}" if kind[0] in "aeo" else f"a {kind}"

@@ -1,4 +1,4 @@
-"""What a new user meets first: the first line, the end of a training, predictions, completion."""
+"""The first steps of a new user: first line, end of a training, predictions, completion."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
 
 
 def thumbnet(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
+    """Run the command in this process; returns its exit code."""
     before = sys.argv
     sys.argv = ["thumbnet", *map(str, arguments)]
     try:
@@ -89,7 +89,7 @@ def test_train_ends_with_commands_to_copy_and_a_fast_export(
     assert thumbnet("predict", out, *paths) == 0
 
 
-def test_quiet_prints_only_results_and_no_export_is_made_if_not_wanted(
+def test_quiet_prints_only_results_and_no_export_skips_the_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -122,7 +122,7 @@ def test_a_failed_export_does_not_fail_the_run(
     assert "thumbnet serve" in shown.err
 
 
-def test_predict_takes_folders_patterns_lists_and_standard_input(
+def test_predict_accepts_folders_patterns_lists_and_standard_input(
     finished_run: Run,
     sample: Dataset,
     tmp_path: Path,
@@ -158,10 +158,10 @@ def test_predict_takes_folders_patterns_lists_and_standard_input(
         (["nosuch-*.png"], "no file matches nosuch-*.png"),
         (["--files-from", "nosuch.txt"], "cannot read nosuch.txt"),
         (["-", "--files-from", "-"], "standard input can be read only once"),
-        (["a.png", "--json", "--csv"], "--json and --csv exclude each other"),
+        (["a.png", "--json", "--csv"], "--json and --csv cannot be combined"),
     ],
 )
-def test_predict_says_what_is_missing(
+def test_predict_reports_missing_images(
     finished_run: Run,
     arguments: list[str],
     message: str,
@@ -187,7 +187,7 @@ def test_predict_writes_csv(
     assert "does not exist" in last["error"]
 
 
-def test_predictions_below_the_threshold_are_marked_and_uncalibrated_ones_are_called_that(
+def test_predictions_below_the_threshold_and_uncalibrated_ones_are_marked(
     finished_run: Run, sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, *_ = write_images(sample, tmp_path / "images", 1)
@@ -208,7 +208,9 @@ def test_predictions_below_the_threshold_are_marked_and_uncalibrated_ones_are_ca
     assert (answer["calibrated"], answer["rejected"]) == (False, False)
 
 
-def test_predict_and_serve_have_one_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_and_serve_have_the_same_default_threshold(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     lines = []
     for command in ("predict", "serve"):
         assert thumbnet(command, "--help") == 0
@@ -219,7 +221,7 @@ def test_predict_and_serve_have_one_threshold(capsys: pytest.CaptureFixture[str]
     assert "[default: 0.5]" in lines[0]
 
 
-def test_tables_fit_80_columns_with_whole_names(
+def test_tables_fit_80_columns_with_complete_names(
     finished_run: Run,
     make_run: MakeRun,
     sample: Dataset,
@@ -263,7 +265,7 @@ def test_colours_mark_the_best_and_respect_no_color(
     assert "\x1b" not in printed[()]
 
 
-def test_learning_curves_are_drawn_with_characters() -> None:
+def test_learning_curves_are_drawn_as_text() -> None:
     rows = [
         {"epoch": epoch, "loss": 1.0, "accuracy": 0.1 * epoch, "validation_accuracy": 0.5}
         for epoch in range(1, 10)

@@ -178,10 +178,10 @@ def test_images_that_stay_in_their_file_train_like_others(
 
 
 @pytest.mark.parametrize(
-    ("balance", "share"), [("none", 0.1), ("class_weights", 0.5), ("sampling", 0.5)]
+    ("balance", "fraction"), [("none", 0.1), ("class_weights", 0.5), ("sampling", 0.5)]
 )
 def test_balance_sets_the_class_prior_that_a_model_learns(
-    balance: str, share: float, tmp_path: Path, tiny_recipe: Recipe
+    balance: str, fraction: float, tmp_path: Path, tiny_recipe: Recipe
 ) -> None:
     """From uninformative images, a model learns only how often it has seen each class."""
     blank = LabelledImages(
@@ -190,7 +190,7 @@ def test_balance_sets_the_class_prior_that_a_model_learns(
     dataset = Dataset("blank", NAMES, blank, blank.take([0, 99]), "here", validation=blank)
     settings = {"balance": balance, "epochs": 60, "batch_size": 50, "optimizer.learning_rate": 0.05}
     run = train(tiny_recipe.override(settings), dataset, tmp_path / "run", display=SilentDisplay())
-    assert run.predictions().probabilities[:, 0] == pytest.approx(share, abs=0.06)
+    assert run.predictions().probabilities[:, 0] == pytest.approx(fraction, abs=0.06)
 
 
 def test_a_few_images_of_many_classes_can_be_trained_on(

@@ -274,14 +274,14 @@ def test_the_rows_of_several_processes_are_the_batch_of_one(
     losses = np.random.default_rng(0).random(len(small.train), np.float32)
     alone = Batches(small.train, 50, augmentation, 3, hard_example_fraction=0.5, epochs=2)
     order = alone.order(1, losses)
-    shares = [
+    shards = [
         Batches(
             small.train, 50, augmentation, 3, hard_example_fraction=0.5, epochs=2,
             processes=Processes(rank, count, count),
         ).epoch(1, 1, order)
         for rank in range(count)
     ]  # fmt: skip
-    for (images, labels), *parts in zip(alone.epoch(1, 1, order), *shares, strict=True):
+    for (images, labels), *parts in zip(alone.epoch(1, 1, order), *shards, strict=True):
         assert {len(part) for part, _ in parts} == {50 // count}
         np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
         np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), labels)
@@ -293,8 +293,8 @@ def test_splitting_a_batch_among_processes_does_not_change_a_mean(
     start: int, size: int, count: int
 ) -> None:
     own = [Processes(rank, count, count).shard(start, start + size) for rank in range(count)]
-    shares = cast("list[Int64Array]", own)
-    assert len({len(share) for share in shares}) == 1
-    counts = np.bincount(np.concatenate(shares), minlength=start + size)
+    parts = cast("list[Int64Array]", own)
+    assert len({len(part) for part in parts}) == 1
+    counts = np.bincount(np.concatenate(parts), minlength=start + size)
     assert not counts[:start].any()
     assert len(set(counts[start:])) == 1

@@ -36,10 +36,10 @@ def test_the_multiplier_stays_between_0_and_1_and_never_rises_after_the_peak(
 ) -> None:
     schedule = Schedule.model_validate({"decay": decay, "warmup": warmup, "final": final})
     early, late = sorted((one, other))
-    shares = [lr_multiplier(schedule, progress) for progress in (early, late)]
-    assert all(-1e-9 <= share <= 1 + 1e-9 for share in shares)
+    multipliers = [lr_multiplier(schedule, progress) for progress in (early, late)]
+    assert all(-1e-9 <= multiplier <= 1 + 1e-9 for multiplier in multipliers)
     if early >= warmup:
-        assert shares[1] <= shares[0] + 1e-9
+        assert multipliers[1] <= multipliers[0] + 1e-9
 
 
 @pytest.mark.parametrize("name", ["muon", "sgd", "adamw"])

@@ -66,7 +66,7 @@ def _options(
 def main() -> None:
     """Run the command. Exit codes: 0 success, 1 failed job, 2 bad input or usage."""
     prepare_streams()
-    # SIGTERM ends a command as Ctrl-C does: files are left in order, and a message says so.
+    # SIGTERM ends a command like Ctrl-C: no file is left half written, and a message says so.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:

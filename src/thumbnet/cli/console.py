@@ -79,16 +79,16 @@ class _StandardOutput(io.TextIOWrapper):
     """Standard output whose write errors can be distinguished from those of other files."""
 
     def write(self, text: str) -> int:
-        with _own_errors():
+        with _as_output_errors():
             return super().write(text)
 
     def flush(self) -> None:
-        with _own_errors():
+        with _as_output_errors():
             super().flush()
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def _as_output_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""The learning curves of a run, drawn with characters."""
+"""The learning curves of a run, drawn as text."""
 
 import math
 
@@ -18,7 +18,7 @@ _CURVES = (
 
 
 def learning_curves(history: History) -> Text | None:
-    """Accuracy over epochs on training and validation images; None with fewer than two epochs."""
+    """Training and validation accuracy over the epochs; None with fewer than two epochs."""
     curves = [(name, mark, style, *history.series(column)) for name, column, mark, style in _CURVES]
     curves = [curve for curve in curves if len(curve[3]) > 1]
     if not curves:

@@ -155,7 +155,7 @@ def predict(
     from thumbnet.engines.prediction import predict as predict_files
 
     if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; give only one of them")
+        raise InputError("--json and --csv cannot be combined; give only one of them")
     named = images_named(images or [], files_from)
     answers = predict_files(run, named, engine, max_megapixels or 50)
     if as_json:

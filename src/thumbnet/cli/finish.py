@@ -1,4 +1,4 @@
-"""What the terminal shows when a training has ended, and the export that makes `predict` fast."""
+"""The output at the end of a training, and the export that makes `predict` fast."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ def finish(
 
 
 def export_for_prediction(run: "Run", dataset: "Dataset | None", display: "Display") -> None:
-    """Export to LiteRT where its runtime is installed; a failure is reported and ignored."""
+    """Export to LiteRT if its runtime is installed; a failure is only reported."""
     from thumbnet.engines import is_installed
     from thumbnet.export import export_run
     from thumbnet.runtime import backend

@@ -275,10 +275,10 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 
 
 def images_named(images: list[str], files_from: Path | None) -> list[str | bytes]:
-    """The images of `predict`: paths, and the content of standard input for "-".
+    """The images for `predict`: paths, and the content of standard input for "-".
 
     Raises:
-        InputError: there are none, the file of paths cannot be read, or standard input is named
+        InputError: no image is given, the file of paths cannot be read, or standard input is named
             twice.
     """
     if [*images, str(files_from)].count("-") > 1:
@@ -294,7 +294,7 @@ def images_named(images: list[str], files_from: Path | None) -> list[str | bytes
 
 
 def _lines(path: Path) -> list[str]:
-    """The paths in a file, one per line, as bytes that need not be UTF-8."""
+    """The paths in a file, one per line; they need not be UTF-8."""
     try:
         content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:

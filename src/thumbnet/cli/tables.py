@@ -82,7 +82,7 @@ def class_rows(evaluation: Evaluation) -> list[ClassScores]:
 
 
 def print_comparison(runs: Sequence[Run]) -> None:
-    """Print runs side by side, as many as fit the terminal, and McNemar's test for each pair."""
+    """Print runs side by side, as many as fit in the terminal, and McNemar's test of each pair."""
     pairs = compare_all(runs)  # refuses incomparable runs before anything is printed
     rows = _comparison_rows([run.metrics() for run in runs])
     names = [literal(run.name) for run in runs]
@@ -195,7 +195,7 @@ def _calibrated_error(calibration: Calibration) -> float | None:
 
 @dataclass(frozen=True)
 class _Compared:
-    """A row of the comparison: a value, how to write it, and whether more (1) or less is better."""
+    """A row of the comparison: a metric, its format, and whether more (1) or less is better."""
 
     value: Callable[[Metrics], float | None]
     write: Callable[[float], str]
@@ -225,7 +225,7 @@ _COMPARED = {
 
 
 def _comparison_rows(metrics: Sequence[Metrics]) -> dict[str, list[str]]:
-    """The cells of each row; where several runs are compared, the best of a row is marked."""
+    """The cells of each row; if several runs are compared, the best value of a row is marked."""
     rows = {}
     for label, row in _COMPARED.items():
         values = [row.value(one) for one in metrics]
@@ -305,7 +305,7 @@ def print_seeds(summary: SeedSummary) -> None:
 
 
 def _confusion_table(evaluation: Evaluation, numbered: bool = False) -> Table:
-    """The confusion matrix; `numbered` columns are narrow enough for a terminal."""
+    """The confusion matrix; with `numbered`, columns have numbers, to fit a narrow terminal."""
     names = [literal(scores.name) for scores in evaluation.classes]
     if numbered:
         columns = [str(number) for number in range(1, len(names) + 1)]

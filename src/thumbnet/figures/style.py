@@ -192,5 +192,5 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     file_format = path.suffix.removeprefix(".").lower()
     if file_format not in FORMATS:
         raise InputError(f"{path}: use a file name that ends in .png, .svg or .pdf")
-    with replacing_path(path) as beside:
-        render(figure, beside, file_format, PAPER)
+    with replacing_path(path) as temporary:
+        render(figure, temporary, file_format, PAPER)

@@ -1,4 +1,4 @@
-"""The recipes that come with Thumbnet, and what they reach on CIFAR-10."""
+"""The recipes that come with Thumbnet, and their results on CIFAR-10."""
 
 import csv
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ _KNOWN = Path(__file__).parent / "known.csv"
 
 @dataclass(frozen=True)
 class KnownRecipe:
-    """What a shipped recipe reaches on CIFAR-10; see benchmarks/results/recipes.md.
+    """The results of a shipped recipe on CIFAR-10; see benchmarks/results/recipes.md.
 
-    `ann` and `cnn` were trained on nine tenths of the training images, the others on all.
+    `ann` and `cnn` were trained on 90% of the training images, the others on all of them.
 
     Attributes:
-        name: of the recipe.
-        accuracy: mean over `seeds` of the share of test images that are right.
-        seeds: how many runs that is the mean of.
-        flop_per_image: of the forward pass, as `count_flop` counts.
+        name: name of the recipe.
+        accuracy: mean test accuracy over seeds.
+        seeds: number of seeds.
+        flop_per_image: FLOP of the forward pass, as counted by `count_flop`.
     """
 
     name: str
@@ -27,7 +27,7 @@ class KnownRecipe:
 
 
 def known_recipes() -> list[KnownRecipe]:
-    """The shipped recipes whose figures are published with the package."""
+    """The shipped recipes whose results are published with the package."""
     with open(_KNOWN, encoding="utf-8", newline="") as file:
         return [
             KnownRecipe(

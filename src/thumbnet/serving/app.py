@@ -57,7 +57,7 @@ def create_app(service: Service) -> FastAPI:
         )
     app.add_middleware(Gate, service.metrics, settings)
     app.add_exception_handler(RequestError, _refuse)
-    app.add_exception_handler(HTTPException, _refuse_address)
+    app.add_exception_handler(HTTPException, _refuse_http_error)
     app.add_exception_handler(RequestValidationError, _refuse_value)
     return app
 
@@ -68,7 +68,7 @@ def _refuse(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, error.status, headers)
 
 
-def _refuse_address(request: Request, error: Exception) -> Response:
+def _refuse_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {404: "no such endpoint; /docs lists them"}
     message = messages.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower()

@@ -12,7 +12,7 @@ from thumbnet.serving.problems import RequestError
 from thumbnet.serving.settings import Settings
 
 _Result = TypeVar("_Result")
-_UNPACKED_AT_ONCE = 2**18
+_PIECE_BYTES = 2**18
 
 
 class Bodies:
@@ -49,16 +49,18 @@ class Bodies:
             self._pending -= len(body)
 
     async def _read_into(self, body: bytearray, request: Request) -> None:
-        unpacker = _unpacker(request)
-        self._require_room(body, _announced(request))
-        async for packed in request.stream():
-            for part in [packed] if unpacker is None else _unpacked(unpacker, packed):
+        decompressor = _decompressor(request)
+        self._require_room(body, _content_length(request))
+        async for compressed in request.stream():
+            for part in (
+                [compressed] if decompressor is None else _decompressed(decompressor, compressed)
+            ):
                 self._require_room(body, len(part))
                 body += part
                 self._pending += len(part)
-                if unpacker is not None:
+                if decompressor is not None:
                     await asyncio.sleep(0)  # a chunk may expand a thousandfold
-        if unpacker is not None and not unpacker.eof:
+        if decompressor is not None and not decompressor.eof:
             raise RequestError(400, "the compressed body is truncated")
 
     def _require_room(self, body: bytearray, more: int) -> None:
@@ -72,12 +74,12 @@ class Bodies:
             raise RequestError(503, "too many requests are pending; try again later", 1)
 
 
-def _announced(request: Request) -> int:
+def _content_length(request: Request) -> int:
     text = request.headers.get("content-length", "0")
     return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
-def _unpacker(request: Request) -> "zlib._Decompress | None":
+def _decompressor(request: Request) -> "zlib._Decompress | None":
     """The decompressor for a compressed body; None if it is not compressed.
 
     Raises:
@@ -94,18 +96,18 @@ def _unpacker(request: Request) -> "zlib._Decompress | None":
     raise RequestError(415, "the Content-Encoding of a request must be gzip or deflate")
 
 
-def _unpacked(unpacker: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+def _decompressed(decompressor: "zlib._Decompress", compressed: bytes) -> Iterator[bytes]:
     """The decompressed content of a chunk, in pieces.
 
     Raises:
         RequestError: it is damaged, or data follows its end.
     """
     try:
-        while packed:
-            if unpacker.eof:
+        while compressed:
+            if decompressor.eof:
                 raise RequestError(400, "data follows the end of the compressed body")
-            part = unpacker.decompress(packed, _UNPACKED_AT_ONCE)
-            packed = unpacker.unconsumed_tail or unpacker.unused_data
+            part = decompressor.decompress(compressed, _PIECE_BYTES)
+            compressed = decompressor.unconsumed_tail or decompressor.unused_data
             yield part
     except zlib.error as error:
         raise RequestError(400, f"the compressed body is damaged: {error}") from error

@@ -71,7 +71,7 @@ class Pictures:
             for file, each in zip(files, pixels, strict=True)
         ]
         self._queue.extend(jobs)
-        self._start_what_fits()
+        self._start_queued()
         try:
             return await asyncio.gather(*(job.answer for job in jobs))
         finally:
@@ -83,7 +83,7 @@ class Pictures:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _start_what_fits(self) -> None:
+    def _start_queued(self) -> None:
         """Start decoding queued images while the pixel limit allows."""
         while self._queue and (
             not self._decoding or self._decoding + self._queue[0].pixels <= self._settings.pixels
@@ -101,7 +101,7 @@ class Pictures:
                 job.answer.set_exception(error)
             else:
                 job.answer.set_result(work.result())
-        self._start_what_fits()
+        self._start_queued()
 
     def _read(self, job: _Job) -> Picture | str:
         if job.answer.done():

@@ -52,13 +52,13 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope = _understood(scope, self._settings.root_path)
+        scope = _normalized_scope(scope, self._settings.root_path)
         started, status = time.perf_counter(), 0
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         full = self._in_progress >= self._settings.requests
         body = _Body(scope, receive)
-        is_closed = scope.get("state", {}).get("is_closed", _never)
+        is_closed = scope.get("state", {}).get("is_closed", _never_closed)
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -93,9 +93,9 @@ class Gate:
                 await JSONResponse({"error": message}, 500)(scope, body.receive, send_on)
         finally:
             self._in_progress -= 1
-            self._note(scope, request_id, status, time.perf_counter() - started)
+            self._record(scope, request_id, status, time.perf_counter() - started)
 
-    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.request(route, method, status, seconds)
@@ -143,7 +143,7 @@ class _Body:
         return self.complete
 
 
-def _understood(scope: Scope, root_path: str) -> Scope:
+def _normalized_scope(scope: Scope, root_path: str) -> Scope:
     """The request as the application sees it.
 
     HEAD is handled like GET; Uvicorn knows the original method and omits the body. A proxy may
@@ -156,6 +156,6 @@ def _understood(scope: Scope, root_path: str) -> Scope:
     return {**scope, **changes} if changes else scope
 
 
-def _never() -> bool:
+def _never_closed() -> bool:
     """Stands in for `is_closed` where there is no connection, as in tests."""
     return False

@@ -36,7 +36,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         if not self._serves(headers.getlist("host")):
             return _answer(421, "this host name is not served; see the option --allowed-host")
-        if not self._is_from_here(headers):
+        if not self._is_same_origin(headers):
             return _answer(403, "pages of this origin may not send requests; see the option --cors")
         if not (_is_open(scope["path"]) or self._has_token(headers)):
             return _answer(401, "send the header Authorization: Bearer TOKEN")
@@ -54,7 +54,7 @@ class Guard:
             return True
         return (_host_and_port(f"http://{hosts[0]}") or ("", 0))[0] in self._hosts
 
-    def _is_from_here(self, headers: Headers) -> bool:
+    def _is_same_origin(self, headers: Headers) -> bool:
         """Whether the request does not come from another site's page in the user's browser."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is None:

@@ -51,20 +51,20 @@ class _Users:
 
     def __init__(self) -> None:
         self._count = 0
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def enter(self) -> None:
         self._count += 1
-        self._nobody.clear()
+        self._idle.clear()
 
     def leave(self) -> None:
         self._count -= 1
         if not self._count:
-            self._nobody.set()
+            self._idle.set()
 
     async def gone(self) -> None:
-        await self._nobody.wait()
+        await self._idle.wait()
 
 
 class Repository:

@@ -38,11 +38,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self.settings.connections:
             transport.abort()
         else:
-            self._await_head()
+            self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
-        self._have_head()
+        self._cancel_head_timer()
         self._stop_stalled_timer()
         super().connection_lost(exc)
 
@@ -90,7 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the clock for the next request of the connection."""
         super().on_message_begin()
         self._outside, self._between = 0, False
-        self._await_head()
+        self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers, which come after the body, are ignored."""
@@ -99,7 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Stop the clock."""
-        self._have_head()
+        self._cancel_head_timer()
         super().on_headers_complete()
         cycle = self.cycle
 
@@ -142,13 +142,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.loop.call_later(_PROBE_SECONDS, self._probe)
 
-    def _await_head(self) -> None:
+    def _start_head_timer(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(
                 self.settings.header_seconds, self._head_timed_out
             )
 
-    def _have_head(self) -> None:
+    def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
         self._head_timer = None
@@ -169,7 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
         """Respond with an error and close, once earlier requests are answered."""
-        self._have_head()
+        self._cancel_head_timer()
         if self.transport.is_closing() or self._ignored is not None:
             return
         self._ignored = 0

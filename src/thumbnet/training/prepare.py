@@ -117,7 +117,7 @@ def prepare(
     if source := source_run(recipe):
         adopt_normalization(model, source)
     _require_sizes(model, batches, recipe)
-    _require_keepable(model, dataset.image_shape)
+    _require_reopenable(model, dataset.image_shape)
     return Prepared(model, batches, validation, held_out, own)
 
 
@@ -143,7 +143,7 @@ def _require_sizes(model: "keras.Model", batches: Batches, recipe: Recipe) -> No
             ) from error
 
 
-def _require_keepable(model: "keras.Model", image_shape: tuple[int, int, int]) -> None:
+def _require_reopenable(model: "keras.Model", image_shape: tuple[int, int, int]) -> None:
     """Refuse, before training, a model whose run could not be opened afterwards.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The small trained model that ships with the package; `tools/make_model.py` makes it."""
+"""The small trained model that ships with the package, made by `tools/make_model.py`."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from thumbnet.runs.run import Run
 
 
 def bundled_run() -> Run:
-    """A run that is trained on CIFAR-10 and exported for LiteRT; it holds what serving needs."""
+    """A run trained on CIFAR-10 and exported to LiteRT; it contains only the files for serving."""
     return Run(Path(__file__).parent / "cifar10")
