@@ -28,8 +28,8 @@ DataOption = Annotated[
         "--data",
         metavar="PATH",
         help="Images: a folder with one sub-folder per class, a table (.csv, .tsv, .jsonl, "
-        ".parquet), an .npz file, or CIFAR-10 or CIFAR-100 in any format. Default, or with "
-        "[bold]cifar10[/bold]: CIFAR-10 from the first source that works.",
+        ".parquet), an .npz file, or CIFAR-10 or CIFAR-100 in any format. Default, or with the "
+        'value "cifar10": CIFAR-10 from the first source that works.',
     ),
 ]
 ImageSizeOption = Annotated[

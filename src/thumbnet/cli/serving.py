@@ -69,7 +69,7 @@ def serve(
             metavar="DIRECTORY",
             envvar="THUMBNET_REPOSITORY",
             show_envvar=False,
-            help="Directory of more runs, which clients may load at run time.",
+            help="Directory of further runs that clients may load at run time.",
         ),
     ] = None,
     cors: Annotated[
@@ -87,8 +87,8 @@ def serve(
             metavar="NAME",
             envvar="THUMBNET_ALLOWED_HOST",
             show_envvar=False,
-            help="Name that requests may give as their Host; repeatable. Default: this machine's "
-            "own when the service listens on the loopback address, else any.",
+            help="Accepted name in the Host header; repeatable. Default: this machine's own names "
+            "if the service listens on the loopback address, else any.",
         ),
     ] = None,
     root_path: Annotated[
@@ -97,7 +97,7 @@ def serve(
             metavar="PATH",
             envvar="THUMBNET_ROOT_PATH",
             show_envvar=False,
-            help="Path at which a proxy shows the service, if it passes that path on.",
+            help="Path prefix under which a proxy publishes the service, if the proxy forwards it.",
         ),
     ] = "",
     reject_below: RejectBelowOption = REJECT_BELOW,
@@ -106,16 +106,16 @@ def serve(
         _limit("MAX_MEGAPIXELS", "Largest image to accept, in megapixels.", max=1000),
     ] = DEFAULTS.pixels // MEGAPIXEL,
     queue_megapixels: Annotated[
-        int, _limit("QUEUE_MEGAPIXELS", "Images that may wait to be decoded, in megapixels.")
+        int, _limit("QUEUE_MEGAPIXELS", "Most images waiting to be decoded, in megapixels.")
     ] = DEFAULTS.queue_pixels // MEGAPIXEL,
-    max_images: Annotated[int, _limit("MAX_IMAGES", "Images in a request.")] = DEFAULTS.images,
-    max_body: Annotated[int, _limit("MAX_BODY", "Size of a request, in MiB.")] = DEFAULTS.body_bytes
+    max_images: Annotated[int, _limit("MAX_IMAGES", "Most images in a request.")] = DEFAULTS.images,
+    max_body: Annotated[int, _limit("MAX_BODY", "Largest request, in MiB.")] = DEFAULTS.body_bytes
     // MEBIBYTE,
     body_timeout: Annotated[
         float, _limit("BODY_TIMEOUT", "Time for a request to arrive, in seconds.")
     ] = DEFAULTS.body_seconds,
     max_header: Annotated[
-        int, _limit("MAX_HEADER", "Size of a request's headers, in KiB.")
+        int, _limit("MAX_HEADER", "Largest headers of a request, in KiB.")
     ] = DEFAULTS.header_bytes // KIBIBYTE,
     header_timeout: Annotated[
         float, _limit("HEADER_TIMEOUT", "Time for the headers to arrive, in seconds.")
@@ -127,7 +127,7 @@ def serve(
         int, _limit("KEEP_ALIVE", "Time that an unused connection stays open, in seconds.")
     ] = DEFAULTS.keep_alive_seconds,
     stalled_timeout: Annotated[
-        float, _limit("STALLED_TIMEOUT", "Time for a client to read on, in seconds.")
+        float, _limit("STALLED_TIMEOUT", "Time for a client to resume reading, in seconds.")
     ] = DEFAULTS.stalled_seconds,
     load_timeout: Annotated[
         float, _limit("LOAD_TIMEOUT", "Time to load a model, in seconds.")
@@ -136,28 +136,28 @@ def serve(
         int, _limit("GRACE", "Time for requests to end after SIGTERM, in seconds.")
     ] = DEFAULTS.grace_seconds,
     max_pending: Annotated[
-        int, _limit("MAX_PENDING", "Size of all requests in progress, in MiB.")
+        int, _limit("MAX_PENDING", "Largest total size of the requests in progress, in MiB.")
     ] = DEFAULTS.pending_bytes // MEBIBYTE,
     max_requests: Annotated[
-        int, _limit("MAX_REQUESTS", "Requests in progress.")
+        int, _limit("MAX_REQUESTS", "Most requests in progress.")
     ] = DEFAULTS.requests,
     max_connections: Annotated[
-        int, _limit("MAX_CONNECTIONS", "Open connections.")
+        int, _limit("MAX_CONNECTIONS", "Most open connections.")
     ] = DEFAULTS.connections,
     batch_images: Annotated[
-        int, _limit("BATCH_IMAGES", "Images that are computed together.")
+        int, _limit("BATCH_IMAGES", "Most images in a batch.")
     ] = DEFAULTS.batch_images,
     batch_delay: Annotated[
         float, _limit("BATCH_DELAY", "Time to wait for more images of a batch, in ms.", min=0)
     ] = DEFAULTS.batch_seconds * 1_000,
     queue_images: Annotated[
-        int, _limit("QUEUE_IMAGES", "Images that may wait for each model.")
+        int, _limit("QUEUE_IMAGES", "Most images waiting for each model.")
     ] = DEFAULTS.queue_images,
 ) -> None:
     """Serve models over HTTP: web page, Open Inference Protocol V2, TensorFlow Serving REST.
 
     If the environment variable THUMBNET_TOKEN is set, requests must send it as a bearer token.
-    An environment variable of its name sets any option but the address, such as THUMBNET_MAX_BODY.
+    Options other than the address can be set by environment variables, such as THUMBNET_MAX_BODY.
     """
     from thumbnet.errors import InputError
     from thumbnet.installing import install_command
