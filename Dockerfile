@@ -1,15 +1,15 @@
-# The service without TensorFlow: 700 MB of packages, an ordinary user, nothing written to the disk.
+# The service without TensorFlow: 700 MB of packages, an unprivileged user, no writes to disk.
 #   docker build --tag thumbnet:0.1.0 .
 #   docker run --read-only --publish 8000:8000 thumbnet:0.1.0
 #   thumbnet export runs/cnn --to litert    # the image has no TensorFlow: it serves exports
 #   docker run --read-only --publish 8000:8000 --volume "$PWD/runs:/models:ro" thumbnet:0.1.0 /models/cnn
-# With another extra it trains: docker build --build-arg EXTRAS=gpu --tag thumbnet-train:0.1.0 .
+# For training: docker build --build-arg EXTRAS=gpu --tag thumbnet-train:0.1.0 .
 FROM python:3.11-slim AS build
 ARG EXTRAS=serve
 WORKDIR /build
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
-# The lock file decides the versions; of what it names, only what serving needs is installed.
+# The versions come from the lock file, but only the packages that serving needs are installed.
 RUN sed -nE '/^[a-z0-9].*==/s/ *\\$//p' requirements.lock > constraints.txt \
  && python -m venv /opt/thumbnet \
  && /opt/thumbnet/bin/pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"
