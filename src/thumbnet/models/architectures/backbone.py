@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 class Parameters(ModelParameters):
     """The `[model]` table of a `backbone`.
 
-    `trainable` says what training changes: every layer but batch normalisation, or only the
-    logits. The weights to start from are named by `start.weights`.
+    `trainable` selects the layers to train: all but batch normalisation, those of the top third
+    (which saves two thirds of the backward pass), or only the logits. `start.weights` names the
+    weights to start from.
     """
 
     architecture: Literal["backbone"]
     name: BackboneName = "efficientnet_lite0"
-    trainable: Literal["all", "head"] = "all"
+    trainable: Literal["all", "top", "head"] = "all"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
 
@@ -45,12 +46,19 @@ def build(parameters: Parameters, train_images: Images, class_count: int) -> "ke
     # The backbone takes colour; a grey image has the same value in each channel.
     color = layers.Concatenate(name="color")([pixels] * 3) if channels == 1 else pixels
     trunk = keras.Model(pixels, build_trunk(parameters.name, color))
+    trained = _trained_layers(trunk, parameters.trainable)
     for layer in trunk.layers:
         # The statistics of ImageNet's millions of images are better than those of a few hundred.
-        fixed = isinstance(layer, layers.BatchNormalization) or parameters.trainable == "head"
-        layer.trainable = not fixed
+        layer.trainable = layer.name in trained and not isinstance(layer, layers.BatchNormalization)
     x = layers.GlobalAveragePooling2D(name="pool")(trunk.output)
     if parameters.dropout:
         x = layers.Dropout(parameters.dropout, name="dropout")(x)
     logits = layers.Dense(class_count, dtype="float32", name="logits")(x)
     return keras.Model(pixels, logits, name="backbone")
+
+
+def _trained_layers(trunk: "keras.Model", trainable: Literal["all", "top", "head"]) -> set[str]:
+    """Names of the layers of a trunk that training may change."""
+    names = [layer.name for layer in trunk.layers if layer.weights]
+    kept = {"all": 0.0, "top": 2 / 3, "head": 1.0}[trainable]
+    return set(names[round(kept * len(names)) :])
