@@ -142,3 +142,21 @@ def test_a_failed_download_of_weights_gets_one_sentence(
 
         with pytest.raises(JobError, match="weights of mobilenet_v2 cannot be downloaded"):
             load_imagenet_weights("mobilenet_v2", _model("mobilenet_v2", (32, 32, 3)))
+
+
+def test_training_the_top_of_a_backbone_leaves_the_rest_as_it_is() -> None:
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    parameters = Parameters(architecture="backbone", trainable="top")
+    model = build_model(parameters, images, class_count=3, seed=0)
+    trained = {variable.path.split("/")[0] for variable in model.trainable_variables}
+
+    assert {"logits", "head", "block_16_project"} <= trained
+    assert not trained & {"stem", "block_1_depthwise", "block_11_project"}
+    frozen = model.get_layer("block_5_project").get_weights()
+    model.compile(optimizer="adam", loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    before = model.get_layer("block_16_project").get_weights()
+    model.train_on_batch(images + 100, np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
+
+    after = model.get_layer("block_16_project").get_weights()
+    assert not np.array_equal(before[0], after[0])
+    assert np.array_equal(frozen[0], model.get_layer("block_5_project").get_weights()[0])

@@ -12,8 +12,9 @@ from thumbnet.data.load import load, read_or_list
 from thumbnet.errors import InputError
 
 PICTURES_LOOKED_AT = 50
-LARGEST_SIDE = 160
-"""Pixels; larger images take more time than any budget of minutes has."""
+# The side in pixels to decode that many images to, before the size that pays is known.
+DECODED_SIDES = ((1_500, 224), (6_000, 160), (20_000, 96))
+SMALLEST_DECODED_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,16 @@ class Facts:
 
     @property
     def imbalance(self) -> float:
-        """How many times larger the largest class is than the smallest."""
+        """Size of the largest class divided by that of the smallest."""
         return self.largest_class / self.smallest_class
+
+    @property
+    def largest_useful_side(self) -> int:
+        """Pixels; at a larger size this many images would take more than minutes to train on."""
+        for images, side in DECODED_SIDES:
+            if self.images <= images:
+                return min(side, self.side)
+        return min(SMALLEST_DECODED_SIDE, self.side)
 
 
 def look_at(dataset: Dataset, validation: float) -> Facts:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thumbnet.backbones import BackboneName, load_imagenet_weights
+from thumbnet.backbones import SMALLEST_SIDE, BackboneName, load_imagenet_weights
 from thumbnet.data.dataset import Images, Int64Array, LabelledImages, UInt8Array
 from thumbnet.data.resizing import resize_linear
 from thumbnet.evaluation.predictions import Float32Array
@@ -53,12 +53,12 @@ class BriefTraining:
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What a backbone says of images of one size, without any training of its own.
+    """The features of a pretrained backbone at one image size.
 
     Attributes:
-        side: of the images, in pixels.
-        accuracy: of a linear classifier on the features, by cross-validation.
-        images_per_second: of the forward pass.
+        side: height and width of the images, in pixels.
+        accuracy: cross-validated accuracy of a linear classifier on the features.
+        images_per_second: speed of the forward pass.
     """
 
     side: int
@@ -137,25 +137,38 @@ def flipped_classes(
     return tuple(found)
 
 
-def measure_frozen_features(
-    name: BackboneName, images: LabelledImages, class_count: int, side: int
-) -> FrozenFeatures:
-    """Judge a backbone without training it, at one size.
+def pretrained_features(name: BackboneName, channels: int) -> Features:
+    """The features of a backbone trained on ImageNet, for images of any size.
 
     Args:
-        name: of the backbone.
+        name: name of the backbone.
+        channels: of the images.
+
+    Raises:
+        InputError: the package with its weights is not installed.
+        JobError: its weights cannot be downloaded.
+    """
+    parameters = BackboneParameters(architecture="backbone", name=name, dropout=0)
+    blank = np.zeros((1, SMALLEST_SIDE, SMALLEST_SIDE, channels), np.uint8)
+    model = build_model(parameters, blank, class_count=2, seed=0)
+    load_imagenet_weights(name, model)
+    return Features(model)
+
+
+def measure_frozen_features(
+    backbone: Features, images: LabelledImages, side: int
+) -> FrozenFeatures:
+    """Evaluate a backbone without training it, at one image size.
+
+    Args:
+        backbone: its features.
         images: some training images of every class.
-        class_count: number of classes.
-        side: the size to give the images, in pixels.
+        side: height and width to resize the images to, in pixels.
     """
     resized = resize_linear(np.asarray(images.images[:]), (side, side))
-    parameters = BackboneParameters(architecture="backbone", name=name, dropout=0)
-    model = build_model(parameters, resized, class_count, seed=0)
-    load_imagenet_weights(name, model)
-    trunk = Features(model)
-    trunk.of(resized[:1])  # traces the graph
+    backbone.of(resized[:1])  # traces the graph
     started = time.monotonic()
-    features = trunk.of(resized)
+    features = backbone.of(resized)
     seconds = time.monotonic() - started
     return FrozenFeatures(
         side=side,
