@@ -48,6 +48,7 @@ SUBCOMMANDS = [
     ["robustness"],
     ["explain"],
     ["audit"],
+    ["curve"],
     ["export"],
     ["serve"],
     ["tune"],

@@ -15,7 +15,7 @@ from thumbnet.csv_files import print_table
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
 from thumbnet.evaluation.records import Calibration, ClassScores, Evaluation
-from thumbnet.runs.records import Audit, Metrics, Robustness, SeedSummary
+from thumbnet.runs.records import Audit, LearningCurve, Metrics, Robustness, SeedSummary
 from thumbnet.runs.run import Run
 
 if TYPE_CHECKING:
@@ -291,6 +291,24 @@ def describe_audit(run: Run, found: Audit) -> str:
         + "".join(
             f"\n{pair.test} (test) resembles {pair.train} (training)" for pair in found.most_similar
         )
+    )
+
+
+def print_learning_curve(run: Run, curve: LearningCurve) -> None:
+    """Print accuracy and the recall of each class by number of images, and the extrapolation."""
+    table = new_table("", *(f"{point.train_images:,} images" for point in curve.points))
+    table.add_row("accuracy", *(f"{point.accuracy:.1%}" for point in curve.points))
+    for number, name in enumerate(curve.classes):
+        recalls = [point.recall[number] for point in curve.points]
+        texts = ["–" if recall is None else f"{recall:.1%}" for recall in recalls]
+        table.add_row(f"recall of {name}", *texts)
+    show(table)
+    more = curve.more
+    show(
+        f"{more.per_class} more images of each class are likely to add {100 * more.gain:.1f} "
+        f"points (95% CI {100 * more.low:.1f} to {100 * more.high:.1f}), judging by "
+        f"{curve.validation_images:,} validation images; {curve.neediest} needs them most\n"
+        f"Chart: {run.figures_path / 'accuracy_by_images.svg'}"
     )
 
 

@@ -1,4 +1,4 @@
-"""`robustness`, `explain` and `audit`: analyses that take too long to run after every training."""
+"""`robustness`, `explain`, `audit` and `curve`: analyses too slow to run after every training."""
 
 import json
 from pathlib import Path
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: thumbnet robustness runs/demo/cnn")(robustness)
     app.command(epilog="Example: thumbnet explain runs/demo/cnn cat.jpg --out why.png")(explain)
     app.command(epilog="Example: thumbnet audit runs/demo/cnn")(audit)
+    app.command(epilog="Example: thumbnet curve runs/pets")(curve)
 
 
 def robustness(
@@ -111,6 +112,29 @@ def audit(
     write_model_card(opened)
     text = json.dumps(found.model_dump(), indent=2) if as_json else describe_audit(opened, found)
     typer.echo(printable(text))
+
+
+def curve(
+    run: RunArgument,
+    data: DataOption = None,
+    source: SourceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the learning curve: what more training images are likely to bring.
+
+    Trains twice more, on a quarter and on half of the training images.
+    """
+    from thumbnet.cli.tables import print_learning_curve
+    from thumbnet.curve import measure_learning_curve
+    from thumbnet.runs.run import Run
+    from thumbnet.training.progress import choose_display
+
+    opened = Run.open(run)
+    found = measure_learning_curve(opened, _images_of(opened, data, source), choose_display())
+    if as_json:
+        typer.echo(json.dumps(found.model_dump(), indent=2))
+    else:
+        print_learning_curve(opened, found)
 
 
 def _images_of(run: "Run", data: str | None, source: str | None) -> "Dataset":

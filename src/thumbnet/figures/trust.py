@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from thumbnet.evaluation.calibration import risk_coverage
+from thumbnet.evaluation.intervals import wilson
 from thumbnet.evaluation.predictions import Predictions
 from thumbnet.figures.charts import canvas, legend, percent_axis, series_style
 from thumbnet.figures.style import HEAT, INK, MUTED, PAPER, SERIES, Chart, label, style
@@ -69,6 +70,32 @@ def corruption_chart(accuracy: Mapping[str, Sequence[float]], ax: Axes | None = 
     axes.set_ylim(rows, 0)
     axes.set_xlabel("severity")
     axes.tick_params(length=0)
+    return figure
+
+
+@style()
+def accuracy_by_images_chart(
+    images: Sequence[int], accuracy: Sequence[float], judged: int, ax: Axes | None = None
+) -> Figure:
+    """Validation accuracy against the number of training images, with 95% intervals.
+
+    Args:
+        images: numbers of training images, in increasing order.
+        accuracy: the accuracy with each.
+        judged: number of validation images.
+        ax: axes to draw in; a new figure by default.
+    """
+    figure, axes = canvas(ax, (4.2, 3.0))
+    axes.plot(images, accuracy, **series_style(0))
+    for count, value in zip(images, accuracy, strict=True):
+        if interval := wilson(round(value * judged), judged):
+            axes.vlines(count, interval.low, interval.high, color=SERIES[0], linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xticks(images, [f"{count:,}" for count in images])
+    axes.minorticks_off()
+    axes.set(xlabel="training images", ylabel="validation accuracy")
+    percent_axis(axes.yaxis)
+    axes.grid()
     return figure
 
 

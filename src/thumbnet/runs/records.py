@@ -287,6 +287,36 @@ class Audit(Record):
     accuracy_on_duplicates: Fraction | None
 
 
+class CurvePoint(Record):
+    """A point of a learning curve; `recall` is that of each class, None without images of it."""
+
+    train_images: Count
+    accuracy: Fraction
+    recall: list[Fraction | None]
+
+
+class MoreImages(Record):
+    """The accuracy that more images of each class are likely to add, with a 95% interval."""
+
+    per_class: Count
+    gain: Fraction
+    low: Fraction
+    high: Fraction
+
+
+class LearningCurve(Record):
+    """`learning_curve.json`: validation accuracy against the number of training images.
+
+    `neediest` is the class with the lowest recall with all training images.
+    """
+
+    validation_images: Count
+    classes: list[Text]
+    points: list[CurvePoint]
+    more: MoreImages
+    neediest: Text
+
+
 class ExplainedImage(Record):
     """One explained test image: its index, and why it was chosen."""
 

@@ -83,20 +83,7 @@ def prepare(
             f"{recipe.name}: this processor has no {recipe.precision} instructions; training will "
             "be slower than with float32"
         )
-    if dataset.validation is not None:
-        training, validation = dataset.train, dataset.validation
-        held_out = np.arange(len(validation))
-    else:
-        indices, held_out = stratified_split(
-            dataset.train.labels,
-            recipe.validation,
-            recipe.seed,
-            dataset.train.groups,
-            dataset.class_names,
-        )
-        # Indexing with all images would copy them in memory.
-        training = dataset.train.take(indices) if len(held_out) else dataset.train
-        validation = dataset.train.take(held_out)
+    training, validation, held_out = split(recipe, dataset)
     if recipe.subset < 1:
         training = training.take(stratified_subset(training.labels, recipe.subset, recipe.seed))
     batches = Batches(
@@ -119,6 +106,30 @@ def prepare(
     _require_sizes(model, batches, recipe)
     _require_reopenable(model, dataset.image_shape)
     return Prepared(model, batches, validation, held_out, own)
+
+
+def split(recipe: Recipe, dataset: Dataset) -> tuple[LabelledImages, LabelledImages, Int64Array]:
+    """The training and validation images of a run, before `subset` takes some of the former.
+
+    Returns:
+        Training images; validation images; and the indices of the latter, in the validation split
+        of a dataset that has one, else among its training images.
+
+    Raises:
+        InputError: a class has too few images to be in both splits.
+    """
+    if dataset.validation is not None:
+        return dataset.train, dataset.validation, np.arange(len(dataset.validation))
+    indices, held_out = stratified_split(
+        dataset.train.labels,
+        recipe.validation,
+        recipe.seed,
+        dataset.train.groups,
+        dataset.class_names,
+    )
+    if not len(held_out):
+        return dataset.train, dataset.train.take(held_out), held_out  # a copy would double memory
+    return dataset.train.take(indices), dataset.train.take(held_out), held_out
 
 
 def augments(settings: Augmentation) -> dict[str, Augment]:
