@@ -12,7 +12,7 @@ from rich.console import Console
 
 from thumbnet.cli import console
 from thumbnet.cli.answers import print_predictions
-from thumbnet.cli.console import literal, new_table, show
+from thumbnet.cli.console import BEST, echo, new_table, show, styled
 from thumbnet.engines.prediction import FilePrediction
 from thumbnet.errors import printable, quoted, shown
 
@@ -96,12 +96,43 @@ def test_a_narrow_terminal_gets_complete_tables_on_more_lines(
         lambda width: Console(file=screen, width=60, no_color=True, force_terminal=False),
     )
     table = new_table("image", "class")
-    table.add_row(literal(LONG), literal("[red]cat"))
+    table.add_cells(LONG, "[red]cat")
     show(table)
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= 60
     assert "".join("".join(line[:50]).strip() for line in lines[3:]) == LONG
     assert "[red]cat" in screen.getvalue()
+
+
+def test_names_by_strangers_reach_the_terminal_as_plain_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evil = "\x1b]0;title\x07[/] [red]cat \u202e"
+    escaped = "\\x1b]0;title\\x07[/] [red]cat \\u202e"
+    table = new_table(evil, evil)
+    table.add_cells(evil, styled(evil, BEST))
+    show(table)
+    show(evil)
+    echo(evil)
+    answer = FilePrediction(path=evil, probabilities={evil: 0.9, f"{evil}2": 0.1})
+    print_predictions([answer], top=2)
+    print_predictions([answer], top=2, reject_below=0.95)
+    echo(evil, error=True)
+    printed = capsys.readouterr()
+    assert printed.out.count(escaped) == 4 + 1 + 1 + 3 + 3
+    assert printed.err == f"{escaped}\n"
+    assert not any(character in printed.out + printed.err for character in "\x1b\x07\u202e")
+
+
+def test_only_one_place_prints() -> None:
+    # Each of the others escapes what it prints, before a console exists or in another process.
+    others = {"console.py", "progress.py", "supervision.py", "scaling.py", "__init__.py"}
+    prints = re.compile(
+        r"(^|[^\w.])print\(|typer\.echo|sys\.std(out|err)\.write|table\.add_row\(", re.M
+    )
+    source = Path(console.__file__).parents[1]
+    found = {path.name for path in source.rglob("*.py") if prints.search(path.read_text("utf-8"))}
+    assert found <= others
 
 
 @pytest.mark.parametrize(
@@ -133,6 +164,6 @@ def test_commands_in_messages_quote_their_paths() -> None:
         (path.name, command)
         for path, text in texts.items()
         for command in re.findall(r"`thumbnet [^`]*`|--resume \{[^}]*\}", text)
-        if re.search(r"\{(?!quoted\(|to\})", command)
+        if re.search(r"\{(?!quoted\(|to\}|storage\})", command)
     ]
     assert unquoted == []

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 from anything import ANYTHING
 from thumbnet.atomic import write_json
 from thumbnet.errors import InputError
+from thumbnet.interpretation.explain import load_arrays
 from thumbnet.recipe import Recipe
 from thumbnet.report.build import build_report
 from thumbnet.runs.run import Run
 
+OLD_RUN = Path(__file__).parent / "version_0_1_0"
 FILES = ["recipe.toml", "environment.json", "metrics.json", "history.csv", "predictions.npz"]
 
 
@@ -127,3 +131,27 @@ def test_predictions_of_other_classes_are_refused(finished_run: Run, tmp_path: P
     replace(predictions, class_names=names).save(run.predictions_path)
     with pytest.raises(InputError, match=r"predictions\.npz names other classes than environment"):
         run.predictions()
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("integrated_gradients", np.zeros((), np.uint8)),
+        ("integrated_gradients", np.zeros((11, 32, 32, 3), np.uint8)),
+        ("integrated_gradients", np.zeros((12, 32, 32, 3))),
+        ("grad_cam", np.zeros((12, 32, 32), np.uint8)),
+        ("first_layer", np.zeros(5, np.uint8)),
+        ("points", np.zeros((3, 3), np.float32)),
+        ("points", np.full((1000, 2), np.nan, np.float32)),
+        ("point_labels", np.array("x")),
+    ],
+)
+def test_explanations_of_other_shapes_are_refused(
+    name: str, array: npt.NDArray[Any], tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(OLD_RUN, tmp_path / "a run")))
+    path = run.explanations_path / "explanations.npz"
+    arrays = load_arrays(run)
+    np.savez(path, **(arrays | {name: array}))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"explanations.npz is damaged: .*`thumbnet explain '.*'`"):
+        load_arrays(run)

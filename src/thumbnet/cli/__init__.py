@@ -18,7 +18,7 @@ from thumbnet.cli import (
     trust,
     tuning,
 )
-from thumbnet.cli.console import OutputError, discard_output, prepare_streams
+from thumbnet.cli.console import OutputError, discard_output, echo, prepare_streams
 from thumbnet.errors import ThumbnetError, printable
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from thumbnet import __version__
 
-        typer.echo(f"thumbnet {__version__}")
+        echo(f"thumbnet {__version__}")
         raise typer.Exit
 
 

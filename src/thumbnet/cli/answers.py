@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from thumbnet.cli.console import UNSURE, literal, new_table, show
+from rich.text import Text
+
+from thumbnet.cli.console import UNSURE, new_table, show, styled
 from thumbnet.csv_files import print_table
 from thumbnet.engines.prediction import FilePrediction, PredictedImages
 
@@ -22,11 +24,11 @@ def print_predictions(
         if answer.error:
             continue
         (name, probability), *others = list(answer.probabilities.items())[:top]
-        name = literal(name)
+        cell: str | Text = name
         if answer.is_rejected(reject_below):
-            name, unsure = f"[{UNSURE}]not sure ({name})[/]", True
+            cell, unsure = styled(f"not sure ({name})", UNSURE), True
         rest = ", ".join(f"{other} {value:.1%}" for other, value in others)
-        table.add_row(literal(answer.path), name, f"{probability:.1%}", literal(rest))
+        table.add_cells(answer.path, cell, f"{probability:.1%}", rest)
     if table.row_count:
         show(table)
     if unsure:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from thumbnet.cli.console import echo, new_table, show
 from thumbnet.cli.options import JsonOption, RunArgument
 
 app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
@@ -21,7 +22,7 @@ def inference(run: RunArgument, as_json: JsonOption = False) -> None:
 
     rows = measure_inference(Run.open(run), choose_display().message)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
     else:
         print_inference(rows)
 
@@ -33,12 +34,12 @@ def machine(as_json: JsonOption = False) -> None:
 
     found = measure_machine()
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
-    typer.echo(f"processor  {found.processor}, {found.cores} cores, {found.threads} usable threads")
-    typer.echo(f"BLAS       {found.blas} on {found.blas_threads} threads, NumPy {found.numpy}")
-    typer.echo(f"sgemm      {found.sgemm_gflops:.0f} GFLOP/s, 4096×4096 float32")
-    typer.echo(f"memory     {found.bandwidth_gb_per_second:.1f} GB/s, a = b + s·c in float32")
+    echo(f"processor  {found.processor}, {found.cores} cores, {found.threads} usable threads")
+    echo(f"BLAS       {found.blas} on {found.blas_threads} threads, NumPy {found.numpy}")
+    echo(f"sgemm      {found.sgemm_gflops:.0f} GFLOP/s, 4096×4096 float32")
+    echo(f"memory     {found.bandwidth_gb_per_second:.1f} GB/s, a = b + s·c in float32")
 
 
 @app.command(epilog="Example: thumbnet bench scaling cnn --steps 10")
@@ -51,17 +52,16 @@ def scaling(
 ) -> None:
     """Time the same training steps with one process and with two, each pinned to one core."""
     from thumbnet.bench.scaling import measure_scaling
-    from thumbnet.cli.console import new_table, show
     from thumbnet.recipe import Recipe
     from thumbnet.training.progress import choose_display
 
     rows = measure_scaling(Recipe.read(recipe), steps, choose_display().message)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
         return
     table = new_table("processes", "cores each", "images/s", "efficiency", "all-reduce per step")
     for row in rows:
-        table.add_row(
+        table.add_cells(
             *(str(row["processes"]), str(row["cores"]), f"{row['images_per_second']:,.0f}"),
             *(f"{row['efficiency']:.0%}", f"{row['reduced_bytes']:,} bytes"),
         )

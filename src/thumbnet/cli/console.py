@@ -24,24 +24,54 @@ BEST, UNSURE = "bold green", "yellow"
 def announce(text: str) -> None:
     """Print a line to standard error at once, before anything slow is imported."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
-def new_table(first: str, *others: str) -> Table:
+Cell = str | Text
+
+
+class LiteralTable(Table):
+    """A table whose cells are plain text: markup and control characters in them are escaped.
+
+    Many cells hold names that strangers chose. A styled cell is a `Text`, from `styled`.
+    """
+
+    def __init__(self, first: str, *others: str) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, pad_edge=False)
+        self.add_column(_literal(first), overflow="fold")
+        for other in others:
+            self.add_column(_literal(other), justify="right", overflow="fold")
+
+    def add_cells(self, *cells: Cell) -> None:
+        """Add a row."""
+        self.add_row(*(cell if isinstance(cell, Text) else _literal(cell) for cell in cells))
+
+
+def new_table(first: str, *others: str) -> LiteralTable:
     """A table with a first column of names, followed by columns of numbers.
 
     In a narrow terminal, cells wrap.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for other in others:
-        table.add_column(other, justify="right", overflow="fold")
-    return table
+    return LiteralTable(first, *others)
 
 
-def literal(text: str) -> str:
-    """A name as plain text in a table cell: markup and control characters are escaped."""
+def styled(text: str, style: str) -> Text:
+    """A table cell in a style, with control characters escaped."""
+    return Text(shown(text), style)
+
+
+def _literal(text: str) -> str:
     return escape(shown(text))
+
+
+def echo(text: str, *, error: bool = False) -> None:
+    """Print lines without wrapping them, with control characters escaped.
+
+    Args:
+        text: the lines.
+        error: whether to print to standard error.
+    """
+    print(printable(text), file=sys.stderr if error else sys.stdout)
 
 
 def width() -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import (
     DataOption,
     GroupOption,
@@ -19,7 +20,7 @@ from thumbnet.cli.options import (
     SourceOption,
     load_dataset,
 )
-from thumbnet.errors import printable, shown
+from thumbnet.errors import shown
 
 app = typer.Typer(help="Inspect, check and download datasets.", no_args_is_help=True)
 
@@ -56,7 +57,7 @@ def info(
     )
     described = describe(dataset)
     if as_json:
-        typer.echo(json.dumps(described.to_dict(), indent=2))
+        echo(json.dumps(described.to_dict(), indent=2))
     else:
         print_data_info(described)
 
@@ -98,7 +99,7 @@ def show(
     chosen = choose_per_class(dataset.train.labels, per_class, seed).ravel()
     captions = [dataset.class_names[label] for label in dataset.train.labels[chosen]]
     save_figure(image_grid(dataset.train.images[chosen], captions, columns=per_class), out)
-    typer.echo(f"Image: {shown(out)}")
+    echo(f"Image: {shown(out)}")
 
 
 @app.command(epilog="Example: thumbnet data check pets/")
@@ -123,7 +124,7 @@ def check(
     report = choose_display().message
     checked = check_data(path, label, report, path_column, group, max_megapixels or 50)
     if as_json:
-        typer.echo(json.dumps(checked.to_dict(), indent=2))
+        echo(json.dumps(checked.to_dict(), indent=2))
     else:
         print_checked_data(checked)
     if not checked.is_usable:
@@ -141,4 +142,4 @@ def fetch(source: SourceOption = None) -> None:
     for name, place in SOURCES.items():
         display.message(f"  {name}: {place}")
     dataset = fetch_cifar10(source, report=display.message, progress=display.download)
-    typer.echo(printable(f"{dataset.name}: {dataset.source}"))
+    echo(f"{dataset.name}: {dataset.source}")

@@ -1,12 +1,12 @@
 """`evaluate`, `compare`, `report` and `predict`: the subcommands for finished runs."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import (
     REJECT_BELOW,
     DataOption,
@@ -19,7 +19,7 @@ from thumbnet.cli.options import (
     dataset_of,
     images_named,
 )
-from thumbnet.errors import InputError, printable, shown
+from thumbnet.errors import InputError, shown
 
 if TYPE_CHECKING:
     from thumbnet.runs.records import Metrics
@@ -60,7 +60,7 @@ def evaluate(
         metrics = _recompute(opened, metrics)
     evaluation = evaluate_predictions(opened.predictions())
     if as_json:
-        typer.echo(json.dumps(metrics.model_dump() | evaluation.model_dump(), indent=2))
+        echo(json.dumps(metrics.model_dump() | evaluation.model_dump(), indent=2))
     elif as_csv:
         print_csv([row.model_dump() for row in class_rows(evaluation)])
     else:
@@ -77,7 +77,7 @@ def _recompute(run: "Run", before: "Metrics") -> "Metrics":
     changed = [name for name in new if new[name] != old.get(name, object())]
     same = f"all {len(new)} entries are unchanged"
     verdict = f"changed: {', '.join(changed)}" if changed else same
-    print(f"{shown(run.metrics_path)} recomputed: {verdict}", file=sys.stderr)
+    echo(f"{shown(run.metrics_path)} recomputed: {verdict}", error=True)
     return metrics
 
 
@@ -88,7 +88,7 @@ def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
 
     opened = [Run.open(run) for run in runs]
     if as_json:
-        typer.echo(json.dumps(comparison_values(opened), indent=2))
+        echo(json.dumps(comparison_values(opened), indent=2))
     else:
         print_comparison(opened)
 
@@ -110,7 +110,7 @@ def report(
     opened = [Run.open(run) for run in runs]
     path = out or opened[0].report_path
     dataset = dataset_of(opened[0], data, source, choose_display())
-    typer.echo(f"Report: {shown(build_report(opened, path, dataset))}")
+    echo(f"Report: {shown(build_report(opened, path, dataset))}")
 
 
 def predict(
@@ -159,15 +159,15 @@ def predict(
     named = images_named(images or [], files_from)
     answers = predict_files(run, named, engine, max_megapixels or 50)
     if as_json:
-        typer.echo(json.dumps(prediction_values(answers, top, reject_below), indent=2))
+        echo(json.dumps(prediction_values(answers, top, reject_below), indent=2))
     elif as_csv:
         print_predictions_csv(answers, answers.class_names, reject_below)
     else:
         print_predictions(answers, top, reject_below)
     if answers.uncalibrated:
-        print(f"thumbnet: probabilities are uncalibrated: {answers.uncalibrated}", file=sys.stderr)
+        echo(f"thumbnet: probabilities are uncalibrated: {answers.uncalibrated}", error=True)
     failed = [answer for answer in answers if answer.error]
     for answer in failed:
-        print(f"thumbnet: {printable(answer.error)}", file=sys.stderr)
+        echo(f"thumbnet: {answer.error}", error=True)
     if failed:
         raise typer.Exit(2)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import DataOption, JsonOption, RunArgument, SourceOption, dataset_of
 
 
@@ -45,13 +46,13 @@ def export(
 
         page = export_web(opened, dataset, display.message, quantize == "int8")
         if as_json:
-            typer.echo(json.dumps(page.model_dump(), indent=2))
+            echo(json.dumps(page.model_dump(), indent=2))
         else:
             print_web_export(opened, page)
         return
     record = export_run(opened, to, dataset, display.message, quantize == "int8")
     if as_json:
-        typer.echo(json.dumps(record.model_dump(), indent=2))
+        echo(json.dumps(record.model_dump(), indent=2))
         return
     from thumbnet.cli.export_tables import print_export
 

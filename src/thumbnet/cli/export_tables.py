@@ -16,20 +16,20 @@ def print_export(run: Run, name: str, record: Export) -> None:
     """Print size, accuracy and speed of an export, compared with Keras."""
     keras = run.metrics()
     table = new_table("", "keras", name)
-    table.add_row("size", f"{keras.model_bytes:,} bytes", f"{record.bytes:,} bytes")
+    table.add_cells("size", f"{keras.model_bytes:,} bytes", f"{record.bytes:,} bytes")
     if record.accuracy is not None and record.accuracy_loss_interval is not None:
-        table.add_row("accuracy", f"{record.keras_accuracy:.2%}", f"{record.accuracy:.2%}")
+        table.add_cells("accuracy", f"{record.keras_accuracy:.2%}", f"{record.accuracy:.2%}")
         low, high = (100 * bound for bound in record.accuracy_loss_interval)
-        table.add_row("accuracy loss, 95% CI", "", f"{low:+.2f} to {high:+.2f} points")
-    table.add_row("same prediction", "", f"{record.agreement:.2%}")
-    table.add_row("largest difference in probability", "", f"{record.max_difference:.2g}")
-    table.add_row(
+        table.add_cells("accuracy loss, 95% CI", "", f"{low:+.2f} to {high:+.2f} points")
+    table.add_cells("same prediction", "", f"{record.agreement:.2%}")
+    table.add_cells("largest difference in probability", "", f"{record.max_difference:.2g}")
+    table.add_cells(
         "throughput",
         f"{record.keras_images_per_second:,.0f} images/s",
         f"{record.images_per_second:,.0f} images/s",
     )
     latencies = (f"{record.keras_latency_ms:.1f} ms", f"{record.latency_ms:.1f} ms")
-    table.add_row("latency, one image", *latencies)
+    table.add_cells("latency, one image", *latencies)
     show(table)
     bounds = ", ".join(
         f"{key.replace('_', ' ')} {bound:g}" for key, bound in record.tolerance.items()
@@ -44,10 +44,10 @@ def print_export(run: Run, name: str, record: Export) -> None:
 def print_web_export(run: Run, page: "WebExport") -> None:
     """Print size and speed of an exported web page, compared with Keras."""
     table = new_table("", "web page")
-    table.add_row("size", f"{page.bytes:,} bytes")
-    table.add_row("same prediction as Keras", f"{page.agreement:.2%}")
-    table.add_row("largest difference in probability", f"{page.max_difference:.2g}")
-    table.add_row("throughput in the browser", f"{page.images_per_second:,.0f} images/s")
+    table.add_cells("size", f"{page.bytes:,} bytes")
+    table.add_cells("same prediction as Keras", f"{page.agreement:.2%}")
+    table.add_cells("largest difference in probability", f"{page.max_difference:.2g}")
+    table.add_cells("throughput in the browser", f"{page.images_per_second:,.0f} images/s")
     show(table)
     show(
         f"compared on {page.images:,} {page.images_from}\n"
@@ -69,5 +69,5 @@ def print_inference(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         speeds = [f"{row['images_per_second'][str(size)]:,.0f}" for size in batches]
         latencies = [f"{row['latency_ms'][key]:.2f} ms" for key in ("p50", "p95", "p99")]
-        table.add_row(row["engine"], *speeds, *latencies, f"{row['startup_seconds']:.2f} s")
+        table.add_cells(row["engine"], *speeds, *latencies, f"{row['startup_seconds']:.2f} s")
     show(table)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from thumbnet.cli.console import literal, new_table, show
+from thumbnet.cli.console import echo, new_table, show
 from thumbnet.cli.options import JsonOption, RunArgument
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ def inspect(
 
     found = inspect_run(run)
     if as_json:
-        typer.echo(json.dumps(found.model_dump(), indent=2))
+        echo(json.dumps(found.model_dump(), indent=2))
         return
     files = new_table("file", "bytes", "SHA-256")
     for file in found.files:
         digest = file.note or file.sha256 or ""
-        files.add_row(literal(file.name), f"{file.bytes:,}", literal(digest))
+        files.add_cells(file.name, f"{file.bytes:,}", digest)
     show(files)
     if found.layers:
         layers = new_table("layer", "kind", "settings")
         for layer in found.layers:
-            layers.add_row(literal(layer.name), literal(layer.kind), literal(layer.settings))
+            layers.add_cells(layer.name, layer.kind, layer.settings)
         show(layers)
     show("\n".join([*_describe(found), *(f"problem: {text}" for text in found.problems)]))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbnet.cli.completion import complete_run
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import REJECT_BELOW, RejectBelowOption
 from thumbnet.errors import printable
 from thumbnet.serving.settings import KIBIBYTE, MEBIBYTE, MEGAPIXEL, Settings
@@ -212,4 +213,4 @@ def named_run(text: str) -> tuple[str, Path]:
 
 def _print_address(names: list[str], address: str) -> None:
     served = printable(", ".join(names)) or "no model yet"
-    typer.echo(f"Serving {served} at {address} (Ctrl-C to stop)")
+    echo(f"Serving {served} at {address} (Ctrl-C to stop)")

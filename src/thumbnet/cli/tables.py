@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from thumbnet.cli.console import BEST, literal, new_table, show, width, width_of
+from thumbnet.cli.console import BEST, Cell, echo, new_table, show, styled, width, width_of
 from thumbnet.csv_files import print_table
 from thumbnet.data.check import CheckedData
 from thumbnet.data.info import DatasetInfo
@@ -68,7 +68,7 @@ def print_evaluation(run: Run, evaluation: Evaluation) -> None:
             for value in (row.precision, row.recall, row.f1)
         ]
         interval = "–" if row.f1_low is None else f"{row.f1_low:.3f} to {row.f1_high:.3f}"
-        classes.add_row(literal(row.name), *figures, interval, f"{row.support:,}")
+        classes.add_cells(row.name, *figures, interval, f"{row.support:,}")
     show(classes)
     if len(evaluation.classes) <= 20:  # a larger matrix does not fit a terminal
         matrix = _confusion_table(evaluation)
@@ -85,7 +85,7 @@ def print_comparison(runs: Sequence[Run]) -> None:
     """Print runs side by side, as many as fit in the terminal, and McNemar's test of each pair."""
     pairs = compare_all(runs)  # refuses incomparable runs before anything is printed
     rows = _comparison_rows([run.metrics() for run in runs])
-    names = [literal(run.name) for run in runs]
+    names = [run.name for run in runs]
     columns = len(runs)
     while columns > 1 and width_of(_comparison_table(names, rows, slice(columns))) > width():
         columns -= 1
@@ -95,10 +95,10 @@ def print_comparison(runs: Sequence[Run]) -> None:
         show(str(pair))
 
 
-def _comparison_table(names: list[str], rows: dict[str, list[str]], shown: slice) -> Table:
+def _comparison_table(names: list[str], rows: dict[str, list[Cell]], shown: slice) -> Table:
     table = new_table("", *names[shown])
     for label, cells in rows.items():
-        table.add_row(label, *cells[shown])
+        table.add_cells(label, *cells[shown])
     return table
 
 
@@ -133,9 +133,9 @@ def print_data_info(info: DatasetInfo) -> None:
     splits = {f"{name} images": part for name, part in parts.items() if part}
     counts = new_table("class", *splits)
     for name in info.train.counts:
-        counts.add_row(literal(name), *(f"{part.counts[name]:,}" for part in splits.values()))
+        counts.add_cells(name, *(f"{part.counts[name]:,}" for part in splits.values()))
     counts.add_section()
-    counts.add_row("all", *(f"{part.images:,}" for part in splits.values()))
+    counts.add_cells("all", *(f"{part.images:,}" for part in splits.values()))
 
     pixels = new_table("pixel values", "range", "mean per channel", "std per channel")
     for name, part in splits.items():
@@ -144,7 +144,7 @@ def print_data_info(info: DatasetInfo) -> None:
             "  ".join(f"{value:.4f}" for value in values)
             for values in (part.channel_mean, part.channel_std)
         ]
-        pixels.add_row(name, f"{low} to {high}", *figures)
+        pixels.add_cells(name, f"{low} to {high}", *figures)
 
     longest = max(map(len, info.digests))
     digests = "\n".join(
@@ -171,17 +171,17 @@ def print_checked_data(checked: CheckedData) -> None:
     }
     for heading, problems in effects.items():
         if problems:
-            print(heading)
+            echo(heading)
         kinds = Counter(problem.kind for problem in problems)
         for kind, count in kinds.items():
             first = [one for one in problems if one.kind == kind][:SHOWN_OF_A_KIND]
             for one in first:
-                print(f"  {one.path} {one.message}: {one.remedy}")
+                echo(f"  {one.path} {one.message}: {one.remedy}")
             if count > len(first):
-                print(f"  … and {count - len(first):,} more: {kind} (--json lists all)")
+                echo(f"  … and {count - len(first):,} more: {kind} (--json lists all)")
     kinds = Counter(problem.kind for problem in checked.problems)
     found = ", ".join(f"{count:,} × {kind}" for kind, count in kinds.items()) or "no problems"
-    print(f"{checked.images:,} images: {found}")
+    echo(f"{checked.images:,} images: {found}")
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -224,16 +224,16 @@ _COMPARED = {
 }
 
 
-def _comparison_rows(metrics: Sequence[Metrics]) -> dict[str, list[str]]:
+def _comparison_rows(metrics: Sequence[Metrics]) -> dict[str, list[Cell]]:
     """The cells of each row; if several runs are compared, the best value of a row is marked."""
-    rows = {}
+    rows: dict[str, list[Cell]] = {}
     for label, row in _COMPARED.items():
         values = [row.value(one) for one in metrics]
         texts = ["none" if value is None else row.write(value) for value in values]
         scores = [-math.inf if value is None else row.better * value for value in values]
         # Values that are equal after rounding are equally good.
         best = texts[scores.index(max(scores))] if len(set(texts)) > 1 else None
-        rows[label] = [f"[{BEST}]{text}[/]" if text == best else text for text in texts]
+        rows[label] = [styled(text, BEST) if text == best else text for text in texts]
         if label == "test accuracy":
             rows["95% CI"] = [f"{m.accuracy_low:.1%} to {m.accuracy_high:.1%}" for m in metrics]
     return rows
@@ -264,12 +264,12 @@ def print_robustness(run: Run, found: Robustness) -> None:
         table = new_table("corruption", *(f"severity {number}" for number in range(1, 6)), "mean")
         for name, row in corruptions.accuracy.items():
             mean = sum(row) / len(row)
-            table.add_row(name.replace("_", " "), *(f"{value:.1%}" for value in [*row, mean]))
+            table.add_cells(name.replace("_", " "), *(f"{value:.1%}" for value in [*row, mean]))
         for name, accuracy in found.changes.items():
-            table.add_row(name, *[""] * 5, f"{accuracy:.1%}")
+            table.add_cells(name, *[""] * 5, f"{accuracy:.1%}")
         for attack in found.attacks:
             title = f"{attack.attack}, radius {attack.radius}"
-            table.add_row(title, *[""] * 5, f"{attack.accuracy:.1%}")
+            table.add_cells(title, *[""] * 5, f"{attack.accuracy:.1%}")
         show(table)
     for name, benchmark in found.benchmarks.items():
         show(
@@ -318,13 +318,13 @@ def print_seeds(summary: SeedSummary) -> None:
     for name, figure in summary.figures.items():
         values = [figure.mean, figure.std, *figure.values]
         texts = ["–" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(name.replace("_", " "), *texts)
+        table.add_cells(name.replace("_", " "), *texts)
     show(table)
 
 
 def _confusion_table(evaluation: Evaluation, numbered: bool = False) -> Table:
     """The confusion matrix; with `numbered`, columns have numbers, to fit a narrow terminal."""
-    names = [literal(scores.name) for scores in evaluation.classes]
+    names = [scores.name for scores in evaluation.classes]
     if numbered:
         columns = [str(number) for number in range(1, len(names) + 1)]
         names = [f"{number:>2} {name}" for number, name in enumerate(names, 1)]
@@ -332,7 +332,7 @@ def _confusion_table(evaluation: Evaluation, numbered: bool = False) -> Table:
         columns = names
     table = new_table("true \\ predicted", *columns)
     for index, row in enumerate(evaluation.confusion):
-        cells = [str(count) if count else "·" for count in row]
-        cells[index] = f"[{BEST}]{cells[index]}[/]"
-        table.add_row(names[index], *cells)
+        texts = [str(count) if count else "·" for count in row]
+        cells: list[Cell] = [*texts[:index], styled(texts[index], BEST), *texts[index + 1 :]]
+        table.add_cells(names[index], *cells)
     return table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thumbnet.cli.completion import complete_recipe, complete_run
-from thumbnet.cli.console import announce
+from thumbnet.cli.console import announce, echo
 from thumbnet.cli.options import (
     DataOption,
     ExportOption,
@@ -126,7 +126,7 @@ def run(
         for finished in runs:
             export_for_prediction(finished, dataset, display)
     print_comparison(runs)
-    typer.echo(f"Report: {shown(report)}")
+    echo(f"Report: {shown(report)}")
 
 
 def train(
@@ -463,10 +463,10 @@ def recipes(
     from thumbnet.recipe import Recipe, shipped_recipes
 
     if name is not None:
-        typer.echo(Recipe.read(name).to_toml(), nl=False)
+        echo(Recipe.read(name).to_toml().removesuffix("\n"))
         return
     for shipped in shipped_recipes():
-        typer.echo(f"{shipped}: {Recipe.read(shipped).description}")
+        echo(f"{shipped}: {Recipe.read(shipped).description}")
 
 
 def _settings(
@@ -536,7 +536,7 @@ def _train_seeds(
         _train_or_resume(one, dataset, out / f"seed-{one.seed}", display, log) for one in recipes
     ]
     print_seeds(write_seeds(runs, out))
-    typer.echo(f"Runs: {shown(out)}")
+    echo(f"Runs: {shown(out)}")
 
 
 def _remove_run(path: Path) -> None:

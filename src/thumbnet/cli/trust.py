@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import (
     DataOption,
     JsonOption,
@@ -13,7 +14,7 @@ from thumbnet.cli.options import (
     SourceOption,
     dataset_of,
 )
-from thumbnet.errors import InputError, printable, shown
+from thumbnet.errors import InputError, shown
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -61,7 +62,7 @@ def robustness(
         found = measure_robustness(opened, test, display.message, images, seed)
     write_model_card(opened)
     if as_json:
-        typer.echo(json.dumps(found.model_dump(), indent=2))
+        echo(json.dumps(found.model_dump(), indent=2))
     else:
         print_robustness(opened, found)
 
@@ -88,11 +89,11 @@ def explain(
 
     opened = Run.open(run)
     if images:
-        typer.echo(f"Image: {shown(explain_files(opened, images, out))}")
+        echo(f"Image: {shown(explain_files(opened, images, out))}")
         return
     test = _images_of(opened, data, source).test
     explain_run(opened, test, choose_display().message)
-    typer.echo(f"Explanations: {shown(opened.explanations_path)}")
+    echo(f"Explanations: {shown(opened.explanations_path)}")
 
 
 def audit(
@@ -111,7 +112,7 @@ def audit(
     found = audit_run(opened, _images_of(opened, data, source))
     write_model_card(opened)
     text = json.dumps(found.model_dump(), indent=2) if as_json else describe_audit(opened, found)
-    typer.echo(printable(text))
+    echo(text)
 
 
 def curve(

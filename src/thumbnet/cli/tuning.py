@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbnet.cli.completion import complete_recipe
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import (
     DataOption,
     GroupOption,
@@ -177,7 +178,7 @@ def tune(
             "or a different --max-cost"
         )
     if as_json:
-        typer.echo(json.dumps(findings.record().model_dump(), indent=2))
+        echo(json.dumps(findings.record().model_dump(), indent=2))
         return
     _print_findings(tuning, findings)
 
@@ -202,13 +203,13 @@ def _dataset_again(
 
 def _print_findings(tuning: "Tuning", findings: "Findings") -> None:
     counts = ", ".join(f"{count} {state}" for state, count in findings.counts().items())
-    typer.echo(f"Trials: {counts}; {findings.seconds:.0f} s")
+    echo(f"Trials: {counts}; {findings.seconds:.0f} s")
     for best in findings.best:
-        typer.echo(
+        echo(
             f"{shown(best.directory)}: validation {best.accuracy:.2%}, "
             f"{(best.flop or 0) / 1e12:.3g} TFLOP"
         )
     for name, importance in findings.importances.items():
-        typer.echo(f"  {shown(name):28} {importance:6.1%}")
-    typer.echo(f"Best recipe: {shown(tuning.best_path)}")
-    typer.echo(f"Report: {shown(tuning.report_path)}")
+        echo(f"  {shown(name):28} {importance:6.1%}")
+    echo(f"Best recipe: {shown(tuning.best_path)}")
+    echo(f"Report: {shown(tuning.report_path)}")

@@ -177,22 +177,46 @@ def project_features(engine: KerasEngine, images: Images) -> tuple[npt.NDArray[n
 def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
     """Read the arrays that `explain_run` wrote.
 
+    Returns:
+        "integrated_gradients", perhaps "grad_cam" and "first_layer": uint8 images of shape
+        (n, height, width, channels), of the first two one for each image of the gallery; "points":
+        float32 of shape (n, 2); "point_labels": int64 of shape (n,).
+
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file or `explanations.json` is missing or damaged.
     """
     path = run.explanations_path / "explanations.npz"
+    remedy = f"run `thumbnet explain {quoted(run.path)}` again"
     try:
         arrays = read_npz(path)
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is missing; run `thumbnet explain {quoted(run.path)}` again"
-        ) from error
+        raise InputError(f"{path} is missing; {remedy}") from error
     if missing := {"integrated_gradients", "points", "point_labels"} - arrays.keys():
-        raise InputError(
-            f"{path} is damaged: {', '.join(sorted(missing))} missing; run "
-            f"`thumbnet explain {quoted(run.path)}` again"
+        raise InputError(f"{path} is damaged: {', '.join(sorted(missing))} missing; {remedy}")
+    explanations = run.explanations()
+    gallery = [] if explanations is None else explanations.gallery
+    points, labels = arrays["points"], arrays["point_labels"]
+    is_sound = (
+        all(
+            _are_images(arrays[name], None if name == "first_layer" else len(gallery))
+            for name in ("integrated_gradients", "grad_cam", "first_layer")
+            if name in arrays
         )
+        and points.dtype == np.float32
+        and labels.dtype == np.int64
+        and points.shape == (len(labels), 2)
+        and bool(np.isfinite(points).all())
+        and all(row.image < run.metrics().test_images for row in gallery)
+    )
+    if not is_sound:
+        raise InputError(f"{path} is damaged: an array has another shape or type; {remedy}")
     return arrays
+
+
+def _are_images(array: npt.NDArray[Any], count: int | None) -> bool:
+    """Whether an array holds this many images, or any number of them."""
+    is_image = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
+    return is_image and bool(array.size) and count in (None, len(array))
 
 
 def _draw(total: int, count: int) -> Int64Array:

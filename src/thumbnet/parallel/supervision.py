@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
-from thumbnet.errors import ThumbnetError
+from thumbnet.errors import ThumbnetError, printable
 
 SetMessage = Callable[[str], None]
 
@@ -85,12 +85,12 @@ def _follow(child: int, native: int, messages: int, resume_hint: str) -> int:
         *_, last, _ = ["", *pipe.read().split("\0")]
     code = os.waitstatus_to_exitcode(status)
     if code < 0 and _KILLED_BY_JAX not in printed:
-        sys.stderr.write(printed.decode(errors="replace"))
+        sys.stderr.write(printable(printed.decode(errors="replace")))
         cause = signal.Signals(-code).name
         memory = ", perhaps because the system ran out of memory" if cause == "SIGKILL" else ""
         last = f"this process was killed by {cause}{memory}; {resume_hint}"
     if last:
-        sys.stderr.write(f"thumbnet: error: {last}\n")
+        sys.stderr.write(f"thumbnet: error: {printable(last)}\n")
     return code if code >= 0 else 1
 
 
