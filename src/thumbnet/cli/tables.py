@@ -297,11 +297,11 @@ def describe_audit(run: Run, found: Audit) -> str:
 def print_learning_curve(run: Run, curve: LearningCurve) -> None:
     """Print accuracy and the recall of each class by number of images, and the extrapolation."""
     table = new_table("", *(f"{point.train_images:,} images" for point in curve.points))
-    table.add_row("accuracy", *(f"{point.accuracy:.1%}" for point in curve.points))
+    table.add_cells("accuracy", *(f"{point.accuracy:.1%}" for point in curve.points))
     for number, name in enumerate(curve.classes):
         recalls = [point.recall[number] for point in curve.points]
         texts = ["–" if recall is None else f"{recall:.1%}" for recall in recalls]
-        table.add_row(f"recall of {name}", *texts)
+        table.add_cells(f"recall of {name}", *texts)
     show(table)
     more = curve.more
     show(

@@ -133,7 +133,7 @@ def curve(
     opened = Run.open(run)
     found = measure_learning_curve(opened, _images_of(opened, data, source), choose_display())
     if as_json:
-        typer.echo(json.dumps(found.model_dump(), indent=2))
+        echo(json.dumps(found.model_dump(), indent=2))
     else:
         print_learning_curve(opened, found)
 
