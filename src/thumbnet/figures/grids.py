@@ -1,15 +1,19 @@
 """Grids of images with captions: results in, Matplotlib figure out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 
 from thumbnet.data.dataset import Int64Array, LabelledImages, UInt8Array
 from thumbnet.errors import InputError
 from thumbnet.evaluation.predictions import Predictions
-from thumbnet.figures.style import DPI, Chart, file_label, label, style
+from thumbnet.figures.heat import scale_colors
+from thumbnet.figures.style import DPI, MUTED, Chart, file_label, label, style
 
 LONGEST_SIDE = 2**15  # pixels; Matplotlib's limit is twice this
+_SCALE_INCHES = 0.35
 
 
 @style()
@@ -54,6 +58,22 @@ def image_grid(images: UInt8Array, captions: Sequence[str], columns: int = 6) ->
         axes.text(left + 0.5, top + tall + 0.05, shown, ha="center", va="top", fontsize=8)
     axes.set(xlim=(0, columns * cell_width), ylim=(rows * cell_height, 0))
     return figure
+
+
+def add_scale(figure: Chart) -> None:
+    """Add the scale of `thumbnet.figures.heat` below a grid of images."""
+    width, height = figure.get_size_inches()
+    total = height + _SCALE_INCHES
+    figure.set_size_inches(width, total)
+    for axes in figure.axes:
+        axes.set_position((0, 1 - height / total, 1, height / total))
+    place: dict[str, Any] = {"va": "center", "fontsize": 8, "color": MUTED}
+    middle, left, long = _SCALE_INCHES / 2 / total, 1.1 / width, min(2.2, width - 2.4) / width
+    figure.text(0.1 / width, middle, "matters little", ha="left", **place)
+    figure.text(left + long + 0.08 / width, middle, "much", ha="left", **place)
+    bar = figure.add_axes((left, middle - 0.04 / total, long, 0.08 / total))
+    bar.imshow([np.linspace(0, 1, 256)], cmap=ListedColormap(scale_colors(256)), aspect="auto")
+    bar.set_axis_off()
 
 
 def samples_grid(predictions: Predictions, test: LabelledImages, count: int = 24) -> Chart:

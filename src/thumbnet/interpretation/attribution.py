@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 STEPS = 32
 BASELINE = 127.5  # mid-grey
+SMOOTHING = 1 / 16  # std of the Gaussian, as a fraction of the side: 2 pixels of 32
 
 
 def last_convolution(model: "keras.Model") -> str | None:
@@ -62,11 +63,7 @@ def grad_cam(
         *(full / small for full, small in zip(images.shape[1:3], maps.shape[1:], strict=True)),
     )
     large = ndimage.zoom(maps.astype(np.float64), zoom, order=1, mode="nearest", grid_mode=True)
-    highest = large.max(axis=(1, 2), keepdims=True)
-    scaled: npt.NDArray[np.float64] = np.divide(
-        large, highest, out=np.zeros_like(large), where=highest > 0
-    )
-    return scaled
+    return _scaled(large)
 
 
 def integrated_gradients(
@@ -97,6 +94,32 @@ def integrated_gradients(
         total -= gradient  # the loss is -log p
     attributions: npt.NDArray[np.float64] = (total * from_grey / STEPS).sum(axis=-1)
     return attributions
+
+
+def smoothed_support(attributions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Where integrated gradients support the prediction, smoothed like the eye would.
+
+    Single pixels are noise: the sum over a neighbourhood says more. Pixels that oppose the
+    prediction are left out, so that the map reads like Grad-CAM.
+
+    Args:
+        attributions: float64 array of shape (n, height, width).
+
+    Returns:
+        float64 array of that shape, scaled to 0–1 in each image.
+    """
+    sigma = SMOOTHING * min(attributions.shape[1:])
+    smooth = ndimage.gaussian_filter(attributions, (0, sigma, sigma), mode="nearest")
+    return _scaled(np.maximum(smooth, 0))
+
+
+def _scaled(maps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Maps divided by their highest value; one of zeros stays as it is."""
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    scaled: npt.NDArray[np.float64] = np.divide(
+        maps, highest, out=np.zeros_like(maps), where=highest > 0
+    )
+    return scaled
 
 
 def first_layer_pictures(model: "keras.Model", count: int = 48) -> UInt8Array | None:

@@ -16,12 +16,15 @@ from thumbnet.errors import InputError, quoted
 from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.mistakes import least_confident_correct, most_confident_mistakes
 from thumbnet.figures import image_grid, save_figure
+from thumbnet.figures.grids import add_scale
+from thumbnet.figures.heat import enlarged, heat_overlay
 from thumbnet.figures.style import file_label
 from thumbnet.figures.trust import projection_chart
 from thumbnet.interpretation.attribution import (
     first_layer_pictures,
     grad_cam,
     integrated_gradients,
+    smoothed_support,
 )
 from thumbnet.interpretation.differentiable import DifferentiableModel
 from thumbnet.npz import read_npz
@@ -31,7 +34,6 @@ from thumbnet.runs.run import Run
 
 EACH = 4  # images of each kind in the gallery
 PROJECTED = 2_000
-_GREY, _FOR, _AGAINST = (128, 128, 128), (42, 111, 187), (207, 98, 18)
 
 Report = Callable[[str], None]
 
@@ -43,9 +45,9 @@ class Explanation:
     Attributes:
         images: uint8 array of shape (n, height, width, channels).
         probabilities: calibrated, float32 array of shape (n, classes).
-        grad_cam: uint8 RGB images (n, height, width, 3), bright where they support the prediction;
-            None for a model without convolutions.
-        integrated_gradients: uint8 RGB images; blue supports the prediction, orange opposes it.
+        grad_cam: uint8 RGB images (n, rows, columns, 3), coloured where they support the prediction
+            and grey elsewhere; None for a model without convolutions.
+        integrated_gradients: the same by integrated gradients.
     """
 
     images: UInt8Array
@@ -66,8 +68,10 @@ def explain_images(engine: KerasEngine, images: UInt8Array) -> Explanation:
     return Explanation(
         images=images,
         probabilities=probabilities,
-        grad_cam=None if heat is None else _highlight(images, heat),
-        integrated_gradients=_diverging(integrated_gradients(engine.model, images, predicted)),
+        grad_cam=None if heat is None else heat_overlay(images, heat),
+        integrated_gradients=heat_overlay(
+            images, smoothed_support(integrated_gradients(engine.model, images, predicted))
+        ),
     )
 
 
@@ -83,7 +87,7 @@ def explain_files(run: Run, paths: Sequence[Path], out: Path) -> Path:
     """
     engine = open_keras_engine(run)
     images = np.stack([read_image(path, engine.image_shape) for path in paths])
-    names = [path.name for path in paths]
+    names = [file_label(path.name) for path in paths]
     found = explain_images(engine, images)
     save_figure(_grid(found, names, run.class_names()), out)
     return out
@@ -125,7 +129,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
         )
         for image, kind, own in zip(ids, kinds, found.probabilities, strict=True)
     ]
-    captions = [f"{row.label}, {file_label(test.name(row.image))}" for row in rows]
+    captions = [f"true: {row.label}" for row in rows]
     save_figure(_grid(found, captions, names), folder / "gallery.png")
     pictures = first_layer_pictures(engine.model)
     arrays: dict[str, npt.NDArray[Any]] = {"integrated_gradients": found.integrated_gradients}
@@ -228,35 +232,17 @@ def _grid(found: Explanation, titles: Sequence[str], names: Sequence[str]) -> An
     images, captions = [], []
     for number, title in enumerate(titles):
         own = found.probabilities[number]
-        images.append(_color(found.images[number]))
-        captions.append(f"{title}\n{names[int(own.argmax())]} {own.max():.0%}")
+        images.append(_color(enlarged(found.images[number][None])[0]))
+        captions.append(f"{names[int(own.argmax())]} {own.max():.0%}\n{title}")
         if found.grad_cam is not None:
             images.append(found.grad_cam[number])
             captions.append("Grad-CAM\n")
         images.append(found.integrated_gradients[number])
         captions.append("integrated\ngradients")
-    return image_grid(np.stack(images), captions, columns=6)
+    figure = image_grid(np.stack(images), captions, columns=4 if found.grad_cam is None else 6)
+    add_scale(figure)
+    return figure
 
 
 def _color(image: UInt8Array) -> UInt8Array:
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
-
-
-def _highlight(images: UInt8Array, heat: npt.NDArray[np.float64]) -> UInt8Array:
-    """The image in colour where heat is high, in dark grey elsewhere."""
-    color = np.stack([_color(image) for image in images]).astype(np.float64)
-    grey = color.mean(axis=-1, keepdims=True) * 0.35
-    alpha = heat[..., None]
-    mixed: UInt8Array = np.round(alpha * color + (1 - alpha) * grey).astype(np.uint8)
-    return mixed
-
-
-def _diverging(values: npt.NDArray[np.float64]) -> UInt8Array:
-    """Positive values in blue, negative ones in orange, zero in grey."""
-    # Scaling by the maximum would let a few extreme pixels make the rest grey.
-    scale = np.quantile(np.abs(values), 0.99, axis=(1, 2), keepdims=True)
-    scaled = np.clip(values / np.maximum(scale, 1e-12), -1, 1)[..., None]
-    color = np.where(scaled > 0, np.array(_FOR), np.array(_AGAINST))
-    values = np.array(_GREY) + np.abs(scaled) * (color - np.array(_GREY))
-    mixed: UInt8Array = np.round(values).astype(np.uint8)
-    return mixed

@@ -20,6 +20,7 @@ from thumbnet.figures.charts import (
     reliability_chart,
     reliability_of,
 )
+from thumbnet.figures.heat import scale_colors
 from thumbnet.figures.trust import (
     corruption_chart,
     frontier_chart,
@@ -69,6 +70,7 @@ def build_report(
         rows=comparison_rows(results),
         charts=_charts(results),
         images=_images(results, pairs, dataset),
+        heat_colors=scale_colors(),
     )
     write_text(path, page)
     return path

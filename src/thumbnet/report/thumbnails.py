@@ -19,11 +19,13 @@ from thumbnet.evaluation.mistakes import (
     most_confident_mistakes,
 )
 from thumbnet.figures.grids import sample_positions
+from thumbnet.figures.heat import enlarged
 from thumbnet.interpretation.explain import load_arrays
 from thumbnet.report.result import Result
 
 _CLASSES = 3  # with their probabilities below each image
 LONGEST_SIDE = 64  # pixels; keeps the file small when images are not
+EXPLAINED_SIDE = 160  # of the pictures that are looked at closely
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Reason:
         kind: why the image was chosen.
         label, predicted: true and predicted class.
         confidence: calibrated confidence.
-        pictures: data URI and text alternative of the image and of each attribution.
+        pictures: data URI, text alternative and caption of the image and of each attribution.
     """
 
     name: str
@@ -145,7 +147,7 @@ class Reason:
     label: str
     predicted: str
     confidence: float
-    pictures: tuple[tuple[str, str], ...]
+    pictures: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,13 @@ def reasons(result: Result, test: LabelledImages) -> Why | None:
     for number, row in enumerate(result.explanations.gallery):
         name = test.name(row.image)
         about = f"test image {name}"
-        shown = [(data_uri(test.images[row.image]), f"Test image {name}")]
+        picture = enlarged(test.images[row.image][None])[0]
+        shown = [(data_uri(picture, EXPLAINED_SIDE), f"Test image {name}", "test image")]
         if "grad_cam" in arrays:
-            shown.append((data_uri(arrays["grad_cam"][number]), f"Grad-CAM of {about}"))
-        attribution = data_uri(arrays["integrated_gradients"][number])
-        shown.append((attribution, f"Integrated gradients of {about}"))
+            cam = data_uri(arrays["grad_cam"][number], EXPLAINED_SIDE)
+            shown.append((cam, f"Grad-CAM of {about}", "Grad-CAM"))
+        attribution = data_uri(arrays["integrated_gradients"][number], EXPLAINED_SIDE)
+        shown.append((attribution, f"Integrated gradients of {about}", "integrated gradients"))
         found.append(
             Reason(
                 name,
@@ -235,10 +239,10 @@ def duplicates(
         ) from error
 
 
-def data_uri(image: UInt8Array) -> str:
-    """An image of shape (height, width, channels) as the data URI of a PNG."""
+def data_uri(image: UInt8Array, side: int = LONGEST_SIDE) -> str:
+    """An image of shape (height, width, channels), of at most `side` pixels, as a PNG data URI."""
     picture = Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    picture.thumbnail((side, side))
     return _png_uri(picture)
 
 
