@@ -1,4 +1,6 @@
+import base64
 import csv
+import io
 import re
 import shutil
 from collections import Counter
@@ -8,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from thumbnet.atomic import write_json
 from thumbnet.data.dataset import Dataset, content_digest
@@ -316,6 +319,14 @@ def test_shows_the_results_of_all_analyses(
     assert "No Grad-CAM: the model has no convolution." in page.words
     assert f"Temperature scaling with T = {run.temperature():.3f}" in page.words
     assert all(image["alt"] for image in page.all("img"))
+    explanations = run.explanations()
+    assert explanations is not None
+    assert page.words.count("True class") == len(explanations.gallery)
+    maps = [image for image in page.all("img") if "gradients" in str(image["alt"])]
+    assert len(maps) == len(explanations.gallery)
+    for image in maps:
+        content = base64.b64decode(str(image["src"]).partition(",")[2])
+        assert min(Image.open(io.BytesIO(content)).size) >= 128
     assert len(page.text.encode()) < 5_000_000
 
 

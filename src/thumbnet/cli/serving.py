@@ -2,15 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from thumbnet.cli.completion import complete_run
 from thumbnet.cli.console import echo
-from thumbnet.cli.options import REJECT_BELOW, RejectBelowOption
+from thumbnet.cli.options import REJECT_BELOW, RejectBelowOption, recall_dataset
 from thumbnet.errors import printable
 from thumbnet.serving.settings import KIBIBYTE, MEBIBYTE, MEGAPIXEL, Settings
+
+if TYPE_CHECKING:
+    from thumbnet.serving.examples import Example
 
 TOKEN_VARIABLE = "THUMBNET_TOKEN"
 DEFAULTS = Settings()
@@ -102,6 +105,15 @@ def serve(
         ),
     ] = "",
     reject_below: RejectBelowOption = REJECT_BELOW,
+    examples: Annotated[
+        bool,
+        typer.Option(
+            "--examples",
+            help="Offer some test images of each run on the page, with their true class, if its "
+            "images are at hand. Everyone who can open the page can see them.",
+            show_default=False,
+        ),
+    ] = False,
     max_megapixels: Annotated[
         int,
         _limit("MAX_MEGAPIXELS", "Largest image to accept, in megapixels.", max=1000),
@@ -200,7 +212,8 @@ def serve(
         root_path=root_path.rstrip("/"),
         grace_seconds=grace,
     )
-    serve_runs(named, settings, host, port, repository, engine, _print_address)
+    shown = _examples(named) if examples else {}
+    serve_runs(named, settings, host, port, repository, engine, _print_address, shown)
 
 
 def named_run(text: str) -> tuple[str, Path]:
@@ -209,6 +222,24 @@ def named_run(text: str) -> tuple[str, Path]:
     if separator and "/" not in name and not Path(text).is_dir():
         return name, Path(path)
     return Path(text).resolve().name, Path(text)
+
+
+def _examples(named: list[tuple[str, Path]]) -> "dict[str, list[Example]]":
+    """Test images of each model by its name, of its latest version; none if they are not here."""
+    from thumbnet.runs.run import Run
+    from thumbnet.serving.examples import examples_of
+    from thumbnet.training.progress import choose_display
+
+    display = choose_display()
+    found = {}
+    for name, path in named:
+        run = Run.open(path)
+        dataset = recall_dataset(run, display)
+        if dataset is None:
+            display.message(f"{name}: the images it was trained on are not available as examples")
+        else:
+            found[name] = examples_of(dataset.test, run.class_names())
+    return found
 
 
 def _print_address(names: list[str], address: str) -> None:

@@ -14,6 +14,7 @@ from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.serving.bodies import while_connected
 from thumbnet.serving.decoding import Picture
 from thumbnet.serving.description import ERRORS, files_body
+from thumbnet.serving.examples import bundled_examples
 from thumbnet.serving.models import ServedModel
 from thumbnet.serving.multipart import File, read_files
 from thumbnet.serving.problems import RequestError
@@ -39,11 +40,22 @@ def routes(service: Service) -> APIRouter:
                     "class_names": model.engine.class_names,
                     "image_shape": model.engine.image_shape,
                     **model.description(),
+                    "calibrated": model.calibrated,
                     "reject_below": service.settings.reject_below,
                 }
                 for model in service.repository.loaded()
             ]
         }
+
+    @router.get("/examples")
+    async def examples(
+        model: Annotated[str | None, Query(description="By default, the first.")] = None,
+        version: Annotated[str | None, Query(description="By default, the latest.")] = None,
+    ) -> dict[str, Any]:
+        """Test images of a model with their true class, for the web page; there may be none."""
+        with service.repository.use(model, version) as served:
+            found = service.examples.get(served.name) or bundled_examples(served.engine.class_names)
+        return {"examples": [example.to_dict() for example in found]}
 
     @router.post(
         "/classify", openapi_extra=files_body("files", True, "PNG, JPEG or WebP files of any size.")
@@ -73,6 +85,7 @@ def routes(service: Service) -> APIRouter:
             "model": served.name,
             "version": str(served.version),
             **served.description(),
+            "calibrated": served.calibrated,
             "results": [
                 {"file": file.name, "error": picture}
                 if isinstance(picture, str)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thumbnet.engines import Engine, file_digest, open_engine
 from thumbnet.errors import InputError, ThumbnetError
@@ -30,6 +30,7 @@ class ServedModel:
         version: counted from 1; a request that names no version gets the highest.
         engine: computes the predictions.
         model_sha256: of the model file, or of the graph where a format has several files.
+        calibrated: whether a temperature was fitted, so that confidence matches accuracy.
         batcher: the queue in front of it.
         users: counts the requests that are using it.
     """
@@ -38,6 +39,7 @@ class ServedModel:
     version: int
     engine: Engine
     model_sha256: str
+    calibrated: bool
     batcher: Batcher
     users: "_Users"
 
@@ -170,12 +172,11 @@ class Repository:
             opened = await self._open(paths)
             before = self._loaded.get(name, {})
             self._loaded[name] = {
-                version: self._serve(name, version, engine, digest)
-                for version, (engine, digest) in opened.items()
+                version: self._serve(name, version, found) for version, found in opened.items()
             }
         self._close(before)
 
-    async def _open(self, paths: dict[int, Path]) -> dict[int, tuple[Engine, str]]:
+    async def _open(self, paths: dict[int, Path]) -> dict[int, "_Opened"]:
         """Open all versions of a model, in a thread that is abandoned if it hangs.
 
         Raises:
@@ -227,17 +228,17 @@ class Repository:
                 lines.append({"name": name, "version": str(version), "state": state, "reason": ""})
         return lines
 
-    def _serve(self, name: str, version: int, engine: Engine, digest: str) -> ServedModel:
+    def _serve(self, name: str, version: int, opened: "_Opened") -> ServedModel:
         settings = self._settings
         batcher = Batcher(
-            engine.predict,
+            opened.engine.predict,
             settings.batch_images,
             settings.batch_seconds,
             settings.queue_images,
             self._metrics.batch_observer(name),
         )
         self._metrics.watch_queue(name, version, batcher)
-        return ServedModel(name, version, engine, digest, batcher, _Users())
+        return ServedModel(name, version, *opened, batcher, _Users())
 
     def _close(self, versions: dict[int, ServedModel]) -> None:
         """Close models in the background, once their last request is answered."""
@@ -279,9 +280,19 @@ def _is_run(path: Path) -> bool:
     return run.recipe_path.is_file() and run.finished
 
 
-def _open(path: Path, engine_name: str | None) -> tuple[Engine, str]:
-    engine = open_engine(Run.open(path), engine_name)
-    return engine, file_digest(engine.path) if engine.path.is_file() else ""
+class _Opened(NamedTuple):
+    """What opening a run gives; see `ServedModel`."""
+
+    engine: Engine
+    model_sha256: str
+    calibrated: bool
+
+
+def _open(path: Path, engine_name: str | None) -> _Opened:
+    run = Run.open(path)
+    engine = open_engine(run, engine_name)
+    digest = file_digest(engine.path) if engine.path.is_file() else ""
+    return _Opened(engine, digest, run.metrics().calibration.reason is None)
 
 
 def _without_paths(message: str, paths: Iterable[Path]) -> str:

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import uvicorn
@@ -14,6 +15,7 @@ import uvicorn
 from thumbnet.data.images import silent_pillow
 from thumbnet.errors import InputError
 from thumbnet.serving.app import create_app
+from thumbnet.serving.examples import Example
 from thumbnet.serving.log import logging_to_standard_error
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository
@@ -31,6 +33,7 @@ def serve(
     directory: Path | None = None,
     engine_name: str | None = None,
     started: Callable[[list[str], str], None] = lambda names, address: None,
+    examples: Mapping[str, Sequence[Example]] = MappingProxyType({}),
 ) -> None:
     """Serve runs over HTTP until SIGINT or SIGTERM, then finish the accepted requests.
 
@@ -42,6 +45,7 @@ def serve(
         directory: see `Repository`.
         engine_name: see `thumbnet.engines.open_engine`.
         started: called when the models are loaded, with their titles and the service's URL.
+        examples: of models, by name, the images that the page offers with their true class.
 
     Raises:
         InputError: a run cannot be opened, or the service cannot listen on the address.
@@ -51,7 +55,7 @@ def serve(
         silent_pillow(settings.pixels),
         logging_to_standard_error(),
     ):
-        main = _serve(runs, settings, listener, directory, engine_name, started)
+        main = _serve(runs, settings, listener, directory, engine_name, started, examples)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main)
 
@@ -63,10 +67,11 @@ async def _serve(
     directory: Path | None,
     engine_name: str | None,
     started: Callable[[list[str], str], None],
+    examples: Mapping[str, Sequence[Example]],
 ) -> None:
     metrics = Metrics()
     repository = Repository(runs, settings, metrics, directory, engine_name)
-    service = Service(settings, repository, metrics)
+    service = Service(settings, repository, metrics, examples)
     try:
         for name in repository.names:
             try:

@@ -1,11 +1,13 @@
 """The state that the endpoints of a service share."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from thumbnet.data.stored import UInt8Array
 from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.serving.bodies import Bodies
 from thumbnet.serving.decoding import Pictures
+from thumbnet.serving.examples import Example
 from thumbnet.serving.metrics import Metrics
 from thumbnet.serving.models import Repository, ServedModel
 from thumbnet.serving.parsing import Parser
@@ -15,11 +17,15 @@ from thumbnet.serving.tensors import require_images
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """The parts of a service; close it after use."""
+    """The parts of a service; close it after use.
+
+    `examples` are offered on the page, by the name of their model.
+    """
 
     settings: Settings
     repository: Repository
     metrics: Metrics
+    examples: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     bodies: Bodies = field(init=False)
     parser: Parser = field(init=False)
     pictures: Pictures = field(init=False)

@@ -2,12 +2,10 @@
 
 const find = (id) => document.getElementById(id);
 const TOKEN = "thumbnet-token";
-// Real test images of CIFAR-10, and a picture of none of the model's classes.
-const EXAMPLES = [
-  ["cat", "a cat"], ["ship", "a ship"], ["frog", "a frog"], ["horse", "a horse"],
-  ["automobile", "a car"], ["airplane", "an aeroplane"], ["unsure", "a picture it is unsure of"],
-  ["tiles", "a pattern of tiles, which is none of its classes"],
-];
+// Photos of phones have more pixels than the service accepts and than a model uses.
+const LONGEST_SIDE = 1024;
+// The colours of thumbnet/figures/heat.py.
+const HEAT = [[87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 const percent = (value) => (value > 0.9995 && value < 1 ? "> 99.9%" : `${(100 * value).toFixed(1)}%`);
 
 let models = [];
@@ -66,15 +64,57 @@ async function loadModels() {
     if (models.some((model) => idOf(model) === before)) find(id).value = before;
   }
   find("choose").hidden = models.length < 2;
-  const [first] = models;
-  const names = first.class_names;
-  const shown = names.length > 12 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
-  find("knows").textContent = `The model knows ${names.length} classes: ${shown}. Show it a picture to see how confident it is and where it looked.`;
+  if (!find("other").dataset.touched) {
+    const second = models.find((model) => model.name !== models[0].name);
+    find("other").value = second ? idOf(second) : "";
+  }
+  find("knows").textContent = `${knowledge()} Show a picture to see how confident the model is and where it looked.`;
+  await offerExamples();
 }
 
-async function show(blob, name, example = null) {
+// What each model can tell apart; models with the same classes share a sentence.
+function knowledge() {
+  const groups = new Map();
+  for (const model of models) {
+    const key = JSON.stringify(model.class_names);
+    if (!groups.has(key)) groups.set(key, { names: model.class_names, titles: [] });
+    groups.get(key).titles.push(titleOf(model));
+  }
+  return [...groups.values()].map(({ names, titles }) => {
+    const shown = names.length > 12 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
+    const who = titles.length > 1 ? `${titles.slice(0, -1).join(", ")} and ${titles.at(-1)} know` : `${titles[0]} knows`;
+    return `${who} ${names.length} classes: ${shown}.`;
+  }).join(" ");
+}
+
+// A picture with few enough pixels to be sent; one that the browser cannot read is left to the
+// service, which says what is wrong with it.
+async function shrunk(blob) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
+  } catch {
+    return blob;
+  }
+  const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return blob;
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(scale * bitmap.width));
+  canvas.height = Math.max(1, Math.round(scale * bitmap.height));
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
+  const type = blob.type === "image/jpeg" ? "image/jpeg" : "image/png";
+  return await new Promise((resolve) => canvas.toBlob((small) => resolve(small ?? blob), type, 0.95));
+}
+
+async function show(given, name, example = null) {
+  const mine = ++latest;
   if (!models.length) await loadModels();
-  current = { blob, name };
+  const blob = await shrunk(given);
+  if (mine !== latest) return;
+  current = { blob, name, truth: example?.truth };
   const picture = find("picture");
   URL.revokeObjectURL(picture.src);
   picture.src = URL.createObjectURL(blob);
@@ -82,7 +122,7 @@ async function show(blob, name, example = null) {
   picture.hidden = false;
   picture.onload = () => picture.classList.toggle("pixels", picture.naturalWidth <= 96);
   for (const button of find("examples").querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button === example));
+    button.setAttribute("aria-pressed", String(button === example?.button));
   }
   await answer();
 }
@@ -118,32 +158,51 @@ function showProblem(error) {
   find("problem").hidden = Boolean(error.unauthorized);
   find("problem").textContent = error.message;
   if (error.unauthorized) find("token").focus();
+  bringIntoView(find(error.unauthorized ? "ask-token" : "problem"));
+}
+
+// On a phone the answers are below the screen.
+function bringIntoView(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  if (top >= 0 && top <= window.innerHeight * 0.7 && (bottom <= window.innerHeight || top < 100)) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
 }
 
 function showAnswers(answers) {
   find("empty").hidden = true;
-  find("results").replaceChildren(...answers.map(cardOf));
+  const order = commonOrder(answers);
+  find("results").replaceChildren(...answers.map((each) => cardOf(each, order)));
   find("said").textContent = answers.map(sentenceOf).join(" ");
   find("call").hidden = false;
   find("curl").textContent = curlOf(answers[0].model);
-  const top = find("answers").getBoundingClientRect().top;
-  if (top > window.innerHeight * 0.7) {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    find("answers").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
-  }
+  if (find("answers").getBoundingClientRect().top > window.innerHeight * 0.7) bringIntoView(find("answers"));
 }
 
 const sentenceOf = ({ model, said }) => said.rejected
   ? `${titleOf(model)} is not sure; its best guess is ${said.class_name}, ${percent(said.probability)}.`
   : `${titleOf(model)} says ${said.class_name}, ${percent(said.probability)}.`;
 
-function cardOf({ model, said, explained }) {
+// The same order of classes on all cards: by their mean probability.
+function commonOrder(answers) {
+  const sums = new Map();
+  for (const { said } of answers) {
+    for (const [name, probability] of Object.entries(said.probabilities)) {
+      sums.set(name, (sums.get(name) ?? 0) + probability);
+    }
+  }
+  return [...sums.keys()].sort((one, other) => sums.get(other) - sums.get(one));
+}
+
+function cardOf({ model, said, explained }, order) {
   const card = find("answer").content.cloneNode(true).firstElementChild;
   const part = (selector) => card.querySelector(selector);
   part(".model-name").textContent = titleOf(model);
-  part(".engine").textContent = `computed by ${model.engine}`;
+  part(".engine").textContent = `computed by ${model.engine}${model.calibrated ? "" : ", uncalibrated"}`;
   part(".verdict").textContent = said.rejected ? "Not sure" : said.class_name;
   part(".sure").textContent = sureness(model, said);
+  part(".truth").hidden = !current.truth;
+  part(".truth").textContent = `True class: ${current.truth} ${current.truth === said.class_name ? "✓" : "✗"}`;
   const [height, width] = model.image_shape;
   for (const image of card.querySelectorAll(".small-picture")) image.src = explained.seen;
   const size = `${width}\u00a0×\u00a0${height}\u00a0pixels`; // no line break inside
@@ -151,7 +210,8 @@ function cardOf({ model, said, explained }) {
   part("figcaption").textContent = `What it sees: ${size}`;
   part(".looked img").alt = placeOf(explained.map, explained.class_name);
   drawHeat(part("canvas"), explained.map);
-  const rows = Object.entries(said.probabilities).slice(0, 10).map(([name, probability]) => barOf(name, probability));
+  const rows = order.filter((name) => name in said.probabilities).slice(0, 10)
+    .map((name) => barOf(name, said.probabilities[name], name === said.class_name));
   part(".bars").replaceChildren(...rows);
   return card;
 }
@@ -162,7 +222,8 @@ function sureness(model, said) {
     return `Its best guess is ${said.class_name}, but ${percent(said.probability)} is below the threshold of ${percent(model.reject_below)}.`;
   }
   const doubt = second && second[1] > 0.1 ? `, but it might be ${second[0]}` : "";
-  return `${percent(said.probability)} sure${doubt}.`;
+  const caution = model.calibrated ? "" : " The model is uncalibrated, so this may be far too high or too low.";
+  return `${percent(said.probability)} sure${doubt}.${caution}`;
 }
 
 function placeOf(map, name) {
@@ -174,8 +235,9 @@ function placeOf(map, name) {
   return `Where it looked: covering the ${place} takes ${percent(Math.max(0, falls[best]))} from ${name}`;
 }
 
-function barOf(name, probability) {
+function barOf(name, probability, isBest) {
   const row = document.createElement("li");
+  row.className = isBest ? "best" : "";
   const make = (kind, className, text) => {
     const element = document.createElement(kind);
     element.className = className;
@@ -192,7 +254,7 @@ function barOf(name, probability) {
   return row;
 }
 
-// A few large squares, drawn small and enlarged smoothly by the browser.
+// A few large squares, drawn small and smoothly enlarged by the browser.
 function drawHeat(canvas, map) {
   const most = Math.max(...map.flat(), 0.02);
   canvas.height = map.length;
@@ -200,7 +262,10 @@ function drawHeat(canvas, map) {
   const context = canvas.getContext("2d");
   map.forEach((row, y) => row.forEach((fall, x) => {
     const heat = Math.max(0, fall) / most;
-    context.fillStyle = `rgb(255 ${Math.round(90 + 150 * heat)} ${Math.round(40 + 110 * heat ** 3)} / ${(0.85 * heat).toFixed(3)})`;
+    const at = heat * (HEAT.length - 1);
+    const first = Math.min(Math.floor(at), HEAT.length - 2);
+    const color = HEAT[first].map((value, channel) => Math.round(value + (at - first) * (HEAT[first + 1][channel] - value)));
+    context.fillStyle = `rgb(${color.join(" ")} / ${(0.85 * Math.min(1, 2 * heat)).toFixed(3)})`;
     context.fillRect(x, y, 1, 1);
   }));
 }
@@ -217,24 +282,29 @@ function take(files) {
   else if (files.length) showProblem(new Error("That is not an image file; choose a PNG, JPEG or WebP file."));
 }
 
-function offerExamples() {
-  for (const [name, text] of EXAMPLES) {
+// Test images with their true class, where the first model has some to show.
+async function offerExamples() {
+  const [model] = chosen();
+  const { examples } = model ? await ask(addressOf("examples", model)) : { examples: [] };
+  find("examples-title").hidden = !examples.length;
+  find("examples").replaceChildren(...examples.map(({ class_name, image }, number) => {
     const button = document.createElement("button");
-    const image = new Image();
-    image.src = `page/examples/${name}.png`;
-    image.alt = text;
-    image.className = "pixels";
+    const picture = new Image();
+    picture.src = image;
+    picture.alt = "";
+    picture.className = "pixels";
     button.type = "button";
     button.setAttribute("aria-pressed", "false");
-    button.append(image);
-    button.addEventListener("click", async () => {
-      const response = await fetch(image.src);
-      await show(await response.blob(), `${name}.png`, button);
+    button.append(picture, class_name ?? "none of these");
+    button.addEventListener("click", () => {
+      const bytes = Uint8Array.from(atob(image.split(",")[1]), (letter) => letter.charCodeAt(0));
+      const blob = new Blob([bytes], { type: "image/png" });
+      show(blob, `example-${number + 1}.png`, { button, truth: class_name });
     });
     const item = document.createElement("li");
     item.append(button);
-    find("examples").append(item);
-  }
+    return item;
+  }));
 }
 
 for (const id of ["file", "camera"]) {
@@ -261,7 +331,13 @@ document.addEventListener("drop", (event) => {
 document.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) take(event.clipboardData.files);
 });
-for (const id of ["model", "other"]) find(id).addEventListener("change", answer);
+for (const id of ["model", "other"]) {
+  find(id).addEventListener("change", () => {
+    find("other").dataset.touched = "yes";
+    if (id === "model") offerExamples().catch(showProblem);
+    answer();
+  });
+}
 find("ask-token").addEventListener("submit", async (event) => {
   event.preventDefault();
   sessionStorage.setItem(TOKEN, find("token").value);
@@ -280,5 +356,4 @@ find("copy").addEventListener("click", async () => {
   setTimeout(() => { find("copy").textContent = "Copy"; }, 2000);
 });
 
-offerExamples();
 loadModels();
