@@ -70,7 +70,7 @@ def add_scale(figure: Chart) -> None:
     place: dict[str, Any] = {"va": "center", "fontsize": 8, "color": MUTED}
     middle, left, long = _SCALE_INCHES / 2 / total, 1.1 / width, min(2.2, width - 2.4) / width
     figure.text(0.1 / width, middle, "matters little", ha="left", **place)
-    figure.text(left + long + 0.08 / width, middle, "much", ha="left", **place)
+    figure.text(left + long + 0.08 / width, middle, "a lot", ha="left", **place)
     bar = figure.add_axes((left, middle - 0.04 / total, long, 0.08 / total))
     bar.imshow([np.linspace(0, 1, 256)], cmap=ListedColormap(scale_colors(256)), aspect="auto")
     bar.set_axis_off()

@@ -43,7 +43,7 @@ def heat_colors(
 
 
 def scale_colors(steps: int = 9) -> list[str]:
-    """The colours from "matters little" to "matters much" over mid-grey, for CSS and figures."""
+    """The colours from "matters little" to "a lot" over mid-grey, for CSS and figures."""
     color, alpha = heat_colors(np.linspace(0, 1, steps))
     mixed = alpha * color + (1 - alpha) * 127.5 * DIMMED
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in np.round(mixed).astype(int)]
