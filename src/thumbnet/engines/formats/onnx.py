@@ -28,6 +28,8 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    # Its own log prints names from the file; errors are raised besides.
+    options.log_severity_level = 4
     # From bytes: it then refuses weights in other files, which the digest does not cover.
     session = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
