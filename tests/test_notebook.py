@@ -95,7 +95,7 @@ def test_a_run_shows_its_accuracy_and_charts(finished_run: Run, tmp_path: Path) 
 def test_a_history_shows_its_curves(finished_run: Run) -> None:
     history = finished_run.history()
     assert re.fullmatch(
-        r"<history of 2 epochs; the last: loss .*, validation_loss .*>", repr(history)
+        r"<history of 2 epochs; last epoch: loss .*, validation_loss .*>", repr(history)
     )
     assert shown(history).count("data:image/png;base64,") == 2
     assert "0 epochs" in shown(History([]))
@@ -170,7 +170,7 @@ def test_arrays_of_a_different_size_are_resized_like_files(
 
 
 def test_unusable_inputs_for_predict_are_refused(finished_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="contains no images"):
         finished_run.predict(tmp_path)
     with pytest.raises(InputError, match="from -1 to -1"):
         finished_run.predict(np.full((2, 32, 32, 3), -1.0))

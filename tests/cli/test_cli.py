@@ -180,7 +180,7 @@ def test_train_writes_a_run_and_prints_its_path(
 def test_overwrite_removes_only_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     assert thumbnet("train", "ann", "--out", tmp_path, *FAST, "--overwrite") == 2
-    assert "is no run directory" in capsys.readouterr().err
+    assert "is not a run directory" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").exists()
 
 

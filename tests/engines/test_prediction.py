@@ -12,7 +12,7 @@ from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.runs.run import Run
 
 
-def test_files_get_the_saved_predictions(
+def test_predictions_for_files_match_the_saved_ones(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
     paths = [tmp_path / f"{index}.png" for index in range(3)]
@@ -23,18 +23,18 @@ def test_files_get_the_saved_predictions(
     for index, answer in enumerate(answers):
         assert answer.path == str(paths[index])
         assert answer.class_name == sample.class_names[saved.predicted[index]]
-        shares = list(answer.probabilities.values())
-        assert shares == sorted(shares, reverse=True)
-        assert shares[0] == pytest.approx(saved.confidence[index], abs=1e-5)
+        probabilities = list(answer.probabilities.values())
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert probabilities[0] == pytest.approx(saved.confidence[index], abs=1e-5)
         assert set(answer.probabilities) == set(sample.class_names)
 
 
-def test_a_bad_file_does_not_stop_the_others(
+def test_a_bad_file_does_not_affect_the_others(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(sample.test.images[0]).save(good)
-    bad.write_text("no image", encoding="utf-8")
+    bad.write_text("not an image", encoding="utf-8")
     missing = tmp_path / "missing.png"
     answers = predict(finished_run.path, [bad, good, missing])
     assert [bool(answer.error) for answer in answers] == [True, False, True]
@@ -42,7 +42,7 @@ def test_a_bad_file_does_not_stop_the_others(
     assert "missing.png does not exist" in answers[2].error
 
 
-def test_the_pixels_of_a_batch_are_bounded_whatever_the_size_of_the_images() -> None:
+def test_the_pixels_per_batch_are_limited_for_images_of_any_size() -> None:
     seen: list[int] = []
 
     def answer(batch: UInt8Array) -> Float32Array:
@@ -53,11 +53,11 @@ def test_the_pixels_of_a_batch_are_bounded_whatever_the_size_of_the_images() -> 
         images = np.zeros((count, side, side, 3), np.uint8)
         answers = predict_in_batches(answer, images, (side, side, 3), classes=2)
         assert answers.shape == (count, 2)
-    assert max(seen) == 1_000 * 1_000 * 3  # one image at a time, as there is no smaller batch
+    assert max(seen) == 1_000 * 1_000 * 3  # one image, the smallest batch
     assert sorted(seen)[-3] <= 500 * 32 * 32 * 3
 
 
-def test_many_files_are_answered_in_order(
+def test_predictions_for_many_files_are_in_order(
     finished_run: Run, sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thumbnet.engines.prediction.prediction_batch", lambda shape: 2)
@@ -72,11 +72,11 @@ def test_many_files_are_answered_in_order(
     ]
 
 
-def test_only_bad_files_need_no_model_call(finished_run: Run) -> None:
+def test_no_files_give_no_predictions(finished_run: Run) -> None:
     assert predict(finished_run, []) == []
 
 
-def test_what_is_too_uncertain_is_rejected(
+def test_uncertain_predictions_are_rejected(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
     path = tmp_path / "one.png"

@@ -7,13 +7,13 @@ from thumbnet.engines.test_time_augmentation import predict_views
 from thumbnet.runs.run import Run
 
 
-def test_one_view_is_the_plain_answer(finished_run: Run, small: Dataset) -> None:
+def test_one_view_gives_the_plain_prediction(finished_run: Run, small: Dataset) -> None:
     engine, images = open_engine(finished_run), np.asarray(small.test.images[:20])
     np.testing.assert_allclose(predict_views(engine, images, 1), engine.predict(images), rtol=1e-4)
 
 
 @pytest.mark.parametrize("views", [2, 6])
-def test_an_image_and_its_mirror_get_one_answer(
+def test_an_image_and_its_mirror_image_get_the_same_prediction(
     finished_run: Run, small: Dataset, views: int
 ) -> None:
     engine, images = open_engine(finished_run), np.asarray(small.test.images[:20])
@@ -26,7 +26,7 @@ def test_an_image_and_its_mirror_get_one_answer(
         np.testing.assert_allclose(answers, mirrored, rtol=1e-4)
 
 
-def test_six_views_weigh_the_centre_as_much_as_the_shifted_ones(
+def test_six_views_weight_the_original_as_much_as_the_shifted_copies(
     finished_run: Run, small: Dataset
 ) -> None:
     engine, images = open_engine(finished_run), np.asarray(small.test.images[:5])

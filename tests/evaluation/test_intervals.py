@@ -15,7 +15,7 @@ def some_answers(images: int = 400, classes: int = 4) -> tuple[np.ndarray, np.nd
     return labels, first, second
 
 
-def test_wilson_is_the_formula() -> None:
+def test_wilson_matches_its_formula() -> None:
     # (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n) for 80 of 100, z = 1.959964.
     interval = wilson(80, 100)
     assert interval is not None
@@ -24,7 +24,7 @@ def test_wilson_is_the_formula() -> None:
     assert wilson(0, 0) is None
 
 
-def test_intervals_of_many_images_are_those_of_the_bootstrap() -> None:
+def test_intervals_of_many_images_match_the_bootstrap() -> None:
     labels, predicted, _ = some_answers()
     macro, classes = f1_intervals(confusion_matrix(labels, predicted))
     random, scores = np.random.default_rng(2), []
@@ -71,7 +71,7 @@ def test_a_class_without_images_has_no_interval() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000), st.integers(2, 6), st.integers(1, 60))
-def test_intervals_lie_within_the_possible(seed: int, classes: int, images: int) -> None:
+def test_intervals_lie_within_the_possible_range(seed: int, classes: int, images: int) -> None:
     random = np.random.default_rng(seed)
     labels, predicted = random.integers(classes, size=(2, images))
     macro, each = f1_intervals(confusion_matrix(labels, predicted, labels=range(classes)))
@@ -80,7 +80,7 @@ def test_intervals_lie_within_the_possible(seed: int, classes: int, images: int)
             assert 0 <= interval.low <= interval.high <= 1
 
 
-def test_paired_differences_surround_what_was_observed() -> None:
+def test_paired_intervals_contain_the_observed_difference() -> None:
     labels, first, second = some_answers()
     accuracy, f1 = paired_differences(labels, first, second, 4)
     gain = np.mean(first == labels) - np.mean(second == labels)
@@ -94,7 +94,7 @@ def test_paired_differences_surround_what_was_observed() -> None:
     )
 
 
-def test_a_run_is_not_ahead_of_itself() -> None:
+def test_a_run_compared_with_itself_has_no_difference() -> None:
     labels, first, _ = some_answers()
     for interval in paired_differences(labels, first, first, 4):
         assert interval.low == -interval.high

@@ -1,4 +1,4 @@
-"""Exports: the same answers in every runtime, checked when they are made and when opened."""
+"""Exports predict the same in every runtime, and are checked when written and when opened."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def ignore(message: str) -> None:
 
 @pytest.fixture(scope="module")
 def exported(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A small convolutional network with everything that exports badly, exported to everything."""
+    """A small convolutional network with everything that is hard to export, in every format."""
     from thumbnet.training import train
 
     values = {
@@ -73,9 +73,9 @@ def exported(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     for to in FORMATS:
         export_run(run, to, small, ignore)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        # Of 200 images that a hardly trained network sees, chance alone changes some answers.
+        # Random differences change some of 200 predictions of a barely trained network.
         monkeypatch.setattr(comparison, "MAXIMUM_LOSS", 0.1)
-        # So few weights take less than the description of the network around them.
+        # The few weights are smaller than the description of the network around them.
         monkeypatch.setattr(comparison, "LEAST_SHRINKAGE", 0.1)
         for to in ("onnx", "openvino", "litert"):
             export_run(run, to, small, ignore, quantize=True)
@@ -95,7 +95,7 @@ def change_record(run: Run, name: str, **changes: Any) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("count", [0, 1, 7, 200])
-def test_every_engine_gives_the_answers_of_keras(
+def test_every_engine_predicts_the_same_as_keras(
     exported: Run, small: Dataset, name: str, count: int
 ) -> None:
     images = small.test.images[:count]
@@ -108,7 +108,7 @@ def test_every_engine_gives_the_answers_of_keras(
     np.testing.assert_allclose(answers, keras.predict(images), atol=1e-5)
 
 
-def test_answers_are_calibrated(exported: Run, small: Dataset) -> None:
+def test_exported_predictions_are_calibrated(exported: Run, small: Dataset) -> None:
     assert exported.temperature() != 1
     plain = open_keras_engine(exported).model.predict_on_batch(small.test.images[:5])
     logits = np.log(plain) / exported.temperature()
@@ -118,7 +118,7 @@ def test_answers_are_calibrated(exported: Run, small: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "litert-int8"])
-def test_int8_is_smaller_and_nearly_as_good(exported: Run, small: Dataset, name: str) -> None:
+def test_int8_is_smaller_and_nearly_as_accurate(exported: Run, small: Dataset, name: str) -> None:
     record, float_record = exported.exports()[name], exported.exports()[name[:-5]]
     assert record.quantized == "int8"
     assert record.bytes < float_record.bytes
@@ -135,7 +135,7 @@ def test_int8_is_smaller_and_nearly_as_good(exported: Run, small: Dataset, name:
     assert not np.array_equal(answers, expected)
 
 
-def test_the_record_says_what_was_compared(exported: Run) -> None:
+def test_the_record_describes_the_comparison(exported: Run) -> None:
     records = exported.exports()
     assert set(records) == set(MODEL_FILES)
     for name, record in records.items():
@@ -151,7 +151,7 @@ def test_the_record_says_what_was_compared(exported: Run) -> None:
     assert not list(exported.exports_path.glob(".writing-*"))
 
 
-def test_files_say_whose_they_are(exported: Run, small: Dataset) -> None:
+def test_exported_files_contain_metadata(exported: Run, small: Dataset) -> None:
     import onnx
     import openvino
     from tensorflow.lite.tools import flatbuffer_utils
@@ -178,27 +178,27 @@ def test_files_say_whose_they_are(exported: Run, small: Dataset) -> None:
 def test_a_changed_file_is_refused(copy: Run, name: str) -> None:
     with open(copy.exports_path / MODEL_FILES[name], "ab") as file:
         file.write(b"x")
-    with pytest.raises(InputError, match="is not what was exported: its SHA-256 differs"):
+    with pytest.raises(InputError, match="was modified after the export: its SHA-256 differs"):
         open_engine(copy, name)
 
 
-def test_a_file_more_is_refused(copy: Run) -> None:
+def test_an_additional_file_is_refused(copy: Run) -> None:
     (copy.exports_path / "openvino" / "more.bin").write_bytes(b"x")
-    with pytest.raises(InputError, match="is not what was exported"):
+    with pytest.raises(InputError, match="was modified after the export"):
         open_engine(copy, "openvino")
 
 
-def test_a_link_in_place_of_a_file_is_refused(copy: Run) -> None:
+def test_a_link_instead_of_a_file_is_refused(copy: Run) -> None:
     file = copy.exports_path / "model.onnx"
     file.rename(copy.path / "elsewhere.onnx")
     file.symlink_to(copy.path / "elsewhere.onnx")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         open_engine(copy, "onnx")
 
 
 def test_an_export_of_another_model_is_refused(copy: Run) -> None:
     copy.write_metrics(copy.metrics().model_copy(update={"model_sha256": "0" * 64}))
-    with pytest.raises(InputError, match="was exported from another model"):
+    with pytest.raises(InputError, match="was exported from a different model"):
         open_engine(copy)
 
 
@@ -209,7 +209,9 @@ def test_a_damaged_record_is_refused(copy: Run) -> None:
 
 
 @pytest.mark.parametrize(("name", "package"), [("onnx", "onnxruntime"), ("litert", "ai_edge")])
-def test_what_only_looks_like_a_model_is_refused(copy: Run, name: str, package: str) -> None:
+def test_an_invalid_model_with_a_valid_digest_is_refused(
+    copy: Run, name: str, package: str
+) -> None:
     file = copy.exports_path / MODEL_FILES[name]
     file.write_bytes(b"no model at all")
     change_record(copy, name, files={file.name: file_digest(file)})
@@ -255,14 +257,14 @@ def _called(graph: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_write_file, "holds WriteFile"),
+        (_write_file, "contains WriteFile"),
         (_save_in_a_listed_function, "writes files"),
         (_save_in_an_unlisted_function, "writes files"),
         (_save_in_a_function_that_is_called, "writes files"),
-        (_run_an_initialiser, "no SavedModel of TensorFlow 2"),
+        (_run_an_initialiser, "not a SavedModel of TensorFlow 2"),
     ],
 )
-def test_a_saved_model_that_would_write_files_is_not_loaded(
+def test_a_saved_model_that_accesses_files_is_not_loaded(
     copy: Run, change: Callable[[Any], None], message: str
 ) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -275,11 +277,11 @@ def test_a_saved_model_that_would_write_files_is_not_loaded(
         open_model("savedmodel", folder, copy.class_names())
 
 
-def test_a_model_that_crashes_its_runtime_ends_another_process(tmp_path: Path) -> None:
+def test_a_model_that_crashes_its_runtime_does_not_crash_this_process(tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(bundled_run().path, tmp_path / "run")))
     file = run.exports_path / "model.tflite"
     content = bytearray(file.read_bytes())
-    content[1_541_876:1_541_884] = b"\xff" * 8  # LiteRT 2.3 takes it, and dies of it
+    content[1_541_876:1_541_884] = b"\xff" * 8  # LiteRT 2.3 accepts this and crashes
     file.write_bytes(content)
     change_record(run, "litert", files={file.name: file_digest(file)})
     code = (
@@ -291,11 +293,11 @@ def test_a_model_that_crashes_its_runtime_ends_another_process(tmp_path: Path) -
     )
     assert done.returncode == 1
     assert "InputError" in done.stderr
-    assert re.search("failed in a trial|cannot be opened", done.stderr)
+    assert re.search("failed in a test process|cannot be opened", done.stderr)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_sound_export_passes_its_trial(
+def test_every_valid_export_passes_the_test_in_a_child_process(
     copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(probing, "_PASSED", set())
@@ -304,7 +306,9 @@ def test_every_sound_export_passes_its_trial(
     assert len(list((tmp_path / "cache" / "sound-models").iterdir())) == 1
 
 
-def test_a_model_is_tried_once(copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_tested_only_once(
+    copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = []
 
     def call(function: Callable[..., None], *arguments: Any, **limits: Any) -> None:
@@ -317,12 +321,12 @@ def test_a_model_is_tried_once(copy: Run, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("THUMBNET_CACHE", str(tmp_path / "cache"))
     for _ in range(2):
         open_engine(copy, "litert")
-    monkeypatch.setattr(probing, "_PASSED", set())  # as in another process
+    monkeypatch.setattr(probing, "_PASSED", set())  # like in another process
     open_engine(copy, "litert")
     assert tried == ["litert"]
     open_engine(copy, "litert-int8")
     assert tried == ["litert", "litert-int8"]
-    # Nowhere to remember it.
+    # The result cannot be stored.
     monkeypatch.setattr(probing, "_PASSED", set())
     monkeypatch.setenv("THUMBNET_CACHE", "/dev/null/cache")
     open_engine(copy, "litert")
@@ -341,23 +345,23 @@ def test_onnx_weights_outside_the_file_are_refused(copy: Run) -> None:
         open_model("onnx", file, copy.class_names())
 
 
-def test_a_disagreement_fails_the_export_and_leaves_nothing(
+def test_an_export_beyond_tolerance_fails_and_leaves_no_files(
     finished_run: Run, sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
     monkeypatch.setattr(comparison, "MAXIMUM_DIFFERENCE", 0.0)
-    with pytest.raises(JobError, match=r"is beyond tolerance of Keras on 1,250 images: .*"):
+    with pytest.raises(JobError, match=r"on 1,250 images, it exceeds the tolerance: .*"):
         export_run(run, "litert", sample, ignore)
     assert not run.exports_path.exists()
     assert run.exports() == {}
 
 
-def test_an_export_that_fails_leaves_the_earlier_one(
+def test_a_failed_export_keeps_the_earlier_one(
     copy: Run, small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copy.exports()
     monkeypatch.setattr(comparison, "MAXIMUM_DIFFERENCE", 0.0)
-    with pytest.raises(JobError, match="beyond tolerance"):
+    with pytest.raises(JobError, match="exceeds the tolerance"):
         export_run(copy, "litert", small, ignore)
     assert copy.exports() == before
     open_engine(copy, "litert")
@@ -369,21 +373,21 @@ def test_an_export_can_be_repeated(copy: Run, small: Dataset) -> None:
     assert not list(copy.exports_path.glob(".writing-*"))
 
 
-def test_answers_that_are_no_number_are_beyond_tolerance() -> None:
+def test_nan_is_beyond_tolerance() -> None:
     nan = float("nan")
     found = Comparison(10, "images", nan, 1.0, None, None, None, 1.0, quantized=False)
-    assert found.failures() == ["probabilities differ by up to nan, more than 0.0001"]
+    assert found.failures() == ["probabilities differ from Keras by up to nan, more than 0.0001"]
 
 
 @pytest.mark.parametrize(
     ("accuracy", "shrinkage", "failures"),
     [
         (0.895, 3.0, []),
-        (0.894, 3.1, ["accuracy falls from 90.00% to 89.40%, by more than 0.5 points"]),
-        (0.91, 2.9, ["it is 2.9 times smaller than the weights in float32, less than 3 times"]),
+        (0.894, 3.1, ["accuracy drops from 90.00% to 89.40%, by more than 0.5 points"]),
+        (0.91, 2.9, ["it is only 2.9 times smaller than the float32 weights, less than 3 times"]),
     ],
 )
-def test_int8_may_lose_half_a_point_and_is_a_third_as_large(
+def test_int8_may_lose_half_a_point_and_must_be_three_times_smaller(
     accuracy: float, shrinkage: float, failures: list[str]
 ) -> None:
     found = Comparison(
@@ -392,31 +396,31 @@ def test_int8_may_lose_half_a_point_and_is_a_third_as_large(
     assert found.failures() == failures
 
 
-def test_int8_that_saves_too_little_is_not_exported(copy: Run, small: Dataset) -> None:
+def test_int8_that_is_not_small_enough_is_not_exported(copy: Run, small: Dataset) -> None:
     before = copy.exports()
-    with pytest.raises(JobError, match="times smaller than the weights in float32, less than 3"):
+    with pytest.raises(JobError, match="times smaller than the float32 weights, less than 3"):
         export_run(copy, "litert", small, ignore, quantize=True)
     assert copy.exports() == before
 
 
-def test_without_its_data_a_run_is_compared_on_the_sample(copy: Run) -> None:
+def test_a_run_without_its_data_is_compared_on_the_sample(copy: Run) -> None:
     record = export_run(copy, "litert", None, ignore)
     assert record.images_from == "images of the bundled sample"
     assert record.accuracy is None
-    with pytest.raises(InputError, match="int8 is calibrated on training images, and those"):
+    with pytest.raises(InputError, match=r"int8 needs the training images of .* for calibration"):
         export_run(copy, "onnx", None, ignore, quantize=True)
 
 
-def test_what_cannot_be_exported_is_said(copy: Run, small: Dataset) -> None:
+def test_unsupported_exports_are_refused(copy: Run, small: Dataset) -> None:
     with pytest.raises(InputError, match="cannot export to 'coreml'; choose from"):
         export_run(copy, "coreml", small, ignore)
     with pytest.raises(InputError, match="savedmodel cannot be quantised"):
         export_run(copy, "savedmodel", small, ignore, quantize=True)
-    with pytest.raises(InputError, match=r"has no engine 'coreml', but keras, .*onnx"):
+    with pytest.raises(InputError, match=r"has no engine 'coreml'; choose from keras, .*onnx"):
         open_engine(copy, "coreml")
 
 
-def test_a_missing_package_is_named_with_its_extra(
+def test_a_missing_package_is_named_with_its_install_command(
     copy: Run, small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thumbnet.engines, "find_spec", lambda package: None)
@@ -429,10 +433,10 @@ def test_a_missing_package_is_named_with_its_extra(
     assert open_engine(copy).name == "keras"
 
 
-def test_without_keras_and_exports_it_is_said_to_export_first(
+def test_without_keras_and_exports_the_error_suggests_an_export(
     copy: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in the container that serves, which has LiteRT and no TensorFlow."""
+    """This is the situation in the serving container, which has LiteRT but not TensorFlow."""
     monkeypatch.setattr(thumbnet.engines, "is_backend_installed", lambda: False)
     assert open_engine(copy).name == "litert"
     copy.exports_record_path.unlink()
@@ -440,29 +444,29 @@ def test_without_keras_and_exports_it_is_said_to_export_first(
         open_engine(copy)
 
 
-def test_a_directory_whose_name_is_no_text_is_not_exported(exported: Run, tmp_path: Path) -> None:
+def test_a_directory_with_an_invalid_utf_8_name_is_not_exported(
+    exported: Run, tmp_path: Path
+) -> None:
     copy = Run(Path(shutil.copytree(exported.path, tmp_path / "run\udcff")))
     assert copy.name == r"run\xff"
-    with pytest.raises(InputError, match=r"run\\xff is not UTF-8, .* rename the directory"):
+    with pytest.raises(InputError, match=r"run\\xff is not valid UTF-8, .* rename the directory"):
         export_run(copy, "litert", None, ignore)
 
 
 def test_images_of_another_data_set_are_refused(copy: Run, sample: Dataset) -> None:
     before = copy.exports()
-    with pytest.raises(InputError, match="was made of other images than those of bundled sample"):
+    with pytest.raises(InputError, match="was not trained on the images of bundled sample"):
         export_run(copy, "litert", sample, ignore)
     assert copy.exports() == before
 
 
-def test_quantised_exports_are_not_chosen_by_themselves(copy: Run) -> None:
+def test_quantised_exports_are_not_chosen_by_default(copy: Run) -> None:
     records = {name: one for name, one in copy.exports().items() if name == "onnx-int8"}
     write_record(copy.exports_record_path, Exports(records))
     assert open_engine(copy).name == "keras"
 
 
-def test_predict_takes_the_engine_that_is_named(
-    exported: Run, small: Dataset, tmp_path: Path
-) -> None:
+def test_predict_uses_the_given_engine(exported: Run, small: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     Image.fromarray(small.test.images[0]).save(path)
     (default,), (keras,) = predict(exported, [path]), predict(exported, [path], "keras")
@@ -470,7 +474,7 @@ def test_predict_takes_the_engine_that_is_named(
     assert default.confidence == pytest.approx(keras.confidence, abs=1e-5)
 
 
-def test_predict_with_an_export_imports_no_tensorflow(
+def test_predict_with_an_export_does_not_import_tensorflow(
     exported: Run, small: Dataset, tmp_path: Path
 ) -> None:
     path = tmp_path / "one.png"
@@ -494,12 +498,12 @@ def test_predict_with_an_export_imports_no_tensorflow(
         )
         assert "imported: []" in done.stdout
         assert "one.png" in done.stdout
-        assert done.stderr == ""  # runtimes like to tell of themselves
+        assert done.stderr == ""  # runtimes tend to print notices
 
 
 @pytest.mark.parametrize("architecture", ["ann", "cnn"])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
-def test_a_prepared_model_is_the_same_function(
+def test_a_prepared_model_predicts_the_same(
     small: Dataset, architecture: str, activation: str
 ) -> None:
     keras = prepare_keras()
@@ -512,7 +516,7 @@ def test_a_prepared_model_is_the_same_function(
     parameters = parameters_class(architecture).model_validate(values)
     trained = build_model(parameters, small.train.images, class_count=10, seed=0)
     generator = np.random.default_rng(0)
-    for layer in trained.layers:  # statistics as training leaves them, not as it finds them
+    for layer in trained.layers:  # statistics like after training
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([generator.uniform(0.5, 2, w.shape) for w in layer.get_weights()])
     model = finished_model(trained, small.train.images.shape[1:])
@@ -524,5 +528,5 @@ def test_a_prepared_model_is_the_same_function(
     kinds = [type(layer).__name__ for layer in prepared.layers]
     assert "Normalization" not in kinds
     assert "Dropout" not in kinds
-    # Behind a pooling layer it stays: there, OpenVINO would misplace the activation.
+    # It is kept after a pooling layer, where OpenVINO would misplace the activation.
     assert kinds.count("BatchNormalization") == (0 if architecture == "ann" else 2)

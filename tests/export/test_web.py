@@ -37,7 +37,7 @@ def open_browser() -> Iterator[Browser]:
 
 
 def _model(shape: tuple[int, int, int]) -> Any:
-    """Every kind of layer that the page knows, with uneven sizes."""
+    """Every type of layer that the page supports, with uneven sizes."""
     keras = prepare_keras()
     layers, initializer = keras.layers, keras.initializers.RandomNormal(0, 0.3, seed=3)
     options = {"kernel_initializer": initializer, "bias_initializer": initializer}
@@ -65,7 +65,9 @@ def _model(shape: tuple[int, int, int]) -> Any:
 
 @needs_browser
 @pytest.mark.parametrize("shape", [(15, 12, 3), (8, 9, 1)])
-def test_every_layer_gives_what_keras_gives(shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_every_layer_computes_the_same_as_keras(
+    shape: tuple[int, int, int], tmp_path: Path
+) -> None:
     model = _model(shape)
     images = np.random.default_rng(0).integers(0, 256, (7, *shape)).astype(np.uint8)
     expected = np.asarray(model(images))
@@ -76,7 +78,7 @@ def test_every_layer_gives_what_keras_gives(shape: tuple[int, int, int], tmp_pat
     np.testing.assert_allclose(found, expected, atol=5e-3)
 
 
-def test_a_layer_that_the_page_does_not_know_is_refused() -> None:
+def test_a_layer_that_the_page_does_not_support_is_refused() -> None:
     keras = prepare_keras()
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.LayerNormalization()])
     with pytest.raises(InputError, match=r"LayerNormalization\) cannot run in a web page"):
@@ -85,9 +87,7 @@ def test_a_layer_that_the_page_does_not_know_is_refused() -> None:
 
 @needs_browser
 @pytest.mark.parametrize("size", [(32, 32), (31, 57), (90, 40), (500, 333), (20, 12)])
-def test_pictures_are_cropped_and_resized_as_pillow_does(
-    size: tuple[int, int], sample: Dataset
-) -> None:
+def test_images_are_cropped_and_resized_like_pillow(size: tuple[int, int], sample: Dataset) -> None:
     code = files("thumbnet.export.web").joinpath("pixels.js").read_text(encoding="utf-8")
     picture = Image.fromarray(np.asarray(sample.test.images[5])).resize(size)
     text = base64.b64encode(picture.tobytes()).decode()
@@ -101,12 +101,12 @@ def test_pictures_are_cropped_and_resized_as_pillow_does(
                 [text, *size, shape],
             )
             expected = fit_image(picture, shape).astype(int)
-            # Pillow resizes columns before rows where that is less work, and rounds in between.
+            # Pillow may resize columns before rows, and rounds in between.
             assert np.abs(np.reshape(found, shape) - expected).max() <= 2
 
 
 @needs_browser
-def test_the_page_answers_pictures_from_a_file_without_a_network(
+def test_the_page_classifies_image_files_without_a_network(
     finished_run: Run,
     sample: Dataset,
     tmp_path: Path,
@@ -124,7 +124,7 @@ def test_the_page_answers_pictures_from_a_file_without_a_network(
     assert record["images"] == 500
     assert record["agreement"] >= 0.98
     Image.fromarray(np.asarray(sample.test.images[3])).resize((200, 100)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "b.png").write_bytes(b"not an image")
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         problems: list[str] = []

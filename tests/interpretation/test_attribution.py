@@ -70,7 +70,7 @@ def test_grad_cam_highlights_images_of_a_convolutional_network(small: Dataset) -
     assert pictures.shape == (24, 2, 2, 3)
 
 
-def test_there_is_no_grad_cam_without_convolutions(finished_run: Run, sample: Dataset) -> None:
+def test_grad_cam_needs_convolutions(finished_run: Run, sample: Dataset) -> None:
     model = open_keras_engine(finished_run).model
     assert grad_cam(model, sample.test.images[:1], sample.test.labels[:1]) is None
 

@@ -33,7 +33,7 @@ SLURM = {
         (SLURM | {"SLURM_STEP_NODELIST": "n[7,9]-ib,b"}, Launch("n7-ib:61441", 4, 2)),
     ],
 )
-def test_launchers_are_understood(environ: dict[str, str], launch: Launch) -> None:
+def test_launcher_variables_are_read(environ: dict[str, str], launch: Launch) -> None:
     assert read_launch({"PATH": "/bin", **environ}) == launch
 
 

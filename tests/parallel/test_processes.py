@@ -171,7 +171,7 @@ def reference(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_two_processes_give_the_weights_of_one(
+def test_two_processes_train_the_same_weights_as_one(
     recipe: Path, reference: Path, tmp_path: Path
 ) -> None:
     first, second = together(recipe, "--source", "sample", "--out", tmp_path / "run").ends()
@@ -184,7 +184,7 @@ def test_two_processes_give_the_weights_of_one(
     assert_same_training(run.path, reference)
 
 
-def test_all_processes_have_the_losses_that_rank_hard_examples(
+def test_all_processes_share_the_losses_that_rank_hard_examples(
     recipe: Path, tmp_path: Path
 ) -> None:
     # The selection may differ where two losses are almost equal, so the weights of later epochs are
@@ -200,7 +200,7 @@ def test_all_processes_have_the_losses_that_rank_hard_examples(
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
-def test_losing_one_process_ends_all_and_a_new_start_resumes(
+def test_losing_a_process_ends_all_and_training_can_be_resumed(
     recipe: Path, reference: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"

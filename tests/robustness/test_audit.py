@@ -8,7 +8,7 @@ from thumbnet.data.stored import StoredImages
 from thumbnet.robustness.audit import near_duplicates
 
 
-def test_copies_are_found_however_they_were_changed(small: Dataset) -> None:
+def test_changed_copies_are_found(small: Dataset) -> None:
     images = np.array(small.test.images[:6])
     images[0] = small.train.images[10]
     images[1] = small.train.images[20][:, ::-1]
@@ -24,7 +24,7 @@ def test_copies_are_found_however_they_were_changed(small: Dataset) -> None:
     assert rows[0]["train_label"] == small.class_names[small.train.labels[10]]
 
 
-def test_different_pictures_are_no_duplicates(sample: Dataset) -> None:
+def test_different_images_are_not_duplicates(sample: Dataset) -> None:
     rows = near_duplicates(sample)
     assert len(rows) < 0.02 * len(sample.test)
     assert all(row["similarity"] >= 0.95 for row in rows)
@@ -34,13 +34,13 @@ def test_different_pictures_are_no_duplicates(sample: Dataset) -> None:
 def test_few_test_images_without_candidates_have_no_near_duplicates(
     small: Dataset, count: int
 ) -> None:
-    # Noise is like no picture, so that nothing is left to compare in full.
+    # Noise resembles no image, so that there are no candidates to compare at full size.
     noise = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     test = LabelledImages(noise, small.test.labels[:count])
     assert near_duplicates(replace(small, test=test)) == []
 
 
-def test_images_in_a_file_are_audited_like_those_in_memory(small: Dataset) -> None:
+def test_images_on_disk_are_audited_like_images_in_memory(small: Dataset) -> None:
     test = LabelledImages(np.array(small.train.images[:20]), small.train.labels[:20])
     in_memory = replace(small, test=test)
     in_file = replace(in_memory, train=stored(small.train), test=stored(test))
@@ -50,7 +50,7 @@ def test_images_in_a_file_are_audited_like_those_in_memory(small: Dataset) -> No
 
 
 def stored(part: LabelledImages) -> LabelledImages:
-    """The same images behind a file's rows, in the order of the file."""
+    """The same images on disk, in the same order."""
     count = len(part)
     images = StoredImages(np.asarray(part.images)[::-1], np.arange(count)[::-1])
     return replace(part, images=images)

@@ -1,4 +1,4 @@
-"""Reading CIFAR-10-C and CIFAR-10.1, from stand-ins of the same format."""
+"""Reading CIFAR-10-C and CIFAR-10.1, with small stand-ins in the same format."""
 
 import hashlib
 import tarfile
@@ -26,7 +26,9 @@ def corrupted(small: Dataset, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_gives_five_severities(corrupted: Path, small: Dataset, finished_run: Run) -> None:
+def test_a_folder_contains_five_severities(
+    corrupted: Path, small: Dataset, finished_run: Run
+) -> None:
     parts = list(read_benchmark(corrupted, small.test.labels))
     assert [(part.name, part.severity) for part in parts] == [("fog", n) for n in range(1, 6)]
     for part in parts:
@@ -45,7 +47,7 @@ def test_the_archive_is_checked_by_digest(
     archive = tmp_path / "CIFAR-10-C.tar"
     with tarfile.open(archive, "w") as file:
         file.add(corrupted, "CIFAR-10-C")
-    with pytest.raises(InputError, match=r"not CIFAR-10-C\.tar as published"):
+    with pytest.raises(InputError, match=r"not the published CIFAR-10-C\.tar"):
         next(read_benchmark(archive, small.test.labels))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     monkeypatch.setattr(benchmarks, "CIFAR_10_C_TAR", digest)
@@ -68,11 +70,11 @@ def test_other_labels_and_shapes_are_refused(corrupted: Path, small: Dataset) ->
 def test_cifar_10_1_is_checked_by_digest(
     small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match=r"no folder of CIFAR-10-C"):
+    with pytest.raises(InputError, match=r"is not a known benchmark"):
         next(read_benchmark(tmp_path, small.test.labels))
     np.save(tmp_path / "cifar10.1_v6_data.npy", small.test.images)
     np.save(tmp_path / "cifar10.1_v6_labels.npy", small.test.labels.astype(np.int32))
-    with pytest.raises(InputError, match=r"not the file of CIFAR-10\.1 v6"):
+    with pytest.raises(InputError, match=r"not the published file of CIFAR-10\.1 v6"):
         next(read_benchmark(tmp_path, small.test.labels))
     digests = {
         name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()

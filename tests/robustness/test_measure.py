@@ -11,7 +11,7 @@ from thumbnet.robustness.measure import measure_robustness
 from thumbnet.runs.run import Run
 
 
-def test_images_in_a_file_are_measured_like_those_in_memory(
+def test_images_on_disk_are_measured_like_images_in_memory(
     finished_run: Run, small: Dataset, tmp_path: Path
 ) -> None:
     shutil.copytree(finished_run.path, tmp_path / "run")
@@ -23,7 +23,7 @@ def test_images_in_a_file_are_measured_like_those_in_memory(
     assert found[0] == found[1]
 
 
-def test_images_that_are_measured_in_several_batches_get_the_same_noise(small: Dataset) -> None:
+def test_noise_does_not_depend_on_the_batch_size(small: Dataset) -> None:
     images = np.asarray(small.test.images[:5])
     whole = corrupt(images, "gaussian_noise", 3)
     parts = [corrupt(images[start : start + 2], "gaussian_noise", 3, 0, start) for start in (0, 2)]

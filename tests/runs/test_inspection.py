@@ -1,4 +1,4 @@
-"""What `thumbnet inspect` says of a run that somebody else made."""
+"""`thumbnet inspect` for runs from other people."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def config_of(path: Path) -> Any:
         return json.loads(archive.read("config.json"))
 
 
-def test_a_run_is_listed_with_its_digests_layers_and_figures(run: Run) -> None:
+def test_a_run_is_listed_with_digests_layers_and_metrics(run: Run) -> None:
     found = inspect_run(run.path)
     files = {file.name: file for file in found.files}
     there = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
@@ -58,7 +58,7 @@ def test_a_run_is_listed_with_its_digests_layers_and_figures(run: Run) -> None:
     assert found.problems == []
 
 
-def test_nothing_is_opened_or_imported() -> None:
+def test_inspecting_does_not_load_the_model_or_import_keras() -> None:
     code = (
         "import sys; from thumbnet.cli import app\n"
         "app(['inspect', sys.argv[1]], standalone_mode=False)\n"
@@ -74,7 +74,7 @@ def test_nothing_is_opened_or_imported() -> None:
     assert "problem" not in done.stdout
 
 
-def test_a_layer_that_would_run_code_is_shown_and_named(run: Run) -> None:
+def test_a_layer_that_could_run_code_is_reported(run: Run) -> None:
     config = config_of(run.model_path)
     lambda_layer = {"module": "keras.layers", "class_name": "Lambda", "config": {"name": "\x1b[2J"}}
     config["config"]["layers"].append(lambda_layer)
@@ -83,11 +83,11 @@ def test_a_layer_that_would_run_code_is_shown_and_named(run: Run) -> None:
     assert found.layers[-1].kind == "Lambda"
     assert found.layers[-1].name == "\\x1b[2J"
     refused, changed = found.problems
-    assert "model.keras would not be opened: it names keras.layers.Lambda" in refused
-    assert "model.keras is not the file that was recorded" in changed
+    assert "model.keras would be refused: it refers to keras.layers.Lambda" in refused
+    assert "model.keras was modified" in changed
 
 
-def test_links_and_huge_files_are_named_and_not_read(run: Run) -> None:
+def test_links_and_huge_files_are_listed_but_not_read(run: Run) -> None:
     (run.path / "link").symlink_to("/etc/hostname")
     (run.path / "folder").symlink_to("/etc")
     os.mkfifo(run.path / "pipe")
@@ -96,12 +96,12 @@ def test_links_and_huge_files_are_named_and_not_read(run: Run) -> None:
     files = {file.name: file for file in inspect_run(run.path).files}
     assert files["link"].note == "a link to /etc/hostname"
     assert files["folder"].note == "a link to /etc"
-    assert files["pipe"].note == "no regular file"
-    assert files["huge"].note == "too large to be read"
+    assert files["pipe"].note == "not a regular file"
+    assert files["huge"].note == "too large to read"
     assert all(files[name].sha256 is None for name in ("link", "folder", "pipe", "huge"))
 
 
-def test_what_is_damaged_is_a_problem_and_the_rest_is_shown(
+def test_damaged_files_are_problems_and_the_rest_is_shown(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.metrics_path.write_text('{"accuracy": 2}', encoding="utf-8")
@@ -112,7 +112,7 @@ def test_what_is_damaged_is_a_problem_and_the_rest_is_shown(
     shown = capsys.readouterr().out
     assert "problem: " in shown
     assert "metrics.json is damaged" in shown
-    assert "describes no layers" in shown
+    assert "cannot read the layers" in shown
     assert "data: cifar10-sample, 10 classes: airplane" in shown
     with pytest.raises(SystemExit):
         app(["inspect", str(run.path), "--json"])
@@ -121,17 +121,17 @@ def test_what_is_damaged_is_a_problem_and_the_rest_is_shown(
     assert len(values["problems"]) == 3
 
 
-def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no directory"):
+def test_a_path_that_is_not_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a directory"):
         inspect_run(tmp_path / "nowhere")
 
 
 @given(ANYTHING)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_description_of_a_model_is_shown_or_refused(tmp_path: Path, value: Any) -> None:
+def test_any_model_configuration_is_shown_or_refused(tmp_path: Path, value: Any) -> None:
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr(
             "config.json", json.dumps({"config": {"layers": [value, {"config": value}]}})
         )
     found = inspect_run(tmp_path)
-    assert any("describes no layers" in problem for problem in found.problems)
+    assert any("cannot read the layers" in problem for problem in found.problems)

@@ -1,4 +1,4 @@
-"""Model files that a stranger made."""
+"""Model files from untrusted sources."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def write(path: Path, members: Members) -> Path:
 
 
 def with_layer(layer: dict[str, Any]) -> Callable[[Members], Members]:
-    """Put a layer behind the last one of the model's configuration."""
+    """Append a layer to the model's configuration."""
 
     def change(members: Members) -> Members:
         config = json.loads(members["config.json"])
@@ -47,7 +47,7 @@ def with_layer(layer: dict[str, Any]) -> Callable[[Members], Members]:
 
 
 def with_values(**values: Any) -> Callable[[Members], Members]:
-    """Give all layers of the model's configuration that have one of these keys another value."""
+    """Change values in all layers of the model's configuration that have these keys."""
 
     def change(members: Members) -> Members:
         config = json.loads(members["config.json"])
@@ -60,7 +60,7 @@ def with_values(**values: Any) -> Callable[[Members], Members]:
 
 
 def with_weights(write_into: Callable[[h5py.File], None]) -> Callable[[Members], Members]:
-    """Write something more into the file of weights."""
+    """Add something to the weights file."""
 
     def change(members: Members) -> Members:
         file = io.BytesIO(members["model.weights.h5"])
@@ -130,9 +130,9 @@ CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
     ),
     "more weights than the file has": (
         with_values(units=16_000, filters=16_000),
-        r"its layers have \d+,\d+,\d+ weights, and the file [\d,]+$",
+        r"its layers have \d+,\d+,\d+ weights, but the file has [\d,]+$",
     ),
-    "layers that do not fit": (with_values(axis=[7]), "not opened"),
+    "layers that do not fit": (with_values(axis=[7]), "not loaded"),
     "a path that climbs out": (
         lambda members: members | {"../evil": b""},
         r"it contains \.\./evil",
@@ -147,7 +147,7 @@ CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
     ),
     "a configuration too deep": (
         lambda members: members | {"config.json": b"[" * 100_000},
-        "not opened",
+        "not loaded",
     ),
     "a link to another file": (with_weights(link_outside), "has a link"),
     "a link within": (with_weights(link_within), "has a link"),
@@ -159,24 +159,24 @@ CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
 
 
 @pytest.mark.parametrize("name", CRAFTED)
-def test_a_crafted_model_is_not_opened(finished_run: Run, tmp_path: Path, name: str) -> None:
+def test_a_malicious_model_is_not_loaded(finished_run: Run, tmp_path: Path, name: str) -> None:
     change, message = CRAFTED[name]
     path = write(tmp_path / "model.keras", change(members_of(finished_run.model_path)))
     with pytest.raises(InputError, match=message):
         KerasEngine(path)
 
 
-def test_a_model_whose_layers_give_too_much_is_not_opened(tmp_path: Path) -> None:
+def test_a_model_with_huge_layer_outputs_is_not_loaded(tmp_path: Path) -> None:
     keras = prepare_keras()
     pixels = keras.Input((8, 8, 3), name="pixels")
     padded = keras.layers.ZeroPadding2D(5_000, name="padding")(pixels)
     small = keras.layers.GlobalAveragePooling2D()(padded)
     keras.Model(pixels, keras.layers.Dense(2)(small)).save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match="its layer padding gives 300,480,192 numbers an image"):
+    with pytest.raises(InputError, match="its layer padding has 300,480,192 outputs per image"):
         KerasEngine(tmp_path / "model.keras")
 
 
-def test_a_compressed_model_is_not_opened(finished_run: Run, tmp_path: Path) -> None:
+def test_a_compressed_model_is_not_loaded(finished_run: Run, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members_of(finished_run.model_path).items():
@@ -185,28 +185,28 @@ def test_a_compressed_model_is_not_opened(finished_run: Run, tmp_path: Path) -> 
         KerasEngine(path)
 
 
-def test_a_model_of_another_format_is_not_opened(tmp_path: Path) -> None:
+def test_a_model_in_another_format_is_not_loaded(tmp_path: Path) -> None:
     keras = prepare_keras()
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "model.h5")
     shutil.copy(tmp_path / "model.h5", path)
-    with pytest.raises(InputError, match="not opened: File is not a zip file"):
+    with pytest.raises(InputError, match="not loaded: File is not a zip file"):
         require_safe_model(path)
 
 
-def test_a_stranger_s_digest_does_not_make_a_model_safe(finished_run: Run, tmp_path: Path) -> None:
+def test_a_matching_digest_does_not_make_a_model_safe(finished_run: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
     change, _ = CRAFTED["a Lambda"]
     write(run.model_path, change(members_of(run.model_path)))
     changed = {"model_sha256": file_digest(run.model_path)}
     run.write_metrics(run.metrics().model_copy(update=changed))
-    with pytest.raises(InputError, match="Lambda, which is none of the layers known here"):
+    with pytest.raises(InputError, match="Lambda, which is not a known layer"):
         open_engine(run)
 
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_damaged_model_is_refused_or_whole(
+def test_a_damaged_model_is_refused_or_unchanged(
     finished_run: Run, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     content = bytearray(finished_run.model_path.read_bytes())

@@ -13,7 +13,7 @@ from thumbnet.runs.records import FORMAT_VERSION, Environment, Metrics
 from thumbnet.runs.run import Run
 
 
-def test_a_run_gives_back_what_it_wrote(finished_run: Run) -> None:
+def test_records_are_read_as_they_were_written(finished_run: Run) -> None:
     written = json.loads(finished_run.metrics_path.read_text(encoding="utf-8"))
     assert json.dumps(finished_run.metrics().model_dump()) == json.dumps(written)
 
@@ -43,7 +43,7 @@ def read_metrics(path: Path, values: Any) -> Metrics:
         ({"\x1b[2J": 1}, r"'\\x1b\[2J': contains characters that cannot be printed"),
     ],
 )
-def test_a_wrong_value_is_named(
+def test_an_invalid_value_is_named(
     tmp_path: Path, values: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as refused:
@@ -52,7 +52,7 @@ def test_a_wrong_value_is_named(
     assert len(str(refused.value)) < 500
 
 
-def test_a_key_that_is_not_there_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
+def test_a_missing_key_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
     del values["macro_f1"]
     with pytest.raises(InputError, match=r"metrics.json is damaged: it has no macro_f1"):
         read_metrics(tmp_path, values)
@@ -65,7 +65,7 @@ def test_a_key_of_a_newer_version_is_kept(tmp_path: Path, values: dict[str, Any]
     assert json.loads((tmp_path / "again.json").read_text(encoding="utf-8")) == values | newer
 
 
-def test_a_misspelt_figure_is_no_figure(finished_run: Run) -> None:
+def test_a_misspelt_metric_is_an_attribute_error(finished_run: Run) -> None:
     with pytest.raises(AttributeError, match="acuracy"):
         _ = finished_run.metrics().acuracy  # type: ignore[attr-defined]
 
@@ -80,7 +80,7 @@ def test_a_run_of_a_newer_format_is_refused(finished_run: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '"x"', "\ufeff{}"])
-def test_what_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+def test_json_that_is_not_an_object_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"metrics.json is damaged"):
@@ -89,7 +89,7 @@ def test_what_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
 
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_value_is_kept_or_refused(
+def test_any_value_is_preserved_or_refused(
     tmp_path: Path, finished_run: Run, data: st.DataObject
 ) -> None:
     kind = data.draw(st.sampled_from([Environment, Metrics]))
@@ -133,7 +133,7 @@ def test_a_damaged_history_is_refused(tmp_path: Path, text: str, message: str) -
         run.history()
 
 
-def test_a_history_gives_back_what_was_measured(tmp_path: Path) -> None:
+def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = Run(tmp_path)
     rows = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 2.0, "top_3": 0.25}]
     run.write_history(rows)
@@ -144,7 +144,7 @@ def test_a_history_gives_back_what_was_measured(tmp_path: Path) -> None:
     assert history.series("top_3") == ([2], [0.25])
 
 
-def test_a_text_is_bounded(tmp_path: Path) -> None:
+def test_the_size_of_text_files_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     with open(path, "wb") as file:
         file.truncate(9 * 2**20)

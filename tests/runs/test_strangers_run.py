@@ -1,4 +1,4 @@
-"""Run directories that somebody else made, or that were damaged on their way."""
+"""Run directories from untrusted sources, or damaged in transfer."""
 
 import shutil
 from dataclasses import replace
@@ -24,7 +24,7 @@ FILES = ["recipe.toml", "environment.json", "metrics.json", "history.csv", "pred
 
 
 def read_all(run: Run) -> None:
-    """Read everything that later stages take from a run."""
+    """Read everything that later stages use of a run."""
     run.recipe()
     run.class_names()
     run.metrics()
@@ -34,7 +34,7 @@ def read_all(run: Run) -> None:
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_a_damaged_file_is_named_or_whole(
+def test_a_damaged_file_is_named_or_unchanged(
     finished_run: Run, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("stranger")
@@ -74,7 +74,7 @@ def test_any_recipe_is_read_or_refused(values: dict[str, Any]) -> None:
 
 @given(st.dictionaries(st.text(max_size=30), st.text(max_size=30), max_size=3))
 @settings(deadline=None)
-def test_any_setting_is_taken_or_refused(tiny_recipe: Recipe, changes: dict[str, str]) -> None:
+def test_any_setting_is_accepted_or_refused(tiny_recipe: Recipe, changes: dict[str, str]) -> None:
     refusal = "override"
     try:
         tiny_recipe.override(changes)
@@ -83,7 +83,7 @@ def test_any_setting_is_taken_or_refused(tiny_recipe: Recipe, changes: dict[str,
     assert refusal
 
 
-def test_a_name_that_would_play_with_the_terminal_is_refused(
+def test_a_name_with_terminal_escape_sequences_is_refused(
     finished_run: Run, tmp_path: Path
 ) -> None:
     run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
@@ -97,7 +97,7 @@ def test_a_name_that_would_play_with_the_terminal_is_refused(
     ("row", "column"),
     [("1,1e308", "loss"), ("1e308,2", "epoch"), ("1,nan", "loss"), ("1,-inf", "loss")],
 )
-def test_a_history_that_no_training_wrote_is_refused(
+def test_an_invalid_history_is_refused(
     finished_run: Run, tmp_path: Path, row: str, column: str
 ) -> None:
     shutil.copytree(finished_run.path, tmp_path / "run")
@@ -108,7 +108,7 @@ def test_a_history_that_no_training_wrote_is_refused(
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_loss_that_grew_out_of_bounds_is_drawn(finished_run: Run, tmp_path: Path) -> None:
+def test_a_diverged_loss_is_drawn(finished_run: Run, tmp_path: Path) -> None:
     shutil.copytree(finished_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
     run.history_path.write_text("epoch,loss\n1,2\n2,3e38\n", encoding="utf-8")
@@ -116,7 +116,7 @@ def test_a_loss_that_grew_out_of_bounds_is_drawn(finished_run: Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize("key", ["train_seconds", "parameters", "flop_per_image", "model_bytes"])
-def test_a_figure_beyond_measure_is_refused(finished_run: Run, tmp_path: Path, key: str) -> None:
+def test_an_absurdly_large_metric_is_refused(finished_run: Run, tmp_path: Path, key: str) -> None:
     shutil.copytree(finished_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
     write_json(run.metrics_path, run.metrics().model_dump() | {key: 10**300})
@@ -129,7 +129,9 @@ def test_predictions_of_other_classes_are_refused(finished_run: Run, tmp_path: P
     predictions = run.predictions()
     names = tuple(f"other {name}" for name in predictions.class_names)
     replace(predictions, class_names=names).save(run.predictions_path)
-    with pytest.raises(InputError, match=r"predictions\.npz names other classes than environment"):
+    with pytest.raises(
+        InputError, match=r"predictions\.npz and environment.json have different class"
+    ):
         run.predictions()
 
 

@@ -172,7 +172,7 @@ def test_the_error_of_a_model_that_cannot_be_opened_names_no_directory(
 ) -> None:
     answer = server.client.post("/v2/repository/models/broken/load")
     assert answer.status_code == 400
-    assert "is not what was exported" in answer.json()["error"]
+    assert "was modified after the export" in answer.json()["error"]
     assert str(repository) not in answer.text
 
 

@@ -147,7 +147,7 @@ def test_the_remains_of_a_killed_start_do_not_block_a_new_run(
     with Run(out).lock():
         (out / ".writing-recipe-abc.toml").touch()
         (out / "environment.json").touch()
-    with pytest.raises(InputError, match=r"is no run directory: it holds no recipe\.toml"):
+    with pytest.raises(InputError, match=r"is not a run directory: it has no recipe\.toml"):
         Run.open(out)
     assert train(tiny_recipe.override({"epochs": 1}), small, out, display=SilentDisplay()).finished
     assert not list(out.glob(".writing-*"))

@@ -327,7 +327,7 @@ def test_a_replaced_model_file_is_not_opened(finished_run: Run, tmp_path: Path) 
     copy = shutil.copytree(finished_run.path, tmp_path / "copy")
     with open(copy / "model.keras", "ab") as file:
         file.write(b"x")
-    with pytest.raises(InputError, match=r"model.keras is not the file that this run wrote"):
+    with pytest.raises(InputError, match=r"model.keras is not the file written by this run"):
         open_engine(Run.open(copy))
 
 

@@ -86,7 +86,7 @@ def test_a_full_disk_stops_the_search_and_loses_nothing(
 
 
 @pytest.mark.parametrize("cut", [1, 20])
-def test_half_a_line_at_the_end_of_a_journal_is_dropped(
+def test_an_incomplete_last_line_of_a_journal_is_dropped(
     base: Recipe, small: Dataset, space: Path, cut: int
 ) -> None:
     tuning = _begin(base, space, small)
@@ -177,7 +177,7 @@ def test_a_damaged_journal_is_refused(
         tuning.study()
 
 
-def test_a_journal_that_has_no_room_keeps_its_lines(
+def test_a_full_disk_does_not_damage_a_journal(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small)
@@ -367,7 +367,7 @@ def test_accuracy_against_cost_gives_a_pareto_front(
     assert epochs == {1, 2}
 
 
-def test_the_best_quarter_of_the_screened_trials_is_trained_in_full(
+def test_the_best_quarter_of_the_screened_trials_is_trained_on_all_images(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
     tuning = _begin(base, space, small, trials=6, screen=0.5)

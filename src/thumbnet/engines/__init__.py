@@ -1,6 +1,6 @@
-"""One way to ask a run for probabilities, whatever computes them.
+"""A common interface to a run's model in Keras or in another runtime.
 
-`thumbnet export` makes the exported models; `formats` opens each kind in its own runtime.
+`thumbnet export` writes the exported models; `formats` opens each in its own runtime.
 """
 
 from importlib.util import find_spec
@@ -28,23 +28,23 @@ from thumbnet.runtime import backend, is_backend_installed
 QUANTIZED = "-int8"
 
 
-# Chosen without being asked for: the same answers as Keras, and no TensorFlow to import. The order
-# is that of `thumbnet bench inference` on two AVX2 cores, for one image above all.
+# Chosen by default: they predict the same as Keras and do not import TensorFlow. Ordered by speed
+# in `thumbnet bench inference` on two AVX2 cores, mainly for single images.
 _DEFAULTS = ("litert", "openvino", "onnx")
 
 
 def open_engine(run: Run, name: str | None = None) -> Engine:
-    """The engine for a finished run.
+    """Open the engine of a finished run.
 
     Args:
         run: a finished run.
-        name: "keras", or an export's: "onnx", "openvino", "litert" or "savedmodel", each also with
-            "-int8" where it was quantised. Without it: the fastest that was exported without
-            quantisation and whose runtime is installed, else Keras.
+        name: "keras", or the name of an export: "onnx", "openvino", "litert" or "savedmodel",
+            with "-int8" appended if it is quantised. By default, the fastest unquantised export
+            whose runtime is installed, or else Keras.
 
     Raises:
-        InputError: the run has not finished, there is no such export, its runtime is not
-            installed, or a file is not the one that was exported.
+        InputError: the run has not finished, the export does not exist, its runtime is not
+            installed, or its files were modified.
     """
     if name is None:
         name = default_engine(run)
@@ -55,37 +55,37 @@ def open_engine(run: Run, name: str | None = None) -> Engine:
 
 def _refuse_without_export(run: Run) -> NoReturn:
     to = next(filter(is_installed, _DEFAULTS), _DEFAULTS[0])
-    exports = ", ".join(run.exports()) or "no export"
+    exports = ", ".join(run.exports()) or "no exports"
     raise InputError(
-        f"{run.path} has {exports} and a model that needs {backend()}, none of which can be opened "
+        f"{run.path} has {exports} and a {backend()} model, none of which can be opened "
         f"here: where it was trained, `thumbnet export {quoted(run.path)} --to {to}`; or "
         f"{install_command('tensorflow')}"
     )
 
 
 def default_engine(run: Run) -> str:
-    """The name of the engine that `open_engine` chooses by itself."""
+    """The name of the engine that `open_engine` uses by default."""
     exports = run.exports()
     return next((name for name in _DEFAULTS if name in exports and is_installed(name)), "keras")
 
 
 def is_installed(name: str) -> bool:
-    """Whether the runtime of an export can be imported."""
+    """Whether the runtime of an export is installed."""
     to = name.removesuffix(QUANTIZED)
     return to in format_names() and find_spec(export_format(to).PACKAGE) is not None
 
 
 def export_path(directory: Path, name: str) -> Path:
-    """The file or folder in `directory` that the export `name` is or goes to."""
+    """The file or folder of the export `name` in `directory`, which need not exist."""
     target = Path(export_format(name.removesuffix(QUANTIZED)).TARGET)
     return directory / (target.stem + name[len(name.removesuffix(QUANTIZED)) :] + target.suffix)
 
 
 def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedEngine:
-    """Open an exported model in its runtime; whether it is the right one is the caller's to know.
+    """Open an exported model in its runtime, without checking its digests.
 
     Raises:
-        InputError: the runtime is not installed, or finds the file damaged.
+        InputError: the runtime is not installed, or cannot open the file.
     """
     kind = export_format(name.removesuffix(QUANTIZED))
     require_runtime(name)
@@ -93,21 +93,21 @@ def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedE
     try:
         image_shape, predict_batch = kind.open_model(model)
         classes = predict_batch(np.zeros((1, *image_shape), np.uint8)).shape[-1]
-    except Exception as error:  # each runtime raises kinds of its own
+    except Exception as error:  # each runtime raises its own exceptions
         raise InputError(f"{model} cannot be opened by {kind.PACKAGE}: {error}") from error
     if classes != len(class_names):
         raise InputError(
-            f"{model} tells {classes} classes apart, and the run {len(class_names)}; export the "
-            "run again"
+            f"{model} has {classes} classes, but the run has {len(class_names)}; export the run "
+            "again"
         )
     return ExportedEngine(name, model, image_shape, class_names, predict_batch)
 
 
 def require_runtime(name: str) -> None:
-    """Refuse an export whose runtime is missing.
+    """Check that the runtime of an export is installed.
 
     Raises:
-        InputError: naming the extra that brings it.
+        InputError: it is not; the message says how to install it.
     """
     kind = export_format(name.removesuffix(QUANTIZED))
     if not is_installed(name):
@@ -120,15 +120,15 @@ def _open_export(run: Run, name: str) -> Engine:
     if name not in exports:
         there = ", ".join(("keras", *exports))
         raise InputError(
-            f"{run.path} has no engine {name!r}, but {there}; "
-            f"`thumbnet export {quoted(run.path)}` makes others"
+            f"{run.path} has no engine {name!r}; choose from {there}, or make another with "
+            f"`thumbnet export {quoted(run.path)}`"
         )
     path, recorded = export_path(run.exports_path, name), exports[name]
     if recorded.source_sha256 != run.metrics().model_sha256:
-        raise InputError(f"{path} was exported from another model; export {run.path} again")
+        raise InputError(f"{path} was exported from a different model; export {run.path} again")
     if digests_of(path) != recorded.files:
         raise InputError(
-            f"{path} is not what was exported: its SHA-256 differs from that in "
+            f"{path} was modified after the export: its SHA-256 differs from that in "
             f"{run.exports_record_path.name}; export {run.path} again"
         )
     package = export_format(name.removesuffix(QUANTIZED)).PACKAGE

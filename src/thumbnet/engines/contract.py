@@ -1,4 +1,4 @@
-"""What every engine does."""
+"""The interface of all engines, and prediction in batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ from thumbnet.evaluation.predictions import Float32Array
 
 # Large enough to keep two cores busy with images of 32×32 pixels.
 PREDICTION_BATCH = 500
-# Activations grow with the number of pixels, so a batch has a bounded number of them: in Keras,
-# less than 400 MB for `cnn` and `best` at 224×224 pixels.
+# Activations grow with the number of pixels, so the pixels per batch are limited. In Keras, `cnn`
+# and `best` then need less than 400 MB at 224×224 pixels.
 PREDICTION_PIXELS = PREDICTION_BATCH * 32 * 32
 
 PredictFn = Callable[[UInt8Array], Float32Array]
 
 
 class Engine(Protocol):
-    """A model that answers.
+    """A model that predicts class probabilities.
 
     Attributes:
         name: "keras", "onnx", "openvino", "litert" or "savedmodel", with "-int8" if quantised.
         path: the model file.
         image_shape: height, width and channels of the images it takes.
-        class_names: one for each column of its answers.
+        class_names: one for each column of the predictions.
     """
 
     @property
@@ -41,21 +41,21 @@ class Engine(Protocol):
     def class_names(self) -> tuple[str, ...]: ...
 
     def predict(self, images: Images) -> Float32Array:
-        """Calibrated class probabilities, float32 of shape (n, classes), of uint8 images.
+        """Predict calibrated class probabilities: float32 array of shape (n, classes).
 
         Args:
-            images: raw pixels of shape (n, height, width, channels), any n.
+            images: uint8 pixels of shape (n, height, width, channels), for any n.
 
         Raises:
-            InputError: the images are of another shape or dtype.
+            InputError: the images have another shape or dtype.
         """
 
 
 def prediction_batch(image_shape: Sequence[int]) -> int:
-    """How many images to predict at once, so that memory does not grow with their size.
+    """Batch size for prediction, which limits memory for large images.
 
     Args:
-        image_shape: height and width first.
+        image_shape: height, width, and any further dimensions.
 
     Returns:
         500 for images of up to 32×32 pixels, 10 for 224×224; at least 1.
@@ -65,18 +65,18 @@ def prediction_batch(image_shape: Sequence[int]) -> int:
 
 
 def in_batches(images: Images) -> Iterator[slice]:
-    """Slices that go through all images, each of a size that may be predicted at once."""
+    """Slices that divide all images into batches for prediction."""
     size = prediction_batch(images.shape[1:])
     return (slice(start, start + size) for start in range(0, len(images), size))
 
 
 @dataclass(frozen=True)
 class ExportedEngine:
-    """An exported model in its own runtime; see `Engine`. Threads may share it.
+    """An exported model in its own runtime; see `Engine`. Thread-safe.
 
     Attributes:
-        predict_batch: computes the probabilities of a batch. Calls are serialised: some runtimes
-            are not thread-safe.
+        predict_batch: computes the probabilities of a batch. Calls are serialised because some
+            runtimes are not thread-safe.
     """
 
     name: str
@@ -97,10 +97,10 @@ class ExportedEngine:
 def predict_in_batches(
     predict_batch: PredictFn, images: Images, image_shape: tuple[int, int, int], classes: int
 ) -> Float32Array:
-    """The answers to any number of images, a bounded number of them at a time.
+    """Predict any number of images in batches.
 
     Raises:
-        InputError: the images are of another shape or dtype.
+        InputError: the images have another shape or dtype.
     """
     if images.shape[1:] != image_shape or images.dtype != np.uint8:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The run's own model, in Keras."""
+"""A run's own model in Keras."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class KerasEngine:
     """The run's own `.keras` model; see `Engine`.
 
     Attributes:
-        model: from uint8 pixels to probabilities, not calibrated.
+        model: a model from uint8 pixels to uncalibrated probabilities.
     """
 
     name = "keras"
@@ -27,15 +27,15 @@ class KerasEngine:
     def __init__(
         self, path: Path, class_names: tuple[str, ...] = (), temperature: float = 1.0
     ) -> None:
-        """Load the model file at `path`, in Keras's safe mode and after a look inside.
+        """Load a model file in Keras's safe mode, after checking its contents.
 
         Args:
             path: the model file.
-            class_names: names of the classes, where they matter.
-            temperature: calibrates the answers of `predict`; with 1 they are the model's own.
+            class_names: names of the classes, if they are needed.
+            temperature: temperature that calibrates the output of `predict`; 1 leaves it unchanged.
 
         Raises:
-            InputError: the file is missing, damaged, or no model of this kind.
+            InputError: the file is missing or damaged, or is not an image classifier.
         """
         from thumbnet.runs.model_file import require_buildable, require_safe_model
 
@@ -47,7 +47,7 @@ class KerasEngine:
                 self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
             _, *image_shape = self.model.input_shape
             height, width, channels = image_shape
-        except Exception as error:  # Keras raises whatever its many readers raise
+        except Exception as error:  # Keras's readers raise many types
             raise InputError(f"{path} cannot be loaded as a model: {error}") from error
         self.path = path
         self.image_shape = (height, width, channels)
@@ -66,10 +66,10 @@ class KerasEngine:
 
 
 def open_keras_engine(run: Run) -> KerasEngine:
-    """The run's own model, whatever was exported.
+    """Open the run's own model in Keras.
 
     Raises:
-        InputError: the run has not finished, or its model file is not the one it wrote.
+        InputError: the run has not finished, or its model file was modified.
     """
     expected = run.metrics().model_sha256
     if not run.model_path.is_file():
@@ -77,7 +77,7 @@ def open_keras_engine(run: Run) -> KerasEngine:
     found = file_digest(run.model_path)
     if found != expected:
         raise InputError(
-            f"{run.model_path} is not the file that this run wrote: its SHA-256 is {found}, and "
-            f"{run.metrics_path.name} says {expected}"
+            f"{run.model_path} is not the file written by this run: its SHA-256 is {found}, but "
+            f"{run.metrics_path.name} records {expected}"
         )
     return KerasEngine(run.model_path, run.class_names(), run.temperature())

@@ -1,4 +1,4 @@
-"""The predictions of a run for pictures in files, folders and arrays."""
+"""Predictions of a run for images in files, folders and arrays."""
 
 import glob
 from collections import Counter
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 File = str | Path | bytes
-"""A picture file: its path or its content."""
+"""An image file: its path or its content."""
 STANDARD_INPUT = "-"
-"""What the content of a file is called."""
+"""The name of a file that is given as bytes."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class FilePrediction:
     """The prediction for one file or one image of an array.
 
     Attributes:
-        path: the file, as it was given; what an image of an array is called.
-        probabilities: of every class by its name, most probable first, calibrated by the run's
+        path: the path of the file as given, or the name of an image of an array.
+        probabilities: probability by class name, most probable first, calibrated with the run's
             temperature; empty after an error.
-        error: why the file could not be read; empty if it could.
+        error: why the file could not be read; empty if it was read.
     """
 
     path: str
@@ -53,7 +53,7 @@ class FilePrediction:
 
     @property
     def confidence(self) -> float:
-        """The probability of that class; 0 after an error."""
+        """The probability of the most probable class; 0 after an error."""
         return next(iter(self.probabilities.values()), 0.0)
 
     def is_rejected(self, reject_below: float) -> bool:
@@ -61,11 +61,11 @@ class FilePrediction:
         return self.confidence < reject_below
 
     def to_dict(self, top: int, reject_below: float = 0.0) -> dict[str, Any]:
-        """Plain values for JSON, with the `top` most probable classes.
+        """Plain values for JSON.
 
         Args:
-            top: how many classes.
-            reject_below: the confidence under which the answer counts as none.
+            top: number of classes, the most probable ones.
+            reject_below: confidence below which the prediction is marked as rejected.
         """
         if self.error:
             return {"path": self.path, "error": self.error}
@@ -79,7 +79,7 @@ class FilePrediction:
 
 
 class PredictedImages(Sequence[FilePrediction]):
-    """The predictions of some images, in order.
+    """The predictions of several images, in order.
 
     Attributes:
         class_names: in the order of the model's outputs.
@@ -131,18 +131,18 @@ class PredictedImages(Sequence[FilePrediction]):
 
     @property
     def probabilities(self) -> Float32Array:
-        """Calibrated probabilities, float32 of shape (n, classes), in the order of `class_names`.
+        """Calibrated probabilities: float32 array of shape (n, classes), ordered by `class_names`.
 
-        NaN for an image that could not be read.
+        The row of an image that could not be read is NaN.
         """
         rows = [[one.probabilities.get(name, np.nan) for name in self.class_names] for one in self]
         return np.array(rows, np.float32).reshape(len(self), len(self.class_names))
 
     def to_frame(self) -> "pandas.DataFrame":
-        """A pandas data frame with a row for each image.
+        """A pandas DataFrame with one row per image.
 
-        Its columns are `path`, `class_name`, `probability` (of that class), `error`, and one for
-        the probability of each class.
+        Its columns are `path`, `class_name`, `probability` (of that class), `error`, and the
+        probability of each class.
 
         Raises:
             InputError: pandas is not installed.
@@ -167,25 +167,26 @@ def predict(
     engine_name: str | None = None,
     max_megapixels: int = 50,
 ) -> PredictedImages:
-    """Classify pictures: files of any size and mode in any format that is read, or arrays.
+    """Classify images in files of any size, mode and supported format, or in arrays.
 
     Args:
         run: a finished run.
-        images: a file, the content of one as bytes, a folder of pictures, a pattern such as
-            "photos/*.jpg", or several of these; or an array of one image or of
-            several, of shape (n, height, width) or (n, height, width, 1 or 3), with numbers as for
-            `Dataset.from_arrays`; or a part of a data set. Images of another size are resized like
-            pictures from files.
+        images: a file, the content of a file as bytes, a folder of images, a pattern such as
+            "photos/*.jpg", or several of these; or an array of one or several images, of shape
+            (n, height, width) or (n, height, width, 1 or 3), with values as for
+            `Dataset.from_arrays`; or a split of a data set. Arrays of another size are resized in
+            the same way as files.
         engine_name: see `thumbnet.engines.open_engine`.
         max_megapixels: as for `thumbnet.load`.
 
     Returns:
-        One prediction for each image, in order. A file that cannot be read gets an error instead of
-        probabilities, and the others are still answered. An image of an array is called "#0", "#1"
-        and so on, and the content of a file "-".
+        One prediction per image, in order. The prediction of a file that cannot be read contains
+        an error and does not affect the others. Images of an array are named "#0", "#1" and so on,
+        and a file given as bytes "-".
 
     Raises:
-        InputError: the run or the images cannot be used, or a folder or pattern finds no picture.
+        InputError: the run or the images cannot be used, a folder contains no images, or a pattern
+            matches no file.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     paths = _paths(images)
@@ -206,7 +207,7 @@ def _why_uncalibrated(run: Run) -> str:
 
 
 def _paths(images: object) -> list[File] | None:
-    """The files that are meant; None where arrays are."""
+    """The files if `images` are paths; None if they are arrays."""
     if isinstance(images, File):
         images = [images]
     if not isinstance(images, Sequence) or not all(isinstance(one, File) for one in images):
@@ -215,9 +216,9 @@ def _paths(images: object) -> list[File] | None:
 
 
 def _files_of(path: File) -> Sequence[File]:
-    """The file itself, or the pictures that a folder or a pattern finds, in order of their names.
+    """The file itself, or the sorted images in a folder or matching a pattern.
 
-    A file whose name looks like a pattern is a file.
+    An existing file is never treated as a pattern.
     """
     if isinstance(path, bytes):
         return [path]
@@ -234,7 +235,7 @@ def _files_of(path: File) -> Sequence[File]:
         file for file in folder.rglob("*") if file.name.lower().endswith(PICTURE_SUFFIXES)
     )
     if not found:
-        raise InputError(f"{shown(path)} is a folder that holds no picture")
+        raise InputError(f"the folder {shown(path)} contains no images")
     return found
 
 

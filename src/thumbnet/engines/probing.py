@@ -1,9 +1,8 @@
-"""Opening an exported model in a child process first.
+"""Test an exported model in a child process before opening it.
 
-The runtimes read models in C++, and a file of which eight bytes were changed can end the process
-that opens it. So the first process that opens a file is one that may end: it loads the model and
-asks it for answers. What passed is remembered by its digests, and opened without a trial from then
-on.
+The runtimes read models in C++, and a file with a few changed bytes can crash the process that
+opens it. Therefore a child process opens each file first: it loads the model and predicts. The
+digests of files that pass are remembered, so that they are tested only once.
 """
 
 import contextlib
@@ -28,17 +27,17 @@ _PASSED: set[str] = set()
 def require_sound(
     name: str, package: str, path: Path, class_names: tuple[str, ...], digests: Mapping[str, str]
 ) -> None:
-    """Refuse a model whose runtime does not survive it.
+    """Refuse a model that crashes its runtime.
 
     Args:
-        name: the engine's.
+        name: name of the engine.
         package: its runtime.
-        path: the file or folder that was exported.
-        class_names: one for each column of its answers.
-        digests: SHA-256 of its files.
+        path: the exported file or folder.
+        class_names: one for each column of the predictions.
+        digests: SHA-256 of the files.
 
     Raises:
-        InputError: the runtime crashed, hung, refused it, or gave what are no probabilities.
+        InputError: the runtime crashed, timed out or refused the file, or its output is not valid.
     """
     key = _key(name, package, digests)
     if key in _PASSED or _marker(key).exists():
@@ -48,25 +47,25 @@ def require_sound(
     except (ChildFailedError, MemoryError) as error:
         reason = str(error) or "it needs too much memory"
         raise InputError(
-            f"{path} is not opened: {package} failed in a trial ({reason}); the file is damaged "
-            "or made to do harm, so export the run again"
+            f"{path} cannot be opened safely: {package} failed in a test process ({reason}); the "
+            "file is damaged or malicious, so export the run again"
         ) from error
     remember_sound(name, package, digests)
 
 
 def remember_sound(name: str, package: str, digests: Mapping[str, str]) -> None:
-    """Note that a model was opened and answered, here and for later processes of this user."""
+    """Remember that a model works, for this and later processes of this user."""
     key = _key(name, package, digests)
     _PASSED.add(key)
     marker = _marker(key)
-    # Where it cannot be written, as in a container, the model is tried again next time.
+    # If it cannot be written, as in a container, the model is tested again next time.
     with contextlib.suppress(OSError):
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
 
 
 def _try(name: str, path: Path, class_names: tuple[str, ...]) -> None:
-    """Load a model and ask it, with batches of two sizes."""
+    """Load a model and predict batches of two sizes."""
     from thumbnet.engines import open_model
 
     engine = open_model(name, path, class_names)
@@ -74,7 +73,7 @@ def _try(name: str, path: Path, class_names: tuple[str, ...]) -> None:
         images = np.zeros((size, *engine.image_shape), np.uint8)
         answers = engine.predict(images)
         if answers.shape != (size, len(class_names)) or not np.isfinite(answers).all():
-            raise InputError(f"{path} does not answer with probabilities; export the run again")
+            raise InputError(f"{path} does not predict valid probabilities; export the run again")
 
 
 def _key(name: str, package: str, digests: Mapping[str, str]) -> str:

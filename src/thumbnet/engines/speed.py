@@ -1,4 +1,4 @@
-"""How fast an engine answers on this machine."""
+"""Measuring the speed of an engine on this machine."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from thumbnet.runs.records import Speed
 
 
 def measure_speed(engine: Engine, images: Images) -> Speed:
-    """Time an engine's answers: one image, and the largest batch that is predicted at once."""
+    """Measure latency for one image, and throughput for the largest batch."""
     batch, one = images[: prediction_batch(images.shape[1:])], images[:1]
     batch_seconds = statistics.median(seconds_of_answers(engine, batch, 5))
     one_seconds = statistics.median(seconds_of_answers(engine, one, 25))
@@ -17,8 +17,8 @@ def measure_speed(engine: Engine, images: Images) -> Speed:
 
 
 def seconds_of_answers(engine: Engine, images: UInt8Array, times: int) -> list[float]:
-    """The seconds that each of so many answers to the same images takes."""
-    engine.predict(images)  # the first call of each shape compiles, or allocates
+    """Seconds taken by each of several predictions of the same images."""
+    engine.predict(images)  # the first call with each shape compiles or allocates memory
     found = []
     for _ in range(times):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Test-time augmentation: asking for several views of an image, and averaging the answers."""
+"""Test-time augmentation: averaging the predictions for several views of an image."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from thumbnet.evaluation.predictions import Float32Array
 def predict_views(engine: Engine, images: UInt8Array, views: int) -> Float32Array:
     """Class probabilities, averaged over several views of each image.
 
-    Averaged are the logarithms, which ranks the classes as an average of the logits does.
+    The log probabilities are averaged, which ranks the classes like averaged logits.
     Source of the six views and their weights: Jordan 2024 (arXiv 2404.00498).
 
     Args:
-        engine: what answers.
+        engine: the engine.
         images: uint8 of shape (n, height, width, channels).
-        views: 1 for the image alone, 2 for its mirror too, 6 for both of them shifted as well.
+        views: 1 for the image only, 2 to add its mirror image, 6 to add shifted copies of both.
 
     Returns:
         float32 of shape (n, classes).

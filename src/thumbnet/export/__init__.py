@@ -1,4 +1,4 @@
-"""Carrying a run's model into other runtimes, and finding out whether it still answers the same."""
+"""Exporting a run's model to other runtimes, and checking that its predictions stay the same."""
 
 import shutil
 import tempfile
@@ -40,25 +40,24 @@ _WRITING = ".writing-"
 def export_run(
     run: Run, to: str, dataset: Dataset | None, report: Report, quantize: bool = False
 ) -> Export:
-    """Export a run's model, open what was written in its own runtime, and compare the answers.
+    """Export a run's model, open the result in its runtime, and compare the predictions.
 
     Args:
         run: a finished run.
         to: the name of a format, such as "onnx", "openvino", "litert" or "savedmodel".
-        dataset: the images that the run was made of: its validation images, or without those some
-            training images, are what answers are compared on. None where they are not at hand:
-            the pictures of the bundled sample stand in.
-        report: told what is being done.
-        quantize: whether to compute in int8, calibrated on training images.
+        dataset: the data set of the run. Predictions are compared on its validation images, or on
+            some training images if it has none. None to compare them on the bundled sample.
+        report: called with progress messages.
+        quantize: whether to quantise to int8, calibrated on training images.
 
     Returns:
-        What `exports.json` then says of this export.
+        The record of this export in `exports.json`.
 
     Raises:
-        InputError: the run cannot be used, `dataset` is not what it was made of, a package is
-            missing, or there are no images to calibrate on.
-        JobError: the answers differ by more than is tolerated, int8 is not small enough, the
-            conversion failed, or a file cannot be written. What was exported before is kept.
+        InputError: the run cannot be used, `dataset` is not the run's, a package is missing, or
+            there are no images for calibration.
+        JobError: the predictions differ by more than the tolerance, int8 is not small enough, the
+            conversion failed, or a file cannot be written. An earlier export is kept.
     """
     name = to + QUANTIZED * quantize
     _require_possible(name, quantize)
@@ -66,15 +65,15 @@ def export_run(
         str(run.path).encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the name of {shown(run.path)} is not UTF-8, and other runtimes open no such file; "
+            f"the path {shown(run.path)} is not valid UTF-8, which other runtimes cannot open; "
             "rename the directory"
         ) from error
     engine = open_keras_engine(run)
     images = choose_images(run, dataset, engine.image_shape)
     if quantize and images.calibration is None:
         raise InputError(
-            f"int8 is calibrated on training images, and those of {run.path} are not at hand; "
-            "give --data, or `thumbnet data fetch`"
+            f"int8 needs the training images of {run.path} for calibration; give them with --data, "
+            "or run `thumbnet data fetch`"
         )
     report(f"{run.name}: writing {name}")
     with run.lock():
@@ -109,7 +108,7 @@ def _require_possible(name: str, quantize: bool) -> None:
         raise InputError(f"exporting to {to} needs {', '.join(missing)}{remedy}")
     if backend() != "tensorflow":
         raise InputError(
-            f"models are exported with TensorFlow, and Keras computes with {backend()}: set "
+            f"exporting requires the TensorFlow backend, but Keras uses {backend()}; set "
             "KERAS_BACKEND=tensorflow"
         )
 
@@ -117,7 +116,7 @@ def _require_possible(name: str, quantize: bool) -> None:
 def _export(
     run: Run, name: str, engine: KerasEngine, images: ExportImages, work: Path, report: Report
 ) -> Export:
-    """Write into `work`, look at what was written, and only then put it in its place."""
+    """Write to `work`, check the result, and only then move it into place."""
     quantized = name.endswith(QUANTIZED)
     source = run.metrics().model_sha256
     metadata = {
@@ -141,8 +140,8 @@ def _export(
     comparison = compare_engines(engine, exported, images, shrinkage, quantized)
     if failures := comparison.failures():
         raise JobError(
-            f"{run.path} was not exported to {name}, which is beyond tolerance of Keras on "
-            f"{len(images.compared):,} images: {'; '.join(failures)}"
+            f"{run.path} was not exported to {name}: on {len(images.compared):,} images, it "
+            f"exceeds the tolerance: {'; '.join(failures)}"
         )
     here = measure_speed(engine, images.compared.images)
     interval = comparison.accuracy_loss_interval
@@ -162,7 +161,7 @@ def _export(
         shrinkage=comparison.shrinkage,
         tolerance=comparison.tolerance,
         **dict(measure_speed(exported, images.compared.images)),
-        # Here and now as well: what metrics.json has of Keras was measured after training.
+        # Measured again, as metrics.json has the speed right after training.
         keras_images_per_second=here.images_per_second,
         keras_latency_ms=here.latency_ms,
     )
@@ -177,14 +176,14 @@ def _write(name: str, model: Any, path: Path, metadata: Metadata, calibration: A
         export_format(name.removesuffix(QUANTIZED)).write(model, path, metadata, calibration)
     except OSError as error:
         raise JobError(f"cannot write {path.parent.parent}: {error.strerror or error}") from error
-    except Exception as error:  # converters raise kinds of their own
+    except Exception as error:  # converters raise their own exceptions
         raise JobError(f"the conversion to {name} failed: {error}") from error
 
 
 def _put_in_place(written: Path, target: Path) -> None:
-    """Replace a file or folder; between the two renames of a folder there is none.
+    """Replace a file or folder; a folder briefly does not exist between two renames.
 
-    Whoever opens an export checks its digests, so a crash in between is noticed.
+    A crash at that point is noticed because digests are checked when an export is opened.
     """
     try:
         if target.is_dir():

@@ -1,4 +1,4 @@
-"""The real images that an export is calibrated on and compared with Keras on."""
+"""The images for calibrating an export and comparing it with Keras."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ class ExportImages:
     """Real images, none of them the run's test images.
 
     Attributes:
-        compared: answers are compared on these.
-        words: which images those are.
-        labelled: whether their labels are those of the run's classes.
-        calibration: uint8 array (n, height, width, channels) of training images, none of which is
-            in `compared`; None where the run's own are not at hand.
+        compared: images on which predictions are compared.
+        words: a description of these images.
+        labelled: whether their labels are classes of the run.
+        calibration: uint8 array (n, height, width, channels) of training images that are not in
+            `compared`; None if the data set of the run is not available.
     """
 
     compared: LabelledImages
@@ -35,22 +35,22 @@ class ExportImages:
 def choose_images(
     run: Run, dataset: Dataset | None, image_shape: tuple[int, int, int]
 ) -> ExportImages:
-    """Take the run's validation images, else training images, else those of the bundled sample.
+    """Choose the run's validation images, or else training images, or else the bundled sample.
 
     Args:
         run: a finished run.
-        dataset: what it was made of, if that is at hand.
-        image_shape: height, width and channels that its model takes.
+        dataset: the data set of the run, if it is available.
+        image_shape: height, width and channels of the model's input.
 
     Raises:
-        InputError: the run was made of other images.
+        InputError: the run was trained on other images.
     """
     if dataset is None:
         return _of_the_sample(image_shape)
     if dataset.digests != run.environment().data.digests:
         raise InputError(
-            f"{run.path} was made of other images than those of {dataset.source}; leave --data and "
-            "--source out, or name the images of the run"
+            f"{run.path} was not trained on the images of {dataset.source}; omit --data and "
+            "--source, or give the data set of the run"
         )
     generator = np.random.default_rng(0)
     held_out = run.validation_predictions()

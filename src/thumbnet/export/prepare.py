@@ -1,4 +1,4 @@
-"""A copy of a model that exports well: the same function, of fewer and plainer layers."""
+"""Preparing a model for export: the same function with fewer and simpler layers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 def prepare_for_export(model: "keras.Model", temperature: float) -> "keras.Model":
-    """The model as it is exported.
+    """A copy of a model for export.
 
-    It differs from the run's model in this:
+    It differs from the run's model as follows:
 
-    - Logits are divided by `temperature` before the softmax, so that answers are calibrated.
-    - `Normalization` is a `Rescaling` by the same numbers: Keras writes the constants of the
-      former into an ONNX file as inputs that the caller has to give.
-    - The exact GELU is spelled out with the error function: Keras writes an operator into the
-      ONNX file that does not exist.
-    - A `BatchNormalization` right after the layer with weights that it follows is folded into
-      those weights. One behind a pooling layer is left as it is: OpenVINO 2026.4 would then see an
-      activation right after the pooling, and draw it in front, which is wrong of all activations
-      that do not only rise (SiLU and GELU among them).
-    - Dropout, which does nothing outside training, is left out.
+    - Logits are divided by `temperature` before the softmax, so that predictions are calibrated.
+    - `Normalization` becomes `Rescaling` with the same constants, because Keras exports those of
+      `Normalization` to ONNX as inputs that the caller has to provide.
+    - The exact GELU is written with the error function, because Keras exports it to ONNX as an
+      operator that does not exist.
+    - A `BatchNormalization` that directly follows a layer with weights is folded into those
+      weights. One after a pooling layer is kept: otherwise OpenVINO 2026.4 would see an activation
+      right after the pooling and move it before the pooling, which is wrong for activations that
+      are not monotonic, such as SiLU and GELU.
+    - Dropout is removed, as it has no effect outside training.
 
     Args:
-        model: from uint8 images to probabilities, with a softmax at its end.
+        model: a model from uint8 images to probabilities that ends with a softmax.
         temperature: see `Run.temperature`.
 
     Returns:
-        A model from uint8 images named "images" to float32 probabilities, computing in float32.
+        A float32 model from uint8 images named "images" to float32 probabilities.
     """
     keras = prepare_keras()
     layers = keras.layers
@@ -76,7 +76,9 @@ def prepare_for_export(model: "keras.Model", temperature: float) -> "keras.Model
             layer.set_weights(_fold(model.get_layer(layer.name), norms[layer.name]))
         elif layer.weights:
             layer.set_weights(model.get_layer(layer.name).get_weights())
-    prepared(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras exports what has answered
+    prepared(
+        np.zeros((1, *model.input_shape[1:]), np.uint8)
+    )  # Keras only exports a model that has been called
     return prepared
 
 
@@ -87,7 +89,7 @@ def _gelu(x: Any) -> Any:
 
 
 def _foldable(model: "keras.Model") -> dict[str, Any]:
-    """Batch normalisations, by name, with the linear layer before them that feeds nothing else."""
+    """Names of batch normalisations, each with the preceding linear layer that only feeds it."""
     from keras import layers
 
     folded = {}
@@ -105,7 +107,7 @@ def _foldable(model: "keras.Model") -> dict[str, Any]:
 
 
 def _fold(host: Any, norm: Any) -> "list[Float32Array]":
-    """Kernel and bias that do what the kernel and bias of `host` and then `norm` do."""
+    """Kernel and bias that are equivalent to `host` followed by `norm`."""
     scale = 1 / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
     if norm.scale:
         scale = scale * np.asarray(norm.gamma)

@@ -1,4 +1,4 @@
-"""Two attacks that change every pixel by at most a radius: FGSM and PGD."""
+"""Two adversarial attacks with bounded pixel changes: FGSM and PGD."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from thumbnet.evaluation.predictions import Float32Array
 from thumbnet.interpretation.differentiable import DifferentiableModel
 
 PGD_STEPS = 10
-# Gradients keep the activations of every layer, predictions those of one or two.
+# Gradients keep the activations of all layers in memory; predictions keep those of one or two.
 _GRADIENT_COST = 5
 
 
@@ -22,9 +22,9 @@ def fgsm_accuracy(model: DifferentiableModel, part: LabelledImages, radius: floa
     (arXiv 1412.6572).
 
     Args:
-        model: of which the attacker knows everything.
+        model: the model to attack, with full knowledge of its weights.
         part: the images to attack.
-        radius: the largest change of a pixel value, out of 255.
+        radius: the maximum change of a pixel value, out of 255.
     """
     return _accuracy_after(model, part, radius, step=radius, steps=1, random=None)
 
@@ -34,17 +34,17 @@ def pgd_accuracy(
 ) -> float:
     """Accuracy after projected gradient descent from a random start.
 
-    An image counts as wrong if the last of `PGD_STEPS` steps, each a quarter of the radius long,
-    makes the model wrong. More steps and starts would find a little more.
+    An image counts as wrong if the model misclassifies it after `PGD_STEPS` steps of a quarter of
+    the radius. More steps and restarts would be slightly stronger.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, 2018
     (arXiv 1706.06083).
 
     Args:
-        model: of which the attacker knows everything.
+        model: the model to attack, with full knowledge of its weights.
         part: the images to attack.
-        radius: the largest change of a pixel value, out of 255.
-        seed: decides the start.
+        radius: the maximum change of a pixel value, out of 255.
+        seed: seed of the random start.
     """
     random = np.random.default_rng(seed)
     return _accuracy_after(model, part, radius, step=radius / 4, steps=PGD_STEPS, random=random)

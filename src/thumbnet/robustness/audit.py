@@ -1,4 +1,4 @@
-"""Whether the test is fair: test images that training has seen, or nearly so."""
+"""Audit of the test split: test images that are near-duplicates of training images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from thumbnet.record import write_record
 from thumbnet.runs.records import Audit, SimilarPair
 from thumbnet.runs.run import Run
 
-# Of twelve pairs just above it on CIFAR-10, eleven are one picture to the eye (docs/trust.md).
+# Of twelve pairs just above this value on CIFAR-10, eleven look identical (docs/trust.md).
 SIMILAR = 0.95
 _COARSE, _CANDIDATE = 8, 0.9
-_SIMILARITIES = 2**24  # kept at once, of 4 bytes each
+_SIMILARITIES = 2**24  # in memory at once, 4 bytes each
 _SHOWN, _LISTED = 24, 5
 
 
 def audit(run: Run, dataset: Dataset) -> Audit:
-    """Find the near-duplicates of a run's data, and how the run does without them.
+    """Find near-duplicates in a run's data, and measure its accuracy without them.
 
     Returns:
-        What `audit.json` then holds; `near_duplicates.csv` lists the pairs, the most similar first.
+        The content of `audit.json`; `near_duplicates.csv` lists the pairs, the most similar first.
 
     Raises:
         InputError: the run has not finished.
@@ -65,10 +65,10 @@ def audit(run: Run, dataset: Dataset) -> Audit:
 
 
 def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
-    """Each test image with the training image most like it, if the two are nearly the same.
+    """Each test image that has a near-duplicate, with the most similar training image.
 
-    Pictures are compared by the correlation of their pixels, which no change of brightness or
-    contrast alters: first shrunk to 8×8, against all training images, then the best one in full.
+    Images are compared by the correlation of their pixels, which does not depend on brightness and
+    contrast: first with all training images at 8×8 pixels, then with the best one at full size.
 
     Returns:
         Rows of a table, the most similar first.
@@ -100,7 +100,7 @@ def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Match:
-    """The training image most like a test image, and whether it is like the mirrored one."""
+    """The training image most similar to a test image or, if `mirrored`, to its mirror image."""
 
     similarity: float
     number: int
@@ -110,7 +110,7 @@ class _Match:
 def _matches(
     images: UInt8Array, train: Images, coarse_train: Float32Array
 ) -> Iterator[tuple[int, _Match]]:
-    """The position of each image that has a near-duplicate, and that."""
+    """The position of each image that has a near-duplicate, with its match."""
     best: dict[int, _Match] = {}
     for mirrored in (False, True):
         seen = images[:, :, ::-1] if mirrored else images
@@ -127,7 +127,7 @@ def _matches(
 
 
 def duplicates_grid(rows: list[dict[str, Any]], dataset: Dataset) -> Any:
-    """Pairs side by side: a Matplotlib figure of those least alike, which are worth a look."""
+    """A Matplotlib figure of the least similar pairs, which are the most doubtful."""
     shown = rows[-_SHOWN // 2 :]
     images, captions = [], []
     for row in shown:
@@ -142,12 +142,12 @@ def duplicates_grid(rows: list[dict[str, Any]], dataset: Dataset) -> Any:
 
 
 def _accuracy(predictions: Predictions, chosen: npt.NDArray[np.bool_]) -> float | None:
-    """Accuracy on the chosen images; None where there is none."""
+    """Accuracy on the chosen images; None if there are none."""
     return float(predictions.correct[chosen].mean()) if chosen.any() else None
 
 
 def _shrink(images: UInt8Array) -> Float32Array:
-    """Averages over a grid of at most 8×8 equal cells, what does not divide left out."""
+    """Averages over a grid of at most 8×8 equal cells; remaining rows and columns are ignored."""
     count, height, width, channels = images.shape
     rows, columns = min(_COARSE, height), min(_COARSE, width)
     tall, wide = height // rows, width // columns
@@ -159,7 +159,7 @@ def _shrink(images: UInt8Array) -> Float32Array:
 
 
 def _standardise(images: npt.NDArray[Any]) -> Float32Array:
-    """Each image as a vector of mean 0 and length 1, so that products are correlations."""
+    """Each image as a vector of mean 0 and length 1, so that dot products are correlations."""
     vectors = images.reshape(len(images), -1).astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

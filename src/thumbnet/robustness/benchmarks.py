@@ -1,4 +1,4 @@
-"""The published robustness test sets, read from the user's own files: CIFAR-10-C and CIFAR-10.1."""
+"""Reading published robustness benchmarks from the user's files: CIFAR-10-C and CIFAR-10.1."""
 
 import io
 import tarfile
@@ -14,7 +14,7 @@ from thumbnet.data.dataset import Int64Array, LabelledImages
 from thumbnet.engines import file_digest
 from thumbnet.errors import InputError
 
-# SHA-256; as in TensorFlow Datasets, which checks the same files.
+# SHA-256, as in TensorFlow Datasets.
 CIFAR_10_C_TAR = "c72763e101c723b7c507b96205f7e938912a5d587376173b825850cf3cb876a7"
 CIFAR_10_1_V6 = {
     "cifar10.1_v6_data.npy": "2997188e5816f5bd545dc77771b6227828c28146049fcecf3fa10775474cacc6",
@@ -25,14 +25,14 @@ _SEVERITIES = 5
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkPart:
-    """One set of images to test on.
+    """One test set of a benchmark.
 
     Attributes:
         benchmark: "CIFAR-10-C" or "CIFAR-10.1 v6".
         name: the corruption; empty for CIFAR-10.1.
         severity: 1 to 5; 0 for CIFAR-10.1.
-        images: with their labels.
-        checked: how the files were checked, in words.
+        images: the images with their labels.
+        checked: a description of how the files were verified.
     """
 
     benchmark: str
@@ -43,22 +43,24 @@ class BenchmarkPart:
 
 
 def read_benchmark(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPart]:
-    """Read what lies at `path`, part by part, as all of CIFAR-10-C is 3 GB.
+    """Read a benchmark one test set at a time, as all of CIFAR-10-C has 3 GB.
 
     Args:
         path: `CIFAR-10-C.tar`, the folder it unpacks to, or a folder with the files of
             CIFAR-10.1 v6.
-        test_labels: labels of the CIFAR-10 test images, which CIFAR-10-C repeats.
+        test_labels: labels of the CIFAR-10 test images, which are repeated in CIFAR-10-C.
 
     Raises:
-        InputError: the files are not there, or not what was published.
+        InputError: files are missing, or are not the published ones.
     """
     if path.is_file():
         yield from _read_tar(path, test_labels)
     elif (path / "labels.npy").is_file():
         names = sorted(file.stem for file in path.glob("*.npy") if file.stem != "labels")
         if not names:
-            raise InputError(f"{path} holds labels.npy and no images; unpack CIFAR-10-C.tar again")
+            raise InputError(
+                f"{path} contains labels.npy but no images; unpack CIFAR-10-C.tar again"
+            )
         labels = _load(path / "labels.npy")
         how = "by shape and labels (no digest of the single files is published)"
         for name in names:
@@ -68,22 +70,22 @@ def read_benchmark(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPar
         yield _read_cifar_10_1(path)
     else:
         raise InputError(
-            f"{path} is no CIFAR-10-C.tar, no folder of CIFAR-10-C (with labels.npy) and none of "
-            "CIFAR-10.1 (with cifar10.1_v6_data.npy); give one of these"
+            f"{path} is not a known benchmark; give CIFAR-10-C.tar, a folder of CIFAR-10-C (with "
+            "labels.npy), or a folder of CIFAR-10.1 (with cifar10.1_v6_data.npy)"
         )
 
 
 def _read_tar(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPart]:
     if file_digest(path) != CIFAR_10_C_TAR:
-        raise InputError(f"{path} is not CIFAR-10-C.tar as published; download it again")
+        raise InputError(f"{path} is not the published CIFAR-10-C.tar; download it again")
     with tarfile.open(path) as archive:
         members = {Path(member.name).stem: member for member in archive if member.isfile()}
 
         def read(name: str) -> npt.NDArray[np.uint8]:
             file = archive.extractfile(members[name])
             if file is None:
-                raise InputError(f"{path} holds no file {name}.npy")
-            # NumPy reads no archive member in place.
+                raise InputError(f"{path} contains no file {name}.npy")
+            # NumPy cannot read an archive member directly.
             return _load(io.BytesIO(file.read()))
 
         labels = read("labels")
@@ -102,7 +104,7 @@ def _corrupted_parts(
     shape = (_SEVERITIES * count, 32, 32, 3)
     if images.shape != shape or images.dtype != np.uint8:
         raise InputError(
-            f"{name}.npy holds {images.dtype} of shape {images.shape}; CIFAR-10-C has uint8 of "
+            f"{name}.npy contains {images.dtype} of shape {images.shape}; CIFAR-10-C has uint8 of "
             f"shape {shape}"
         )
     if not np.array_equal(labels, np.tile(test_labels, _SEVERITIES)):
@@ -116,7 +118,7 @@ def _corrupted_parts(
 def _read_cifar_10_1(path: Path) -> BenchmarkPart:
     for name, digest in CIFAR_10_1_V6.items():
         if not (path / name).is_file() or file_digest(path / name) != digest:
-            raise InputError(f"{path / name} is not the file of CIFAR-10.1 v6 as published")
+            raise InputError(f"{path / name} is not the published file of CIFAR-10.1 v6")
     data, labels = (_load(path / name) for name in CIFAR_10_1_V6)
     part = LabelledImages(data, labels.astype(np.int64))
     return BenchmarkPart("CIFAR-10.1 v6", "", 0, part, "by SHA-256")

@@ -2,10 +2,10 @@
 
 Source of the constants: Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations, ICLR 2019 (arXiv 1903.12261), and their `make_cifar_c.py`
-(github.com/hendrycks/robustness). The code is this package's own, in NumPy, SciPy and Pillow, where
-theirs uses OpenCV, scikit-image and ImageMagick: pictures differ in detail, and results are called
-CIFAR-10-C-style. docs/trust.md says what differs; `frost` is drawn where theirs is photographed,
-and `spatter`, which rests on OpenCV's edge detector, is left out.
+(github.com/hendrycks/robustness). This is an independent implementation with NumPy, SciPy and
+Pillow instead of OpenCV, scikit-image and ImageMagick, so that images differ in detail and results
+are called CIFAR-10-C-style. docs/trust.md lists the differences: `frost` is generated instead of
+photographed, and `spatter`, which needs OpenCV's edge detector, is omitted.
 """
 
 import io
@@ -21,9 +21,9 @@ from thumbnet.data.dataset import UInt8Array
 
 SEVERITIES = (1, 2, 3, 4, 5)
 LEFT_OUT = {
-    "spatter": "rests on OpenCV's edge detection, which is no dependency",
+    "spatter": "needs OpenCV's edge detection, which is not a dependency",
 }
-# The benchmark's fifteen, and the four that it keeps for validation.
+# The fifteen corruptions of the benchmark, and its validation corruptions.
 BENCHMARK = (
     "gaussian_noise",
     "shot_noise",
@@ -50,15 +50,14 @@ _Corruption = Callable[[Float, Any, np.random.Generator], Float]
 def corrupt(
     images: UInt8Array, name: str, severity: int, seed: int = 0, first: int = 0
 ) -> UInt8Array:
-    """Corrupt every image.
+    """Apply a corruption to every image.
 
     Args:
         images: uint8 array of shape (n, height, width, channels) with 1 or 3 channels.
         name: one of `BENCHMARK` or `EXTRA`.
         severity: 1 to 5.
-        seed: decides all that is random, with the number of the image; image i gets the same noise
-            whatever n is.
-        first: the number of the first image, if they are part of a larger set.
+        seed: random seed; the noise of an image depends only on this and its number.
+        first: number of the first image, if the images are part of a larger set.
 
     Returns:
         uint8 array of the same shape.
@@ -70,7 +69,7 @@ def corrupt(
     for number, image in enumerate(images):
         random = np.random.default_rng([seed, stream, severity, first + number])
         changed = corruption(image.astype(np.float64) / 255, constant, random)
-        # Truncated, not rounded, as the published files are.
+        # Truncated, not rounded, like the published files.
         corrupted[number] = (np.clip(changed, 0, 1) * 255).astype(np.uint8)
     return corrupted
 
@@ -83,8 +82,8 @@ def _shot_noise(x: Float, photons: float, random: np.random.Generator) -> Float:
     return random.poisson(x * photons) / photons
 
 
-def _impulse_noise(x: Float, share: float, random: np.random.Generator) -> Float:
-    struck = random.random(x.shape) < share
+def _impulse_noise(x: Float, fraction: float, random: np.random.Generator) -> Float:
+    struck = random.random(x.shape) < fraction
     return np.where(struck, random.integers(0, 2, size=x.shape), x)
 
 
@@ -100,9 +99,9 @@ def _defocus_blur(x: Float, constant: tuple[float, float], random: np.random.Gen
     radius, alias_sigma = constant
     rows, columns = np.mgrid[-8:9, -8:9]
     disk = (rows**2 + columns**2 <= radius**2).astype(np.float64)
-    # Three taps, as OpenCV's kernel of three pixels has.
+    # Three taps, like OpenCV's kernel of three pixels.
     kernel = ndimage.gaussian_filter(disk / disk.sum(), alias_sigma, radius=1, mode="mirror")
-    kernel = kernel[5:12, 5:12]  # the rest is zero, and costs time
+    kernel = kernel[5:12, 5:12]  # the rest is zero and would cost time
     return _by_channel(x, lambda channel: ndimage.convolve(channel, kernel, mode="mirror"))
 
 
@@ -115,7 +114,7 @@ def _glass_blur(x: Float, constant: tuple[float, int, int], random: np.random.Ge
         for row in range(height - reach - 1, reach, -1):
             for column in range(width - reach - 1, reach, -1):
                 across, down = shifts[row][column]
-                # Copied, not swapped: what the published files hold, by an oversight in NumPy.
+                # Copied, not swapped, like the published files: a bug of the original NumPy code.
                 x[row, column] = x[row + down, column + across]
     return _blur(x, sigma)
 
@@ -154,8 +153,8 @@ def _frost(x: Float, constant: tuple[float, float], random: np.random.Generator)
     kept, added = constant
     height, width = x.shape[:2]
     side = 2 ** int(np.ceil(np.log2(max(height, width))))
-    # Drawn, for want of photographs: needles of ice are the ridges of one cloud, and another one
-    # says where the ice lies thick.
+    # Generated, as the photographs are not available: the ridges of one cloud are needles of ice,
+    # and another cloud sets the thickness of the ice.
     needles = (1 - np.abs(2 * _plasma(side, 1.5, random) - 1)) ** 4
     ice = np.clip(0.3 + 0.4 * _plasma(side, 2, random) + 0.6 * needles, 0, 1)[:height, :width, None]
     tint = np.array([0.85, 0.93, 1.0]) if x.shape[2] == 3 else np.array([0.92])
@@ -170,7 +169,7 @@ def _contrast(x: Float, factor: float, random: np.random.Generator) -> Float:
 
 
 def _brightness(x: Float, added: float, random: np.random.Generator) -> Float:
-    # In hue, saturation and value, only the value, the largest channel, rises.
+    # In HSV space, only the value, which is the largest channel, is raised.
     value = x.max(axis=2, keepdims=True)
     raised = np.clip(value + added, 0, 1)
     scaled = x * np.divide(raised, value, out=np.ones_like(value), where=value > 0)
@@ -184,8 +183,8 @@ def _saturate(x: Float, constant: tuple[float, float], random: np.random.Generat
     spread = value - low
     before = np.divide(spread, value, out=np.zeros_like(value), where=value > 0)
     after = np.clip(before * factor + added, 0, 1)
-    # Every channel keeps its place between value (0) and the lowest one (1); grey turns red, as
-    # its hue is 0.
+    # Every channel keeps its relative position between the value (0) and the lowest channel (1);
+    # grey turns red because its hue is 0.
     grey_place = np.ones(x.shape) * (np.arange(x.shape[2]) > 0)
     place = np.divide(value - x, spread, out=grey_place, where=spread > 0)
     changed: Float = value * (1 - place * after)
@@ -198,20 +197,20 @@ def _jpeg(x: Float, quality: int, random: np.random.Generator) -> Float:
     return _from_picture(Image.open(file), x.shape)
 
 
-def _pixelate(x: Float, share: float, random: np.random.Generator) -> Float:
+def _pixelate(x: Float, scale: float, random: np.random.Generator) -> Float:
     picture = _to_picture(x)
-    small = (int(picture.width * share), int(picture.height * share))
+    small = (int(picture.width * scale), int(picture.height * scale))
     box = Image.Resampling.BOX
     return _from_picture(picture.resize(small, box).resize(picture.size, box), x.shape)
 
 
 def _elastic(x: Float, constant: tuple[float, ...], random: np.random.Generator) -> Float:
     height, width = x.shape[:2]
-    strength, sigma, jitter = (share * min(height, width) for share in constant)
+    strength, sigma, jitter = (fraction * min(height, width) for fraction in constant)
     centre, reach = np.array([width // 2, height // 2]), min(height, width) // 3
     corners = centre + reach * np.array([[1, 1], [1, -1], [-1, -1]], np.float64)
     moved = corners + random.uniform(-jitter, jitter, size=corners.shape)
-    # The affine map from where a pixel goes to where it came from, as rows (x, y, 1).
+    # The affine map from target to source coordinates, for rows (x, y, 1).
     back = np.linalg.solve(np.c_[moved, np.ones(3)], corners)
     rows, columns = np.mgrid[:height, :width].astype(np.float64)
     shifts = random.uniform(-1, 1, size=(2, height, width))
@@ -233,9 +232,9 @@ def _by_channel(x: Float, change: Callable[[Float], Float]) -> Float:
 
 
 def _streak(x: Float, radius: int, sigma: float, degrees: float) -> Float:
-    """Smear along a line to one side, as ImageMagick does: weights of a half Gaussian.
+    """One-sided motion blur along a line with half-Gaussian weights, as in ImageMagick.
 
-    ImageMagick's radius is a number of pixels; its kernel has 2·radius + 1 of them, nearest pixel.
+    Like ImageMagick's, the kernel has 2·radius + 1 pixels, sampled at the nearest pixel.
     """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
@@ -252,7 +251,7 @@ def _streak(x: Float, radius: int, sigma: float, degrees: float) -> Float:
 
 
 def _zoom(x: Float, factor: float) -> Float:
-    """Magnify about the centre, bilinearly, to the same size."""
+    """Zoom in around the centre, with bilinear interpolation and the same output size."""
     height, width = x.shape[:2]
     crop_height, crop_width = int(np.ceil(height / factor)), int(np.ceil(width / factor))
     top, left = (height - crop_height) // 2, (width - crop_width) // 2
@@ -264,7 +263,7 @@ def _zoom(x: Float, factor: float) -> Float:
 
 
 def _plasma(side: int, decay: float, random: np.random.Generator) -> Float:
-    """A cloud by the diamond-square algorithm, float64 of shape (side, side), 0 to 1."""
+    """A cloud from the diamond-square algorithm: float64 of shape (side, side), 0 to 1."""
     field = np.zeros((side, side))
     step, roughness = side, 100.0
 
@@ -300,7 +299,7 @@ def _to_picture(x: Float) -> Image.Image:
 
 
 def _from_picture(picture: Image.Image, shape: tuple[int, ...]) -> Float:
-    # A little more, so that truncation gives the same whole numbers again.
+    # The offset makes truncation return the same whole numbers.
     return (np.asarray(picture, np.float64).reshape(shape) + 1e-6) / 255
 
 
@@ -328,7 +327,7 @@ _CORRUPTIONS: dict[str, tuple[_Corruption, tuple[Any, ...]]] = {
     "fog": (_fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
     "brightness": (_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
     "contrast": (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
-    # Strength, smoothness and jitter as shares of the side.
+    # Strength, smoothness and jitter as fractions of the side.
     "elastic_transform": (
         _elastic,
         ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),

@@ -1,4 +1,4 @@
-"""How a run does on pictures that are not quite those it was tested on."""
+"""Measuring a run's accuracy on corrupted, transformed and attacked images."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -32,33 +32,33 @@ ATTACKED = 500
 RADII = (2, 8)  # out of 255; 8 is customary for CIFAR-10
 SHIFTS = (1, 2, 4)
 SOURCE = (
-    "constants for 32×32 images of make_cifar_c.py, github.com/hendrycks/robustness; own code, "
-    "hence CIFAR-10-C-style and not comparable to figures on CIFAR-10-C"
+    "constants for 32×32 images from make_cifar_c.py, github.com/hendrycks/robustness; independent "
+    "code, hence CIFAR-10-C-style and not comparable with results on CIFAR-10-C"
 )
 
 Report = Callable[[str], None]
-# Takes images and the number of the first of them.
+# Takes images and the number of the first one.
 Change = Callable[[UInt8Array, int], UInt8Array]
 
 
 def measure_robustness(
     run: Run, test: LabelledImages, report: Report, images: int = IMAGES, seed: int = 0
 ) -> Robustness:
-    """Measure on corrupted, moved and attacked test images, and write what was found.
+    """Measure accuracy on corrupted, shifted and attacked test images, and write the results.
 
     Args:
         run: a finished run.
-        test: the images it was tested on.
-        report: told what is being measured.
-        images: how many of them to take, drawn at random; all where that is 0 or more than all.
-        seed: decides the images and the noise.
+        test: the run's test images.
+        report: called with progress messages.
+        images: size of a random sample of them; 0 or more than the total to use all.
+        seed: seed of the sample and the noise.
 
     Returns:
-        What `robustness.json` then holds.
+        The content of `robustness.json`.
 
     Raises:
         InputError: the run cannot be used.
-        JobError: Keras runs on a backend without gradients, or a file cannot be written.
+        JobError: the Keras backend is not TensorFlow, or a file cannot be written.
     """
     engine = open_keras_engine(run)
     chosen = test if not 0 < images < len(test) else test.take(_draw(len(test), images, seed))
@@ -86,7 +86,7 @@ def measure_robustness(
                 left_out=LEFT_OUT,
                 accuracy=accuracies,
                 mean_accuracy=mean,
-                # Not divided by another model's error, as it is for ImageNet-C.
+                # Not normalised by a baseline's error, unlike for ImageNet-C.
                 mean_corruption_error=1 - mean,
             ),
             changes=_changes(engine, chosen),
@@ -97,10 +97,10 @@ def measure_robustness(
 
 
 def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) -> Robustness:
-    """Measure on published files, all images of them, and write what was found.
+    """Measure accuracy on all images of published files, and write the results.
 
     Raises:
-        InputError: the run cannot be used, or a file is not what was published.
+        InputError: the run cannot be used, or a file is not the published one.
     """
     engine = open_keras_engine(run)
     rows: dict[str, list[BenchmarkRow]] = {}
@@ -131,7 +131,7 @@ def _draw(total: int, count: int, seed: int) -> Int64Array:
 
 
 def _accuracy(engine: Engine, part: LabelledImages, change: Change | None = None) -> float:
-    """Accuracy on images that are changed first, some at a time, whatever their number and size."""
+    """Accuracy on images after an optional change, computed in batches of limited size."""
     right = 0
     for some in in_batches(part.images):
         images = part.images[some]
@@ -141,7 +141,7 @@ def _accuracy(engine: Engine, part: LabelledImages, change: Change | None = None
 
 
 def _changes(engine: Engine, part: LabelledImages) -> dict[str, float]:
-    """Accuracy on images moved (the border reflected, mean of four directions) or mirrored."""
+    """Accuracy on mirrored and on shifted images (reflected border, mean of four directions)."""
     changes = {"mirrored": _accuracy(engine, part, lambda images, _: images[:, :, ::-1])}
     for pixels in SHIFTS:
         moves = ((-pixels, 0), (pixels, 0), (0, -pixels), (0, pixels))
@@ -156,7 +156,7 @@ def _corrupted(name: str, severity: int, seed: int, images: UInt8Array, first: i
 
 
 def _shifted(down: int, right: int, images: UInt8Array, first: int) -> UInt8Array:
-    """Images moved by some pixels, with the border reflected."""
+    """Images shifted by some pixels, with a reflected border."""
     height, width = images.shape[1:3]
     pixels = max(abs(down), abs(right))
     padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))

@@ -1,4 +1,4 @@
-"""`history.csv`: what each epoch measured."""
+"""`history.csv`: the metrics of each epoch."""
 
 import csv
 import io
@@ -15,15 +15,14 @@ from thumbnet.record import CHECKED, Measured, Text, describe_problem, read_boun
 if TYPE_CHECKING:
     import pandas
 
-# 0 is what a model that starts from trained weights can do before it is trained.
+# Epoch 0 has the metrics of pretrained weights before training.
 Epoch = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class HistoryRow(BaseModel):
-    """One epoch; None for what was not measured.
+    """The metrics of one epoch; None for those that were not measured.
 
-    A model of the user's own may have further metrics, each in a column of its own; `get` reads
-    any column.
+    A user's own model may add metrics, each in a separate column; `get` reads any column.
     """
 
     model_config = CHECKED
@@ -42,12 +41,12 @@ class HistoryRow(BaseModel):
     seconds: Measured | None = None
 
     def get(self, column: str) -> float | None:
-        """The value in a column; None where it was not measured."""
+        """The value in a column; None if it was not measured."""
         found: float | None = self.values().get(column)
         return found
 
     def values(self) -> dict[str, Any]:
-        """What was measured, by column."""
+        """The measured values by column."""
         return self.model_dump(exclude_none=True)
 
 
@@ -59,12 +58,12 @@ class History(Sequence[HistoryRow]):
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, float | str]]) -> "History":
-        """The history of rows of plain values.
+        """Make a history from rows of plain values.
 
         Raises:
             ValidationError: a value is not a finite number.
         """
-        # Not strict: a CSV file holds text.
+        # Not strict: a CSV file contains text.
         return cls([HistoryRow.model_validate(row, strict=False) for row in rows])
 
     @classmethod
@@ -72,7 +71,7 @@ class History(Sequence[HistoryRow]):
         """Read a CSV file.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: the file does not exist.
             InputError: it is damaged.
         """
         try:
@@ -105,11 +104,11 @@ class History(Sequence[HistoryRow]):
         return hash(self._rows)
 
     def columns(self) -> list[str]:
-        """The names of what any epoch measured, in order of appearance."""
+        """The names of all measured columns, in order of appearance."""
         return list(dict.fromkeys(name for row in self for name in row.values()))
 
     def to_frame(self) -> "pandas.DataFrame":
-        """A pandas data frame with a row for each epoch.
+        """A pandas DataFrame with one row per epoch.
 
         Raises:
             InputError: pandas is not installed.
@@ -124,7 +123,7 @@ class History(Sequence[HistoryRow]):
             for name, value in self[-1].values().items()
             if name in ("loss", "accuracy", "validation_loss", "validation_accuracy")
         )
-        return f"history of {len(self):,} epochs; the last: {last}"
+        return f"history of {len(self):,} epochs; last epoch: {last}"
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -135,7 +134,7 @@ class History(Sequence[HistoryRow]):
         return history_html(self)
 
     def series(self, column: str) -> tuple[list[int], list[float]]:
-        """The epochs in which a column was measured, and its values in them."""
+        """The epochs in which a column was measured, and its values."""
         found = [(row.epoch, row.get(column)) for row in self]
         known = [(epoch, value) for epoch, value in found if value is not None]
         return [epoch for epoch, _ in known], [value for _, value in known]

@@ -1,7 +1,7 @@
-"""What a run directory holds, found without executing anything of it or opening its model.
+"""The contents of a run directory, without executing code from it or loading its model.
 
-For a run from somebody else: files and records are only read, and the layers come from the text
-that describes them in `model.keras`.
+This is for runs from other people: files and records are only read, and the layers come from the
+configuration in `model.keras`.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from thumbnet.runs.records import Environment, Metrics
 from thumbnet.runs.run import Run
 
 MAXIMUM_FILES = 10_000
-# A model may be no larger; what is, is listed and not read.
+# The maximum size of a model; larger files are listed but not read.
 MAXIMUM_READ_BYTES = 2**31
 _SHOWN_SETTINGS = ("units", "filters", "kernel_size", "strides", "pool_size", "activation", "rate")
 
@@ -32,10 +32,10 @@ class InspectedFile(Record):
     """A file of the run.
 
     Attributes:
-        name: its path within the run directory, as it can be printed.
+        name: its printable path within the run directory.
         bytes: its size.
-        sha256: of its content; None where it was not read, see `note`.
-        note: why it was not read, such as "a link"; empty where it was.
+        sha256: SHA-256 of its content; None if it was not read, see `note`.
+        note: why it was not read, such as "a link"; empty if it was read.
     """
 
     name: Text
@@ -45,11 +45,11 @@ class InspectedFile(Record):
 
 
 class InspectedLayer(Record):
-    """A layer, as the model's configuration describes it.
+    """A layer, according to the model's configuration.
 
     Attributes:
-        name: of the layer.
-        kind: its class and, of one that Keras does not bring, its module.
+        name: its name.
+        kind: its class, with its module if it is not from Keras.
         settings: its size and activation, such as "units 10, activation relu".
     """
 
@@ -59,16 +59,16 @@ class InspectedLayer(Record):
 
 
 class Inspection(Record):
-    """What a run directory holds.
+    """The contents of a run directory.
 
     Attributes:
-        path: of the directory.
-        files: all of them, in order of their names.
-        finished: whether it holds the results of a training.
-        recipe: what was trained, in words; None where the recipe cannot be read.
-        layers: of `model.keras`; empty where it is missing or its description cannot be read.
-        environment, metrics: the records; None where they are missing or damaged.
-        problems: what cannot be read, and whether a model would be refused.
+        path: path of the directory.
+        files: all files, sorted by name.
+        finished: whether training has finished.
+        recipe: a description of the recipe; None if it cannot be read.
+        layers: layers of `model.keras`; empty if it is missing or cannot be read.
+        environment, metrics: the records; None if they are missing or damaged.
+        problems: files that cannot be read, and whether the model would be refused.
     """
 
     path: Text
@@ -82,14 +82,14 @@ class Inspection(Record):
 
 
 def inspect_run(path: str | Path) -> Inspection:
-    """Find out what a run directory holds.
+    """Inspect a run directory.
 
     Raises:
-        InputError: there is no directory at `path`.
+        InputError: `path` is not a directory.
     """
     run, problems = Run(Path(path)), list[str]()
     if not run.path.is_dir():
-        raise InputError(f"{shown(path)} is no directory; give the directory of a run")
+        raise InputError(f"{shown(path)} is not a directory; give the directory of a run")
 
     def attempt(read: Callable[[], Found]) -> Found | None:
         try:
@@ -110,7 +110,7 @@ def inspect_run(path: str | Path) -> Inspection:
     if metrics is not None:
         expected["model.keras"] = metrics.model_sha256
     problems += [
-        f"{file.name} is not the file that was recorded: its SHA-256 differs"
+        f"{file.name} was modified: its SHA-256 differs from the recorded one"
         for file in files
         if file.sha256 is not None and expected.get(file.name, file.sha256) != file.sha256
     ]
@@ -135,7 +135,7 @@ def _in_words(recipe: Recipe) -> str:
 
 
 def _files(directory: Path) -> Iterator[InspectedFile]:
-    """Every file below a directory; links are named and not followed.
+    """Every file below a directory; links are listed but not followed.
 
     Raises:
         InputError: there are more than `MAXIMUM_FILES`.
@@ -148,8 +148,8 @@ def _files(directory: Path) -> Iterator[InspectedFile]:
             count += 1
             if count > MAXIMUM_FILES:
                 raise InputError(
-                    f"{shown(directory)} holds more than {MAXIMUM_FILES:,} files: it is no run "
-                    "that Thumbnet wrote"
+                    f"{shown(directory)} contains more than {MAXIMUM_FILES:,} files, so it is not "
+                    "a run of Thumbnet"
                 )
             yield _file(Path(folder) / name, directory)
 
@@ -162,9 +162,9 @@ def _file(path: Path, directory: Path) -> InspectedFile:
         if stat.S_ISLNK(status.st_mode):
             note = f"a link to {shown(path.readlink())}"
         elif not stat.S_ISREG(status.st_mode):
-            note = "no regular file"
+            note = "not a regular file"
         elif status.st_size > MAXIMUM_READ_BYTES:
-            note = "too large to be read"
+            note = "too large to read"
         if note:
             return InspectedFile(name=name, bytes=status.st_size, sha256=None, note=note)
         with open(path, "rb") as file:
@@ -179,25 +179,25 @@ def _model_config(path: Path) -> dict[str, Any]:
     """The configuration in a `.keras` file.
 
     Raises:
-        InputError: it cannot be read, or does not describe a model of layers.
+        InputError: it cannot be read, or does not describe layers.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo("config.json").file_size > MAXIMUM_CONFIG_BYTES:
-                raise InputError("its description is too large")
+                raise InputError("its configuration is too large")
             config: dict[str, Any] = json.loads(archive.read("config.json"))
         for layer in config["config"]["layers"]:
             _layer(layer)
-    except Exception as error:  # zipfile and json raise a dozen kinds for a damaged file
-        raise InputError(f"{shown(path)} describes no layers: {error}") from error
+    except Exception as error:  # zipfile and json raise a dozen types for a damaged file
+        raise InputError(f"cannot read the layers of {shown(path)}: {error}") from error
     return config
 
 
 def _require_known_layers(path: Path, config: Any) -> None:
     try:
         require_known_layers(config)
-    except Exception as error:  # such as text where a number is compared
-        raise InputError(f"{shown(path)} would not be opened: {error}") from error
+    except Exception as error:  # such as a string that is compared with a number
+        raise InputError(f"{shown(path)} would be refused: {error}") from error
 
 
 def _layer(layer: Any) -> InspectedLayer:

@@ -24,7 +24,7 @@ def write_model_card(run: Run) -> Path:
         The path of the card.
 
     Raises:
-        InputError: the run has not finished, or a file of it is damaged.
+        InputError: the run has not finished, or one of its files is damaged.
         JobError: the card cannot be written.
     """
     environment = jinja2.Environment(

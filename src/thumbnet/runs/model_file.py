@@ -1,9 +1,9 @@
-"""What a `.keras` file may hold before Keras is allowed to open it.
+"""Checks of a `.keras` file before Keras loads it.
 
-Keras's safe mode refuses what it knows to be dangerous, and has been got round more than once
-(CVE-2025-1550: any function of any module, named in the configuration). Here it is the other way
-about: the file may name the layers that our architectures are made of, and nothing else. A new
-architecture that uses another layer adds it to `LAYERS`.
+Keras's safe mode blocks what is known to be dangerous, and has been bypassed more than once
+(CVE-2025-1550: the configuration could name any function of any module). The checks here use an
+allowlist instead: the file may only use the layers in `LAYERS`. A new architecture that uses
+another layer adds it there.
 """
 
 import json
@@ -75,35 +75,35 @@ MAXIMUM_BYTES = 2**31
 # The largest configuration of the shipped recipes has 40 kB.
 MAXIMUM_CONFIG_BYTES = 2**21
 MAXIMUM_WIDTH = 2**14
-# Numbers that one layer gives for one image: 67 MB.
+# Values in a layer's output for one image: 67 MB.
 MAXIMUM_OUTPUT = 2**24
 MAXIMUM_ARRAYS = 10_000
-# Keys of the configuration whose numbers say nothing of a size.
+# Keys of the configuration whose numbers are not sizes.
 _FREE_NUMBERS = ("seed", "shared_object_id")
 
 
 def require_safe_model(path: Path) -> None:
-    """Refuse a model file that contains more than a network of known layers and its weights.
+    """Refuse a model file that contains anything but known layers and their weights.
 
-    Nothing is built, and no more memory taken than the file has bytes.
+    The model is not built, and memory use is limited by the size of the file.
 
     Raises:
-        InputError: saying what was found.
+        InputError: the file contains something else; the message says what.
     """
     try:
         with _opened(path) as archive:
             require_known_layers(_config(archive))
             with archive.open("model.weights.h5") as weights:
                 _count_numbers(weights)
-    except Exception as error:  # zipfile, json and h5py raise many classes for a damaged file
+    except Exception as error:  # zipfile, json and h5py raise many types for a damaged file
         raise _refusal(path, error) from error
 
 
 def require_buildable(path: Path) -> None:
-    """Refuse a model that would need more memory than its file promises, without building it.
+    """Refuse a model whose layers need more memory than the weights in its file.
 
-    To be called after `require_safe_model`. Keras computes the shapes of all layers; in a
-    `StatelessScope` no variable gets memory.
+    Call this after `require_safe_model`. Keras computes the shapes of all layers in a
+    `StatelessScope`, where variables are not allocated.
 
     Raises:
         InputError: the layers do not fit together, or have more weights than the file.
@@ -116,28 +116,28 @@ def require_buildable(path: Path) -> None:
                 stored = _count_numbers(weights)
         with seeded(0), keras.StatelessScope():
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        # Not `variables`: the state of random generators, as of dropout, is not saved.
+        # Not `variables`: the state of random generators, such as dropout's, is not saved.
         needed = sum(math.prod(weight.shape) for weight in model.weights)
         if needed > stored:
-            raise InputError(f"its layers have {needed:,} weights, and the file {stored:,}")
+            raise InputError(f"its layers have {needed:,} weights, but the file has {stored:,}")
         for layer in model.layers:
             size = math.prod(side for side in layer.output.shape[1:])
             if size > MAXIMUM_OUTPUT:
-                raise InputError(f"its layer {shown(layer.name)} gives {size:,} numbers an image")
-    except Exception as error:  # each layer raises classes of its own for what does not fit
+                raise InputError(f"its layer {shown(layer.name)} has {size:,} outputs per image")
+    except Exception as error:  # each layer raises its own exceptions
         raise _refusal(path, error) from error
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive, after a look at what it contains; nothing in it is compressed."""
+    """Open the archive after checking its members, which must not be compressed."""
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         sizes = {member.filename: member.file_size for member in members}
         if sizes.keys() != _MEMBERS or len(sizes) != len(members):
             raise InputError(f"it contains {shown(', '.join(sorted(sizes)))}")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise InputError("its content is compressed, which Keras does not do")
+            raise InputError("its content is compressed, unlike in files from Keras")
         if sum(sizes.values()) > MAXIMUM_BYTES or sizes["config.json"] > MAXIMUM_CONFIG_BYTES:
             raise InputError(f"it has {sum(sizes.values()):,} bytes")
         yield archive
@@ -149,15 +149,15 @@ def _config(archive: zipfile.ZipFile) -> Any:
 
 def _refusal(path: Path, error: Exception) -> InputError:
     return InputError(
-        f"{shown(path)} is not a model that Thumbnet wrote, and is not opened: {error}"
+        f"{shown(path)} is not a model written by Thumbnet and is not loaded: {error}"
     )
 
 
 def require_known_layers(config: Any) -> None:
-    """Refuse a model's configuration, as JSON values, that names anything but known layers.
+    """Refuse a model configuration that refers to anything but known layers.
 
     Raises:
-        InputError: naming the first that is not known, or a number too large for a layer.
+        InputError: the message names the first unknown class, or a number too large for a layer.
     """
     left = [("", config)]
     while left:
@@ -175,16 +175,13 @@ def require_known_layers(config: Any) -> None:
 def _require_known(module: Any, name: Any) -> None:
     is_layer = module == "keras.layers" and name in LAYERS
     if not (is_layer or module == "keras.initializers" or (module, name) in _OTHERS):
-        raise InputError(
-            f"it names {shown(f'{module}.{name}')}, which is none of the layers known here"
-        )
+        raise InputError(f"it refers to {shown(f'{module}.{name}')}, which is not a known layer")
 
 
 def _count_numbers(weights: IO[bytes]) -> int:
-    """How many numbers the arrays have; each must lie in the file as it is.
+    """The number of values in all arrays, which must be stored in the file uncompressed.
 
-    Links out of the file are refused, arrays that are kept elsewhere or compressed, and more
-    arrays than a network has.
+    Refused are links, arrays that are compressed or stored elsewhere, and too many arrays.
     """
     import h5py
 

@@ -1,7 +1,7 @@
-"""The records of a run directory: one class for each JSON file writes it and reads it.
+"""The records of a run directory: one class for writing and reading each JSON file.
 
-Every key without a default has been there since version 0.1.0, whose runs must open for ever: a key
-that comes later gets a default. A key that is renamed keeps its old name as an alias.
+Keys without a default exist since version 0.1.0, whose runs must remain readable, so new keys need
+a default. A renamed key keeps its old name as an alias.
 """
 
 from typing import Annotated, Literal
@@ -13,18 +13,18 @@ from thumbnet.machine import Host
 from thumbnet.record import Amount, Count, Fraction, Location, Record, Text
 
 FORMAT_VERSION = 2
-"""Of a run directory: 1 is that of version 0.1.0, which did not write it down. It is raised when a
-program that knows the number before would misread the files."""
+"""Format version of run directories. Version 0.1.0 had format 1 and did not record it. Increment
+this when an older program would misread the files."""
 
 
 class DataIdentity(Record):
-    """Which images were used, and how they were read.
+    """The data set, and how it was read.
 
     Attributes:
-        name: of the data set.
-        path: of the user's own files; None for CIFAR-10 from the cache or the sample.
+        name: name of the data set.
+        path: path of the user's own files; None for CIFAR-10 from the cache or the sample.
         reading: how the files were read, see `thumbnet.data.reading.Reading`.
-        digests: SHA-256 of each part.
+        digests: SHA-256 of the images and labels of each split.
     """
 
     name: Text
@@ -34,10 +34,10 @@ class DataIdentity(Record):
 
 
 class DataRecord(DataIdentity):
-    """The images that a run was made of.
+    """The data set of a run.
 
     Attributes:
-        source: where they came from, in words.
+        source: a description of its origin.
         class_names: in the order of the model's outputs.
     """
 
@@ -46,14 +46,14 @@ class DataRecord(DataIdentity):
 
 
 class Environment(Host):
-    """`environment.json`: where, with what and of what a run was made.
+    """`environment.json`: software, hardware and data of a run.
 
     Attributes:
-        format_version: of the run directory.
-        seed: of everything that is random.
-        processes: how many trained together.
-        data: the images.
-        changed_on_resuming: settings of the recipe that were replaced, at each resuming.
+        format_version: format version of the run directory.
+        seed: seed of all random numbers.
+        processes: number of processes that trained together.
+        data: the data set.
+        changed_on_resuming: recipe settings that were changed, one entry per resume.
     """
 
     format_version: Annotated[int, Field(ge=1)] = 1
@@ -75,11 +75,11 @@ class Environment(Host):
 
 
 class Speed(Record):
-    """How fast an engine answers.
+    """The speed of an engine.
 
     Attributes:
-        images_per_second: in batches of up to 500 images.
-        latency_ms: milliseconds for one image alone.
+        images_per_second: throughput in batches of up to 500 images.
+        latency_ms: milliseconds for a single image.
     """
 
     images_per_second: Amount
@@ -87,12 +87,12 @@ class Speed(Record):
 
 
 class ModelSize(Record):
-    """What is counted of a model rather than timed.
+    """The size of a model.
 
     Attributes:
-        parameters: numbers in the model.
-        flop_per_image: floating point operations of the forward pass of one image.
-        memory_bytes: of the parameters and of the largest layer's input and output.
+        parameters: number of parameters.
+        flop_per_image: floating-point operations of the forward pass for one image.
+        memory_bytes: memory for the parameters, and the input and output of the largest layer.
     """
 
     parameters: Count
@@ -101,12 +101,12 @@ class ModelSize(Record):
 
 
 class TrainingCost(Record):
-    """What the training took.
+    """The compute used for training.
 
     Attributes:
-        train_flops: floating point operations.
-        sgemm_gflops: 10⁹ operations a second of this machine in a large matrix product.
-        sgemm_tflop: 10¹² operations that it could have done in the training time.
+        train_flops: floating-point operations.
+        sgemm_gflops: 10⁹ operations per second of this machine in a large matrix product.
+        sgemm_tflop: 10¹² operations at that rate during the training time.
     """
 
     train_flops: Count
@@ -115,20 +115,20 @@ class TrainingCost(Record):
 
 
 class TrainingFigures(TrainingCost, ModelSize, Speed):
-    """What only the training could measure: kept as it is when the rest is computed anew.
+    """Values measured during training, which are kept when the metrics are computed again.
 
     Attributes:
-        run: the name of the run directory.
-        recipe, architecture, seed: of the recipe.
-        data_name, data_source: of the data set.
-        train_images, validation_images: how many.
-        skipped_images: pictures that could not be read and were left out.
+        run: name of the run directory.
+        recipe, architecture, seed: from the recipe.
+        data_name, data_source: name and origin of the data set.
+        train_images, validation_images: number of images.
+        skipped_images: number of images that could not be read and were skipped.
         test_duplicates: test images with the same pixels as a training or validation image.
-        accuracy_without_duplicates: on the other test images; None without one.
-        train_seconds: training time, over all sittings.
-        epochs_run, steps: how many.
-        stop_reason: what ended the training, in words.
-        model_sha256: of `model.keras`.
+        accuracy_without_duplicates: accuracy on the other test images; None if there are none.
+        train_seconds: training time, summed over all sessions.
+        epochs_run, steps: number of epochs and steps.
+        stop_reason: why training ended.
+        model_sha256: SHA-256 of `model.keras`.
         tta_views, accuracy_tta: views and test accuracy with test-time augmentation; None without.
     """
 
@@ -155,12 +155,12 @@ class TrainingFigures(TrainingCost, ModelSize, Speed):
 
 
 class PredictionFigures(Evaluation):
-    """What follows from the saved predictions and the saved model, at any time.
+    """Values that can be computed from the saved predictions and the saved model at any time.
 
     Attributes:
-        validation_accuracy: of the weights that were kept; None without validation images.
+        validation_accuracy: accuracy of the saved weights; None without validation images.
         model_bytes: size of `model.keras`.
-        calibration: the temperature, and what it changes.
+        calibration: the temperature and its effect.
         label_suspects: test images whose label is probably wrong.
     """
 
@@ -171,11 +171,11 @@ class PredictionFigures(Evaluation):
 
 
 class Metrics(TrainingFigures, PredictionFigures):
-    """`metrics.json`: every figure of the training and of the evaluation."""
+    """`metrics.json`: all metrics of training and evaluation."""
 
 
 class Export(Speed):
-    """One export, and how it compares with Keras; `thumbnet.export.comparison` has the bounds."""
+    """An export compared with Keras; the tolerances are in `thumbnet.export.comparison`."""
 
     format: Text
     quantized: Literal["int8"] | None
@@ -199,11 +199,11 @@ EXPORT_NAME = r"^[a-z][a-z0-9_]*(-int8)?$"
 
 
 class Exports(RootModel[dict[Annotated[str, Field(pattern=EXPORT_NAME)], Export]]):
-    """`exports.json`: the exports by name; one that was quantised ends in "-int8"."""
+    """`exports.json`: the exports by name; quantised ones end in "-int8"."""
 
 
 class Corruptions(Record):
-    """Accuracy under each corruption, at each of five severities."""
+    """Accuracy for each corruption at each of five severities."""
 
     style: Text
     source: Text
@@ -214,7 +214,7 @@ class Corruptions(Record):
 
 
 class MeasuredAccuracy(Record):
-    """Accuracy on some images, with its 95% interval; None where there is no image."""
+    """Accuracy with its 95% CI; None if there are no images."""
 
     images: Count
     accuracy: Fraction | None
@@ -230,7 +230,7 @@ class Attack(MeasuredAccuracy):
 
 
 class BenchmarkRow(MeasuredAccuracy):
-    """Accuracy on one published file, or on one severity of it."""
+    """Accuracy on a published file, or on one severity in it."""
 
     name: Text
     severity: Count | None
@@ -238,7 +238,7 @@ class BenchmarkRow(MeasuredAccuracy):
 
 
 class Benchmark(Record):
-    """Accuracy on published files; a corruption error only of CIFAR-10-C."""
+    """Accuracy on published files; the corruption error is only defined for CIFAR-10-C."""
 
     mean_accuracy: Fraction
     mean_corruption_error: Fraction | None
@@ -246,15 +246,15 @@ class Benchmark(Record):
 
 
 class Robustness(Record):
-    """`robustness.json`: what `thumbnet robustness` measured so far.
+    """`robustness.json`: the results of `thumbnet robustness` so far.
 
     Attributes:
-        images, seed: how many test images were corrupted, and what drew them.
-        clean_accuracy: on those images as they are.
-        corruptions: None where only published files were tested.
-        changes: accuracy on images mirrored or shifted.
-        attacks: accuracy under attack.
-        benchmarks: on published files, by name.
+        images, seed: number of corrupted test images, and the seed of the sample.
+        clean_accuracy: accuracy on those images without corruption.
+        corruptions: None if only published files were tested.
+        changes: accuracy on mirrored and shifted images.
+        attacks: accuracy under adversarial attacks.
+        benchmarks: accuracy on published files, by name.
     """
 
     images: Count = 0
@@ -267,14 +267,14 @@ class Robustness(Record):
 
 
 class SimilarPair(Record):
-    """A test image and a training image that are nearly the same, by their names."""
+    """The names of a test image and a training image that are near-duplicates."""
 
     test: Text
     train: Text
 
 
 class Audit(Record):
-    """`audit.json`: what `thumbnet audit` found; accuracies are None where no image is left."""
+    """`audit.json`: the results of `thumbnet audit`; accuracies without images are None."""
 
     measure: Text
     test_images: Count
@@ -318,7 +318,7 @@ class LearningCurve(Record):
 
 
 class ExplainedImage(Record):
-    """One explained test image: its index, and why it was chosen."""
+    """An explained test image: its index, and why it was chosen."""
 
     image: Count
     kind: Text
@@ -328,7 +328,7 @@ class ExplainedImage(Record):
 
 
 class Explanations(Record):
-    """`explanations.json`: what the pictures of `thumbnet explain` show."""
+    """`explanations.json`: descriptions of the figures of `thumbnet explain`."""
 
     gallery: list[ExplainedImage]
     grad_cam: Text | None
@@ -339,7 +339,7 @@ class Explanations(Record):
 
 
 class SeedFigure(Record):
-    """One metric over several seeds; None where a run lacks it, or there is a single run."""
+    """A metric over several seeds; None if a run lacks it or there is only one run."""
 
     mean: float | None
     std: Annotated[float | None, Field(validation_alias=AliasChoices("std", "deviation"))]
@@ -347,7 +347,7 @@ class SeedFigure(Record):
 
 
 class SeedSummary(Record):
-    """`seeds.json`: the same recipe with several seeds."""
+    """`seeds.json`: metrics of one recipe over several seeds."""
 
     recipe: Text
     seeds: list[Count]

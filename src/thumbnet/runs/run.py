@@ -1,20 +1,20 @@
-"""The run directory: what training writes and the only thing that later stages take.
+"""The run directory: the output of training and the only input of later stages.
 
-- `recipe.toml`: all that decided the run.
+- `recipe.toml`: all settings of the run.
 - `environment.json`: versions, processor, threads, data digests, git revision.
-- `history.csv`: a row an epoch.
-- `checkpoints/`: what a stopped run goes on from.
-- `model.keras`: from raw uint8 pixels to class probabilities.
-- `predictions.npz`: of the test images.
-- `validation_predictions.npz`: of the validation images, where some were held out.
-- `metrics.json`: every figure of the evaluation and of the training; a run is finished with it.
-- `classes.csv`, `confusion.csv`: the tables of the evaluation.
-- `confused_pairs.csv`, `mistakes.csv`, `uncertain.csv`, `label_suspects.csv`: which images and
-  classes go wrong.
+- `history.csv`: one row per epoch.
+- `checkpoints/`: checkpoints for resuming.
+- `model.keras`: the model from raw uint8 pixels to class probabilities.
+- `predictions.npz`: predictions for the test images.
+- `validation_predictions.npz`: predictions for the validation images, if there are any.
+- `metrics.json`: all metrics of training and evaluation; its presence marks a finished run.
+- `classes.csv`, `confusion.csv`: per-class scores and the confusion matrix.
+- `confused_pairs.csv`, `mistakes.csv`, `uncertain.csv`, `label_suspects.csv`: confused classes,
+  misclassified and uncertain images, and possible label errors.
 - `MODEL_CARD.md`: the run in the Hugging Face card format.
-- `robustness.json`, `explanations/`, `near_duplicates.csv`: by their own subcommands.
-- `exports/`: the model for other runtimes, by `thumbnet export`.
-- `figures/`: pictures of all that.
+- `robustness.json`, `explanations/`, `near_duplicates.csv`: written by their own subcommands.
+- `exports/`: the model for other runtimes, written by `thumbnet export`.
+- `figures/`: charts of the results.
 - `report.html`: written by `thumbnet report`.
 """
 
@@ -53,7 +53,7 @@ LOCK_NAME = ".lock"
 
 @dataclass(frozen=True, init=False)
 class Run:
-    """A run directory; nothing of it is read before it is asked for."""
+    """A run directory, whose files are read only when needed."""
 
     path: Path
 
@@ -62,24 +62,24 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """The run in an existing directory.
+        """Open an existing run directory.
 
         Raises:
-            InputError: there is no run directory at `path`.
+            InputError: `path` is not a run directory.
         """
         run = cls(Path(path))
         if not run.path.is_dir():
-            raise InputError(f"{path} is no directory; give the directory of a run")
+            raise InputError(f"{path} is not a directory; give the directory of a run")
         if not run.recipe_path.is_file():
-            raise InputError(f"{path} is no run directory: it holds no {run.recipe_path.name}")
+            raise InputError(f"{path} is not a run directory: it has no {run.recipe_path.name}")
         return run
 
     @staticmethod
     def is_free(path: str | Path) -> bool:
-        """Whether a new run can have this directory.
+        """Whether a new run can use this directory.
 
-        So it is where it does not exist, is empty, or holds what a run leaves that was killed
-        before its recipe was written: nothing of it could be gone on with.
+        It must not exist, be empty, or contain only files of a run that was killed before its
+        recipe was written, which cannot be resumed.
         """
         directory = Path(path)
         if not directory.exists():
@@ -92,25 +92,25 @@ class Run:
 
     @staticmethod
     def require_free(path: str | Path) -> None:
-        """Refuse a path that a new run cannot have.
+        """Refuse a path that a new run cannot use.
 
         Raises:
-            InputError: it is a file, or a directory that holds something.
+            InputError: it is a file, or a directory that is not empty.
         """
         if Path(path).exists() and not Path(path).is_dir():
             raise InputError(f"{path} is a file; give a directory for the run")
         if not Run.is_free(path):
             raise InputError(
-                f"{path} is not empty; choose another directory, resume the run that is in it, or "
+                f"{path} is not empty; choose another directory, resume the run in it, or "
                 "delete it first (--overwrite on the command line)"
             )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other process from training this run; a process that dies lets go of it.
+        """Lock the run against other processes; the lock is released if this process dies.
 
         Raises:
-            JobError: another process has it, or the directory cannot be written.
+            JobError: another process holds the lock, or the directory cannot be written.
         """
         from filelock import Timeout
 
@@ -130,20 +130,20 @@ class Run:
             lock.release()
 
     def begin(self, recipe: Recipe, environment: Environment) -> None:
-        """Write down what is about to be trained.
+        """Write the files that define the run, before training.
 
         Raises:
-            InputError: the directory holds something already.
+            InputError: the directory is not empty.
             JobError: it cannot be written.
         """
         self.require_free(self.path)
         remove_leftovers(self.path)
         write_record(self.environment_path, environment)
-        # The recipe makes the directory a run that can be resumed, so it comes last.
+        # The recipe marks the directory as a run that can be resumed, so it is written last.
         write_text(self.recipe_path, recipe.to_toml())
 
     def change_recipe(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
-        """Go on with another recipe, and record which of its settings were replaced."""
+        """Replace the recipe, and record the changed settings."""
         environment = self.environment()
         changed = [*environment.changed_on_resuming, dict(settings)]
         write_record(
@@ -153,7 +153,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The directory's own name, which stands for the run in tables and figures."""
+        """The name of the directory, used for the run in tables and figures."""
         return shown(self.path.resolve().name)
 
     @property
@@ -227,15 +227,15 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether training ended and its results were written."""
+        """Whether training has ended and its results were written."""
         return self.metrics_path.is_file()
 
     def recipe(self) -> Recipe:
-        """The recipe as it was resolved: file, defaults and overrides together."""
+        """The resolved recipe: file, defaults and overrides combined."""
         return Recipe.read(self.recipe_path)
 
     def environment(self) -> Environment:
-        """Where and with what the run was made.
+        """Software, hardware and data of the run.
 
         Raises:
             InputError: the file is missing or damaged.
@@ -244,7 +244,7 @@ class Run:
             return read_record(self.environment_path, Environment)
         except FileNotFoundError as error:
             raise InputError(
-                f"{self.path} is no run directory: it holds no {error.filename}"
+                f"{self.path} is not a run directory: it has no {error.filename}"
             ) from error
 
     def class_names(self) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ class Run:
         return tuple(self.environment().data.class_names)
 
     def metrics(self) -> Metrics:
-        """What `metrics.json` holds.
+        """The content of `metrics.json`.
 
         Raises:
             InputError: the run has not finished, or the file is damaged.
@@ -266,13 +266,13 @@ class Run:
             ) from error
 
     def evaluate(self) -> Evaluation:
-        """Every metric of the predictions of the test images."""
+        """Compute every metric of the test predictions."""
         from thumbnet.evaluation.metrics import evaluate
 
         return evaluate(self.predictions())
 
     def predict(self, images: object, engine: str | None = None) -> "PredictedImages":
-        """Classify pictures: files, folders or arrays; see `thumbnet.predict`.
+        """Classify images: files, folders or arrays; see `thumbnet.predict`.
 
         Args:
             images: a file, a folder, several of these, or an array of images.
@@ -305,11 +305,11 @@ class Run:
         return run_html(self)
 
     def predictions(self) -> Predictions:
-        """The predictions of the test images."""
+        """The predictions for the test images."""
         return self._predictions_in(self.predictions_path)
 
     def validation_predictions(self) -> Predictions | None:
-        """The predictions of the validation images; None where none were held out."""
+        """The predictions for the validation images; None if there are none."""
         if not self.validation_predictions_path.exists():
             return None
         return self._predictions_in(self.validation_predictions_path)
@@ -318,30 +318,30 @@ class Run:
         predictions = Predictions.load(path)
         if predictions.class_names != self.class_names():
             raise InputError(
-                f"{path} names other classes than {self.environment_path.name}; one of the two is "
-                "damaged or belongs to another run"
+                f"{path} and {self.environment_path.name} have different class names; one of them "
+                "is damaged or belongs to another run"
             )
         return predictions
 
     def robustness(self) -> Robustness | None:
-        """What `thumbnet robustness` found; None where it was not run."""
+        """The results of `thumbnet robustness`; None if it was not run."""
         return _read_if_there(self.robustness_path, Robustness)
 
     def audit(self) -> Audit | None:
-        """What `thumbnet audit` found; None where it was not run."""
+        """The results of `thumbnet audit`; None if it was not run."""
         return _read_if_there(self.audit_path, Audit)
 
     def explanations(self) -> Explanations | None:
-        """What `thumbnet explain` found; None where it was not run."""
+        """The results of `thumbnet explain`; None if it was not run."""
         return _read_if_there(self.explanations_path / "explanations.json", Explanations)
 
     def exports(self) -> dict[str, Export]:
-        """What `thumbnet export` wrote, by name; empty where it was not run."""
+        """The exports by name; empty if there are none."""
         found = _read_if_there(self.exports_record_path, Exports)
         return found.root if found else {}
 
     def temperature(self) -> float:
-        """What to divide logits by to get calibrated probabilities; 1 where none was fitted.
+        """The temperature that calibrates the probabilities; 1 if none was fitted.
 
         Raises:
             InputError: the run has not finished, or the file is damaged.
@@ -349,7 +349,7 @@ class Run:
         return self.metrics().calibration.temperature
 
     def history(self) -> History:
-        """What each epoch measured; empty before the first has ended.
+        """The metrics of each epoch; empty before the end of the first one.
 
         Raises:
             InputError: the file is damaged.
@@ -360,16 +360,16 @@ class Run:
             return History([])
 
     def data_source(self) -> str:
-        """Where the images came from, in words to be published.
+        """A description of the data's origin for publication.
 
-        The folders above the user's own data are left out.
+        The parent folders of the user's own data are removed.
         """
         source, path = self.metrics().data_source, self.environment().data.path
         if not path:
             return source
         name = Path(path).name
         without = source.replace(path, name)
-        # The path as it was given, relative or by another way.
+        # Also the path as it was given, which may be relative.
         return re.sub(rf"\S*/(?={re.escape(name)})", "", without) if name else without
 
     def write_metrics(self, metrics: Metrics) -> None:

@@ -1,4 +1,4 @@
-"""The same recipe with several seeds: how much of a figure is luck."""
+"""Mean and std of the metrics of one recipe over several seeds."""
 
 import statistics
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ def summarise_seeds(runs: Sequence[Run]) -> SeedSummary:
     """Mean and standard deviation of the metrics of finished runs.
 
     Returns:
-        For each metric its values in the order of `runs`, their mean and their sample standard
-        deviation; None for a metric that a run does not have, and for the deviation of a single
-        run.
+        For each metric, its values in the order of `runs`, their mean and sample standard
+        deviation. The mean is None if a run lacks the metric; so is the standard deviation, which
+        is also None for a single run.
     """
     metrics = [run.metrics() for run in runs]
     return SeedSummary(
@@ -36,7 +36,7 @@ def summarise_seeds(runs: Sequence[Run]) -> SeedSummary:
 
 
 def write_seeds(runs: Sequence[Run], out: Path) -> SeedSummary:
-    """Write `seeds.json` into the directory that holds the runs, and return what it says."""
+    """Write `seeds.json` into the parent directory of the runs, and return its content."""
     summary = summarise_seeds(runs)
     write_record(out / "seeds.json", summary)
     return summary

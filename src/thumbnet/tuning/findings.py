@@ -64,7 +64,7 @@ class Findings:
 
 
 class BestTrial(Record):
-    """A finished trial that no other beats: its run, what it reached, and its recipe's values."""
+    """One of the best trials: its run directory, results and parameters."""
 
     trial: Count
     directory: Text
@@ -74,10 +74,10 @@ class BestTrial(Record):
 
 
 class FindingsRecord(Record):
-    """`findings.json`: what a search showed so far, see `Findings`.
+    """`findings.json`: the results of a search so far, see `Findings`.
 
     Attributes:
-        trials: how many trials ended in which way.
+        trials: number of trials by how they ended.
     """
 
     trials: dict[Text, Count]

@@ -1,4 +1,4 @@
-"""The journal of a search: lines of JSON, which a full disk cannot cut in half."""
+"""The journal of a search: lines of JSON that are written completely or not at all."""
 
 import json
 import os
@@ -16,10 +16,10 @@ _BLOCK_BYTES = 2**16
 
 
 class Journal(JournalFileBackend):
-    """Optuna's journal, whose lines are written whole or not at all.
+    """Optuna's journal, with lines that are written completely or not at all.
 
-    Optuna's own appends to whatever a full disk or a cut connection left of the last line, and
-    then the file can never be read again.
+    Optuna's own backend appends to a line that was truncated by a full disk or a lost connection,
+    which makes the file unreadable.
 
     Raises:
         StorageError: the file cannot be written.
@@ -29,12 +29,12 @@ class Journal(JournalFileBackend):
         self._path = path
         try:
             super().__init__(str(path))
-            self.append_logs([])  # which drops half a line
+            self.append_logs([])  # removes an incomplete last line
         except OSError as error:
             raise self._failed(error) from error
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
-        """Write some operations, after the last line that is complete."""
+        """Write operations after the last complete line."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         try:
             with get_lock_file(self._lock), open(self._path, "r+b", buffering=0) as file:
@@ -44,7 +44,7 @@ class Journal(JournalFileBackend):
                 try:
                     written = file.write(lines.encode())
                     if written < len(lines.encode()):
-                        file.write(lines.encode()[written:])  # says why the first stopped
+                        file.write(lines.encode()[written:])  # raises the reason of the short write
                     os.fsync(file.fileno())
                 except OSError:
                     with suppress(OSError):
@@ -58,7 +58,7 @@ class Journal(JournalFileBackend):
 
 
 def _end_of_lines(file: IO[bytes]) -> int:
-    """Where the last complete line ends."""
+    """The position of the end of the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - _BLOCK_BYTES)

@@ -1,4 +1,4 @@
-"""The callback by which a search watches a trial."""
+"""The Keras callback that reports the progress of a trial and prunes it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,11 +25,11 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         """Watch a trial.
 
         Args:
-            epochs: of the whole trial.
+            epochs: number of epochs of the trial.
             end_epoch: called after each epoch.
             report: called with the validation accuracy and the number of each completed quarter of
                 the epochs: trials differ in their number of epochs, and are compared at quarters.
-            should_stop: asked after each epoch but the last.
+            should_stop: called after each epoch except the last; whether to stop.
         """
         super().__init__()
         self._epochs, self._end_epoch = epochs, end_epoch

@@ -1,19 +1,19 @@
-"""Formats that a model is exported to, one file each: what writes one, and what opens it.
+"""The export formats, one file each, with functions to write and to open a model.
 
-A file `NAME.py` makes the format NAME. It holds
+The file `NAME.py` defines the format NAME. It contains
 
-- `TARGET`, the file or folder in `exports/` that is written, without quantisation;
-- `MODEL`, the file in that folder that is opened; empty where `TARGET` is it;
-- `PACKAGE`, what has to be importable to open it, and `EXTRA`, the extra of Thumbnet that brings
-  that; empty where there is none;
-- `WRITTEN_WITH`, the packages that writing needs besides;
+- `TARGET`, the file or folder in `exports/` to write, without quantisation;
+- `MODEL`, the file in that folder to open; empty if that is `TARGET` itself;
+- `PACKAGE`, the package needed to open it, and `EXTRA`, Thumbnet's extra that installs it; empty
+  if there is none;
+- `WRITTEN_WITH`, further packages needed to write it;
 - `QUANTIZES`, whether it can be written in int8;
 - `open_model`, from the path of the model to the (height, width, channels) of its images, and a
   function from uint8 images (n, height, width, channels) to probabilities (n, classes);
-- `write`, which takes the prepared model, the path to write, metadata to keep with it, and uint8
-  images to calibrate int8 on, or None for float32.
+- `write`, which takes the prepared model, the path to write, metadata to store in it, and uint8
+  images to calibrate int8, or None for float32.
 
-None but `savedmodel` imports TensorFlow to open a model.
+Only `savedmodel` imports TensorFlow to open a model.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Format(Protocol):
-    """What a file of this folder, or what is registered, holds."""
+    """Interface of the files in this folder and of registered formats."""
 
     TARGET: str
     MODEL: str
@@ -39,7 +39,7 @@ class Format(Protocol):
     QUANTIZES: bool
 
     def open_model(self, path: Path) -> tuple[tuple[int, int, int], PredictFn]:
-        """The shape of the images, and what computes the probabilities of a batch."""
+        """Return the image shape and a function that predicts the probabilities of a batch."""
 
     def write(
         self,
@@ -48,7 +48,7 @@ class Format(Protocol):
         metadata: Metadata,
         calibration: UInt8Array | None,
     ) -> None:
-        """Write a model, from uint8 images to probabilities."""
+        """Write a model that maps uint8 images to probabilities."""
 
 
 def format_names() -> tuple[str, ...]:
@@ -57,10 +57,10 @@ def format_names() -> tuple[str, ...]:
 
 
 def export_format(name: str) -> Format:
-    """The format of that name.
+    """The format with this name.
 
     Raises:
-        InputError: there is none, or its package cannot be imported.
+        InputError: there is no such format, or its package cannot be imported.
     """
     found: Format = registry.part("export_format", name)
     return found

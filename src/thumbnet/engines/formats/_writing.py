@@ -1,4 +1,4 @@
-"""What the formats share when they write a model."""
+"""Code shared by the formats for writing models."""
 
 import io
 import logging
@@ -14,7 +14,7 @@ Metadata = Mapping[str, Any]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep converters from talking: whether they did their work is found out by opening it."""
+    """Suppress the output of converters; opening the result shows whether they succeeded."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable

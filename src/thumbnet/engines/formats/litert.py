@@ -1,4 +1,4 @@
-"""LiteRT, once called TensorFlow Lite."""
+"""LiteRT, formerly TensorFlow Lite."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
 
     with without_notices():
         interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
-        interpreter.allocate_tensors()  # which is when it gives notice of its delegate
+        interpreter.allocate_tensors()  # prints a notice about its delegate
     (images,), (probabilities,) = interpreter.get_input_details(), interpreter.get_output_details()
     _, height, width, channels = map(int, images["shape"])
     allocated: tuple[int, ...] = ()
@@ -48,7 +48,7 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
 def write(
     model: "keras.Model", path: Path, metadata: Metadata, calibration: UInt8Array | None
 ) -> None:
-    """A LiteRT (TensorFlow Lite) file; int8 by TensorFlow's own converter."""
+    """Write a LiteRT (TensorFlow Lite) file; TensorFlow's converter quantises to int8."""
     import tensorflow
 
     options: dict[str, Any] = {}

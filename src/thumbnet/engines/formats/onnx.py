@@ -18,7 +18,7 @@ PACKAGE, EXTRA = "onnxruntime", "onnx"
 WRITTEN_WITH = ("onnx", "tf2onnx", "onnxruntime")
 QUANTIZES = True
 
-# Activations are counted a batch at a time, which bounds the memory that calibration takes.
+# Calibrating in batches limits the memory for activations.
 _CALIBRATION_BATCH = 50
 
 
@@ -28,9 +28,9 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    # Its own log prints names from the file; errors are raised besides.
+    # The log would print names from the file; errors are raised anyway.
     options.log_severity_level = 4
-    # From bytes: it then refuses weights in other files, which the digest does not cover.
+    # Loading from bytes refuses weights in other files, which the digest would not cover.
     session = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
@@ -48,7 +48,7 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
 def write(
     model: "keras.Model", path: Path, metadata: Metadata, calibration: UInt8Array | None
 ) -> None:
-    """An ONNX file; int8 by ONNX Runtime's static quantisation."""
+    """Write an ONNX file; ONNX Runtime's static quantisation converts it to int8."""
     import onnx
 
     with quiet():
@@ -97,17 +97,17 @@ def _quantize(path: Path, calibration: UInt8Array) -> None:
             path,
             Images(),
             op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            # The first whitens the pixels, so faint ones count as much as strong ones, which 8 bits
-            # cannot hold both of: it would cost most of what int8 costs, and is tiny.
+            # The first convolution whitens the pixels, so that its outputs need a large dynamic
+            # range. Quantising it would cause most of the accuracy loss of int8, and it is tiny.
             nodes_to_exclude=convolutions[:1],
             per_channel=True,
-            # The largest activations of a few hundred images are a matter of chance; clipping one
-            # in ten thousand moves the probabilities a third less, whichever images are drawn.
+            # The maximum activations of a few hundred images are random. Clipping one value in ten
+            # thousand changes the probabilities by a third less, for any choice of images.
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": 99.99, "CalibStridedMinMax": 1},
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # Sums of 8-bit products overflow on processors without VNNI: it cost 1.9 points of
-            # accuracy with 8-bit weights, and none with 7-bit ones.
+            # Sums of 8-bit products overflow on processors without VNNI, which cost 1.9 points of
+            # accuracy with 8-bit weights and nothing with 7-bit weights.
             reduce_range=True,
         )

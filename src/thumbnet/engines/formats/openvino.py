@@ -27,16 +27,16 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
     settings = {
         "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
         "PERFORMANCE_HINT": "LATENCY",
-        # Processors with bfloat16 units would compute in that by default.
+        # Processors with bfloat16 units would use bfloat16 by default.
         "INFERENCE_PRECISION_HINT": "f32",
     }
     model = openvino.Core().compile_model(path, "CPU", settings)
-    _, *sizes = model.input(0).partial_shape  # the first is that of a batch, and may be any
+    _, *sizes = model.input(0).partial_shape  # the batch size is dynamic
     height, width, channels = (size.get_length() for size in sizes)
     request = model.create_infer_request()
 
     def answer(batch: UInt8Array) -> Float32Array:
-        # The result is the runtime's own memory, which the next batch overwrites.
+        # The result is a buffer of the runtime, which the next batch overwrites.
         probabilities: Float32Array = request.infer({0: batch})[0].copy()
         return probabilities
 
@@ -46,10 +46,10 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
 def write(
     model: "keras.Model", path: Path, metadata: Metadata, calibration: UInt8Array | None
 ) -> None:
-    """A folder with OpenVINO's `model.xml` and `model.bin`.
+    """Write a folder with OpenVINO's `model.xml` and `model.bin`.
 
-    It is made from the ONNX file, which OpenVINO runs up to half as fast again as what it makes of
-    the Keras model directly, and which can be quantised without a further package.
+    The model is converted from ONNX: OpenVINO runs it up to 1.5 times as fast as a direct
+    conversion from Keras, and it can be quantised without another package.
     """
     import openvino
     from openvino._offline_transformations import apply_moc_transformations
@@ -57,7 +57,7 @@ def write(
     path.mkdir()
     between = path / "model.onnx"
     write_onnx(model, between, metadata, calibration)
-    # The two halves of `convert_model`, which would report its use to Intel over the network.
+    # The two steps of `convert_model`, which itself would send telemetry to Intel.
     converted = openvino.Core().read_model(between)
     apply_moc_transformations(converted, cf=False, smart_reshape=False)
     converted.set_rt_info(json.dumps(metadata), [METADATA_KEY])

@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel, for TensorFlow Serving; here it is opened by TensorFlow itself."""
+"""TensorFlow's SavedModel, for TensorFlow Serving; TensorFlow itself opens it here."""
 
 import json
 import re
@@ -24,8 +24,8 @@ WRITTEN_WITH = ()
 QUANTIZES = False
 
 
-# What our exports are made of. A SavedModel is a program: TensorFlow would carry out WriteFile as
-# readily as an addition, so a file that holds anything else is not loaded. A new architecture that
+# The operations in our exports. A SavedModel is a program, and TensorFlow would execute WriteFile
+# like any other operation, so a file with other operations is not loaded. A new architecture that
 # uses another operation adds it here.
 _KNOWN = """
 AddV2 AssignVariableOp AvgPool BiasAdd Cast ConcatV2 Const Conv2D DepthwiseConv2dNative
@@ -34,7 +34,7 @@ PartitionedCall Placeholder ReadVariableOp RealDiv Relu Reshape Rsqrt Select Sha
 Sigmoid Softmax Square SquaredDifference Squeeze StatefulPartitionedCall StaticRegexFullMatch
 StopGradient StridedSlice StringJoin Sub Sum Tanh VarHandleOp VarIsInitializedOp
 """
-# Every SavedModel holds these as well, in functions that answering never calls.
+# Every SavedModel also contains these, in functions that prediction never calls.
 _CHECKPOINT_OPERATIONS = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2"})
 _SAVER = re.compile(r"__inference__traced_(save|restore)_[0-9]+")
 
@@ -43,7 +43,7 @@ def open_model(path: Path) -> tuple[tuple[int, int, int], PredictFn]:
     """See `thumbnet.engines.formats`.
 
     Raises:
-        InputError: the file holds operations that no export of ours does.
+        InputError: the file contains operations that are not in our exports.
     """
     prepare_keras()
     import tensorflow
@@ -65,16 +65,18 @@ def _require_known_operations(path: Path) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     program = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    # Without an object graph, TensorFlow would run the graph's initialisers as TensorFlow 1 did.
+    # Without an object graph, TensorFlow would run the graph's initialisers, as in TensorFlow 1.
     if len(program.meta_graphs) != 1 or not program.meta_graphs[0].HasField("object_graph_def"):
-        raise InputError("it is no SavedModel of TensorFlow 2 with a single graph")
+        raise InputError("it is not a SavedModel of TensorFlow 2 with a single graph")
     (meta_graph,) = program.meta_graphs
     library = meta_graph.graph_def.library
     functions = {function.signature.name: function for function in library.function}
     found = {node.op for function in functions.values() for node in function.node_def}
     found |= {node.op for node in meta_graph.graph_def.node}
     if unknown := found - set(_KNOWN.split()) - _CHECKPOINT_OPERATIONS - functions.keys():
-        raise InputError(f"it holds {', '.join(sorted(unknown))}, which no export of a run does")
+        raise InputError(
+            f"it contains {', '.join(sorted(unknown))}, which an export of a run never does"
+        )
     for name, function in functions.items():
         if any(node.op in _CHECKPOINT_OPERATIONS for node in function.node_def):
             others = [each for each in library.function if each is not function]
@@ -82,10 +84,10 @@ def _require_known_operations(path: Path) -> None:
 
 
 def _require_saver(name: str, others: Iterable[Any]) -> None:
-    """Refuse a function that reads or writes files, unless it is a saver's that nothing calls.
+    """Refuse a function that reads or writes files, unless it is an unused checkpoint function.
 
-    TensorFlow finds functions by their names, in a dozen places of these messages; so the name
-    must not occur in them at all.
+    TensorFlow refers to functions by name in a dozen places of these messages, so the name must
+    not occur in them at all.
     """
     encoded = name.encode()
     if not _SAVER.fullmatch(name) or any(encoded in each.SerializeToString() for each in others):
@@ -95,10 +97,10 @@ def _require_saver(name: str, others: Iterable[Any]) -> None:
 def write(
     model: "keras.Model", path: Path, metadata: Metadata, calibration: UInt8Array | None
 ) -> None:
-    """TensorFlow's SavedModel, a folder, which TensorFlow Serving takes; there is no int8 of it."""
+    """Write TensorFlow's SavedModel, a folder for TensorFlow Serving; int8 is not supported."""
     assert calibration is None
     with quiet():
         model.export(path, format="tf_saved_model", verbose=False)
-    extra = path / "assets.extra"  # the format's own place for what the program does not read
+    extra = path / "assets.extra"  # the standard place for files that the program does not read
     extra.mkdir()
     (extra / f"{METADATA_KEY}.json").write_text(json.dumps(metadata), encoding="utf-8")

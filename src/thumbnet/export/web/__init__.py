@@ -1,4 +1,4 @@
-"""A run's model as one HTML file: weights, preprocessing and a small runtime, without a server."""
+"""Exporting a model as one HTML file with its weights, preprocessing and a small runtime."""
 
 import base64
 import hashlib
@@ -25,17 +25,17 @@ _ESCAPED = {"<": "\\u003c", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def write_web(model: "keras.Model", path: Path, metadata: Metadata, int8: bool = False) -> None:
-    """Write a page that classifies pictures in the browser.
+    """Write a page that classifies images in the browser.
 
     Args:
-        model: as `prepare_for_export` returns it: uint8 images to probabilities.
+        model: a model from `prepare_for_export`, from uint8 images to probabilities.
         path: the HTML file.
         metadata: `run`, `class_names` and `image_shape` are shown on the page.
-        int8: keep the weights in 8 bits with a scale for each output channel, half the size of
-            float16. Activations stay in float32.
+        int8: whether to store the weights in 8 bits with a scale for each output channel, half the
+            size of float16. Activations stay in float32.
 
     Raises:
-        InputError: the model has a layer that the page's runtime does not know.
+        InputError: the page's runtime does not support a layer of the model.
         OSError: the file cannot be written.
     """
     program, weights = build_program(model, int8)
@@ -47,14 +47,14 @@ def write_web(model: "keras.Model", path: Path, metadata: Metadata, int8: bool =
 
 
 def build_program(model: "keras.Model", int8: bool = False) -> tuple[dict[str, Any], bytes]:
-    """What the page's runtime computes, and the bytes of its weights.
+    """The program for the page's runtime, and the bytes of its weights.
 
     Returns:
-        A description of each layer in the order of the pass, for `network.js`, and one block of
-        little-endian float16 and int8 numbers that it refers to by offsets.
+        A description of each layer in order of execution, for `network.js`, and a block of
+        little-endian float16 and int8 numbers, referenced by offset.
 
     Raises:
-        InputError: the model has a layer that the runtime does not know.
+        InputError: the runtime does not support a layer of the model.
     """
     blob = bytearray()
     layers: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def build_program(model: "keras.Model", int8: bool = False) -> tuple[dict[str, A
 
 
 def _describe(layer: Any) -> "tuple[str, dict[str, Any], list[Float32Array]]":
-    """The kind of a layer for the runtime, its options and its tensors."""
+    """A layer's name in the runtime, its options and its tensors."""
     kind = type(layer).__name__
     weights = [np.asarray(weight) for weight in layer.get_weights()]
     match kind:
@@ -143,7 +143,7 @@ def _scale_and_offset(norm: Any) -> "list[Float32Array]":
 
 
 def _append(blob: bytearray, values: npt.NDArray[Any], int8: bool) -> dict[str, Any]:
-    """Add a tensor to the block of weights; what the runtime needs to find it."""
+    """Append a tensor to the block of weights, and return the entry that locates it."""
     entry: dict[str, Any] = {"shape": list(values.shape), "offset": len(blob)}
     if not int8 or values.ndim < 2:
         blob += np.ascontiguousarray(values, "<f2").tobytes()

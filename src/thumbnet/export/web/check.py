@@ -1,4 +1,4 @@
-"""Open an exported page in a headless browser, and see whether it answers as Keras does."""
+"""Running an exported page in a headless browser to compare its predictions with Keras."""
 
 import base64
 import html
@@ -16,7 +16,7 @@ from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.predictions import Float32Array
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Background networking makes Chromium look up its maker's hosts at every start.
+# Background networking makes Chromium contact its maker's hosts at every start.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -52,36 +52,36 @@ def find_browser() -> str:
     """The path of an installed Chromium or Chrome.
 
     Raises:
-        InputError: there is none.
+        InputError: neither is installed.
     """
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
     raise InputError(
-        "a web page counts only once a browser has opened it, and neither Chromium nor Chrome is "
-        "installed; on Debian: apt install chromium"
+        "checking a web page requires Chromium or Chrome, and neither is installed; on Debian: apt "
+        "install chromium"
     )
 
 
 def predict_in_browser(page: Path, images: UInt8Array) -> tuple[Float32Array, float]:
-    """Let an exported page classify images.
+    """Classify images with an exported page.
 
     Args:
-        page: what `write_web` wrote.
+        page: a file written by `write_web`.
         images: uint8 array of shape (n, height, width, channels).
 
     Returns:
-        float32 probabilities of shape (n, classes), and the seconds that the browser took.
+        float32 probabilities of shape (n, classes), and the time taken in seconds.
 
     Raises:
         InputError: no browser is installed.
-        JobError: the page does not answer.
+        JobError: the page does not return predictions.
     """
     browser = find_browser()
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder) / "probe.html"
         text = page.read_text(encoding="utf-8")
-        # The probe is one more script, which the page's own policy would refuse.
+        # The page's own policy would block the additional script.
         text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", text)
         pixels = base64.b64encode(np.ascontiguousarray(images).tobytes()).decode()
         probe.write_text(text.replace("</body>", _PROBE % pixels + "</body>"), encoding="utf-8")
@@ -98,6 +98,6 @@ def predict_in_browser(page: Path, images: UInt8Array) -> tuple[Float32Array, fl
             )
             (answers,) = re.findall(r'<pre id="answers">([^<]+)</pre>', done.stdout)
         except (subprocess.SubprocessError, ValueError, OSError) as error:
-            raise JobError(f"{page} does not answer in {browser}: {error}") from error
+            raise JobError(f"{page} does not work in {browser}: {error}") from error
     answer = json.loads(html.unescape(answers))
     return np.asarray(answer["found"], np.float32), float(answer["seconds"])

@@ -1,4 +1,4 @@
-"""From a run to a checked page: `thumbnet export RUN --to web`."""
+"""Exporting a run to a web page and checking it: `thumbnet export RUN --to web`."""
 
 import tempfile
 from collections.abc import Callable
@@ -20,22 +20,22 @@ from thumbnet.runtime import backend
 
 CHECKED_IMAGES = 500
 MAXIMUM_DIFFERENCE = 0.02
-"""Of a probability, with weights in float16."""
+"""Maximum difference of a probability, with weights in float16."""
 MINIMUM_AGREEMENT = {"float16": 0.98, "int8": 0.95}
-"""Fraction of images with the same most probable class, by what the weights are kept in."""
+"""Fraction of images with the same most probable class, by data type of the weights."""
 
 
 class WebExport(Record):
-    """`web.json`: an exported page beside Keras, on the same images.
+    """`web.json`: an exported page compared with Keras on the same images.
 
     Attributes:
         path: the page.
         bytes: its size.
-        images: how many images both classified.
-        images_from: which ones.
-        max_difference: the largest difference of any probability.
+        images: number of images that both classified.
+        images_from: a description of these images.
+        max_difference: maximum absolute difference between probabilities.
         agreement: fraction of images with the same most probable class.
-        images_per_second: of the browser on this machine.
+        images_per_second: throughput of the browser on this machine.
     """
 
     path: Text
@@ -55,20 +55,20 @@ def export_web(
     Args:
         run: a finished run.
         dataset: as in `thumbnet.export.export_run`.
-        report: called with what is being done.
-        quantize: keep the weights in 8 bits, half the size of float16; agreement alone is
-            required then.
+        report: called with progress messages.
+        quantize: whether to store the weights in 8 bits, half the size of float16; then only the
+            agreement is checked.
 
     Raises:
-        InputError: no browser is installed, `dataset` is not that of the run, Keras does not run
-            on TensorFlow, or the model has a layer that the page cannot run.
-        JobError: the page's answers are beyond tolerance, or a file cannot be written. A page that
-            was exported before is kept.
+        InputError: no browser is installed, `dataset` is not the run's, Keras does not use
+            TensorFlow, or the page does not support a layer of the model.
+        JobError: the predictions of the page exceed the tolerance, or a file cannot be written. An
+            earlier page is kept.
     """
     find_browser()
     if backend() != "tensorflow":
         raise InputError(
-            f"models are exported with TensorFlow, and Keras uses {backend()}: set "
+            f"exporting requires the TensorFlow backend, but Keras uses {backend()}; set "
             "KERAS_BACKEND=tensorflow"
         )
     engine = open_keras_engine(run)
@@ -115,8 +115,8 @@ def _about(run: Run) -> str:
     accuracy = f"{metrics.accuracy:.1%} accurate on {metrics.test_images:,} test images"
     return (
         f"{run.name}, a model of {metrics.parameters:,} parameters trained on "
-        f"{metrics.data_name}: {accuracy}. It always chooses one of its classes, also for a "
-        "picture that shows none of them. Made with Thumbnet."
+        f"{metrics.data_name}: {accuracy}. It always chooses one of its classes, even for an "
+        "image that shows none of them. Made with Thumbnet."
     )
 
 
@@ -124,10 +124,12 @@ def _require_agreement(record: WebExport, run: Run, quantized: bool) -> None:
     least = MINIMUM_AGREEMENT["int8" if quantized else "float16"]
     problems = []
     if not record.agreement >= least:  # also true of NaN
-        problems.append(f"{record.agreement:.2%} of the answers agree, less than {least:.0%}")
+        problems.append(
+            f"{record.agreement:.2%} of the predictions agree with Keras, less than {least:.0%}"
+        )
     if not quantized and not record.max_difference <= MAXIMUM_DIFFERENCE:
         problems.append(
-            f"probabilities differ by up to {record.max_difference:.2g}, more than "
+            f"probabilities differ from Keras by up to {record.max_difference:.2g}, more than "
             f"{MAXIMUM_DIFFERENCE:g}"
         )
     if problems:
