@@ -70,7 +70,7 @@ def test_names_are_printed_under_a_strict_locale(tmp_path: Path) -> None:
 def test_control_characters_in_messages_are_escaped(tmp_path: Path) -> None:
     done = run_in_shell(f"{COMMAND} evaluate $'no\\x1b[31msuch'")
     assert done.returncode == 2
-    assert "no\\x1b[31msuch is no directory" in done.stderr
+    assert "no\\x1b[31msuch is not a directory" in done.stderr
 
 
 def test_a_pipe_gets_complete_tables(capsys: pytest.CaptureFixture[str]) -> None:

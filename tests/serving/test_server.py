@@ -38,7 +38,7 @@ def test_a_port_in_use_is_reported() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["missing"], "missing is no directory"),
+        (["missing"], "missing is not a directory"),
         (["bad name=x"], "cannot be the name of a model"),
         (["--repository", "missing"], "missing is not a directory"),
         ([f"m={bundled_run().path}", "--engine", "abacus"], "no engine 'abacus'"),

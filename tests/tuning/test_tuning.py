@@ -177,9 +177,7 @@ def test_a_damaged_journal_is_refused(
         tuning.study()
 
 
-def test_a_full_disk_does_not_damage_a_journal(
-    base: Recipe, small: Dataset, space: Path
-) -> None:
+def test_a_full_disk_does_not_damage_a_journal(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small)
     study, journal = tuning.study(), tuning.path / "journal.log"
     before = journal.read_bytes()
