@@ -192,7 +192,7 @@ def test_other_files_are_only_noted(sample: Dataset, tmp_path: Path) -> None:
     (tmp_path / "cat" / "notes.txt").write_text("a cat", encoding="utf-8")
     (tmp_path / "cat" / "labels.xml").write_text("<annotation/>", encoding="utf-8")
     # Images are recognised by their content, whatever their name.
-    (tmp_path / "dog" / "0000.png").rename(tmp_path / "dog" / "picture")
+    (tmp_path / "dog" / "0000.png").rename(tmp_path / "dog" / "image")
     (tmp_path / "dog" / "0001.png").rename(tmp_path / "dog" / "0001.png.bak")
     reports: list[str] = []
     dataset = load(tmp_path, report=reports.append)

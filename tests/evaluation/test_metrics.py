@@ -94,7 +94,7 @@ def test_metrics_calculated_by_hand() -> None:
 
 
 def test_ece_calculated_by_hand() -> None:
-    # Bins of a fifth: (0.8, 1] holds 0.9 and 1.0, both right; (0.4, 0.6] holds 0.6, wrong.
+    # Five bins: (0.8, 1] contains 0.9 and 1.0, both correct; (0.4, 0.6] contains 0.6, wrong.
     confidence, correct = np.array([0.9, 1.0, 0.6]), np.array([True, True, False])
     expected = (2 * abs(1 - 0.95) + 1 * abs(0 - 0.6)) / 3
     assert expected_calibration_error(confidence, correct, bins=5) == pytest.approx(expected)

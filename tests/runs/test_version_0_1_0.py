@@ -2,7 +2,7 @@
 
 The directory `version_0_1_0` was written by that version: the recipe of `conftest.py` with a
 narrower model and two test-time views, trained on the bundled sample, then `thumbnet audit`,
-`robustness`, `explain` and `export --to onnx`. Its figures, tables and checkpoints were left out.
+`robustness`, `explain` and `export --to onnx`. Its figures, tables and checkpoints were removed.
 """
 
 import shutil

@@ -91,7 +91,7 @@ def check_data(
         *images.problems,
         *class_problems(images.class_names, images.labels, images.splits, images.groups),
         *_duplicates(images),
-        *_divided_groups(images),
+        *_groups_across_splits(images),
     ]
     # Problems that stop training come first; the sort is stable.
     problems.sort(key=lambda problem: (not problem.stops_training, problem.is_advice))
@@ -175,10 +175,10 @@ def _inspect(name: str, source: Path | bytes, maximum_pixels: int) -> tuple[byte
         return bytes(DIGEST_BYTES), [Problem("bad picture", path, message, remedy, True)]
     content = str(picture.size).encode() + picture.image.tobytes()
     digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-    return digest, list(_peculiarities(path, source, picture))
+    return digest, list(_format_problems(path, source, picture))
 
 
-def _peculiarities(path: str, source: Path | bytes, picture: Picture) -> Iterator[Problem]:
+def _format_problems(path: str, source: Path | bytes, picture: Picture) -> Iterator[Problem]:
     """Properties that may make the image be read differently than its owner expects."""
     if picture.animated:
         yield Problem(
@@ -257,7 +257,7 @@ def _duplicates(images: _Images) -> Iterator[Problem]:
                 )
 
 
-def _divided_groups(images: _Images) -> Iterator[Problem]:
+def _groups_across_splits(images: _Images) -> Iterator[Problem]:
     """Groups whose images are in more than one of the user's own splits."""
     if images.groups is None:
         return

@@ -37,7 +37,7 @@ USUAL_SIZE = 32
 TASK = 64
 """Images per decoding task; fewer if they would take more than `TASK_BYTES`."""
 TASK_BYTES = 4_000_000
-NAMED = 3
+MAX_LISTED = 3
 """Maximum number of bad images listed in an error message."""
 
 Shape = tuple[int, int, int]
@@ -60,7 +60,7 @@ class DecodedPictures:
     sizes: PictureSizes | None
 
 
-class _Seen(NamedTuple):
+class _DecodedImage(NamedTuple):
     """Properties of a decoded image."""
 
     size: Size
@@ -68,7 +68,7 @@ class _Seen(NamedTuple):
     error: str
 
 
-class _Contradiction(Exception):  # noqa: N818
+class _ShapeMismatchError(Exception):
     """An image does not match the shape inferred from the previous images."""
 
     def __init__(self, shape: Shape) -> None:
@@ -102,7 +102,7 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
         with locked(directory / f"{slot}.lock"):
             found = _recall(path)
             if found is None:
-                _remove_others(directory, slot, path)
+                _remove_outdated(directory, slot, path)
                 _decode_to(path, pictures, reading, report)
                 found = _recall(path)
     except OSError as error:
@@ -130,7 +130,7 @@ def _recall(path: Path) -> DecodedPictures | None:
         return None
 
 
-def _remove_others(directory: Path, slot: str, kept: Path) -> None:
+def _remove_outdated(directory: Path, slot: str, kept: Path) -> None:
     """Remove outdated pixels of the same path, and temporary files of killed jobs."""
     for file in directory.glob(f"{slot}-*"):
         if file.stem != kept.stem:
@@ -146,8 +146,8 @@ def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report)
             try:
                 bad, sizes = _decode_all(file, pictures, shape, reading, report)
                 break
-            except _Contradiction as contradiction:
-                shape = contradiction.shape
+            except _ShapeMismatchError as mismatch:
+                shape = mismatch.shape
     measured = PictureSizes.measure(sizes, (shape[1], shape[0])).to_dict() if sizes else None
     write_json(path.with_suffix(".json"), {"bad": bad, "sizes": measured})
 
@@ -156,7 +156,9 @@ def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
     """The shape inferred from the first images."""
     first = next(batched(named(pictures), TASK), [])
     _, seen = _decode_some(first, (1, 1, 1), reading)
-    good = [one for one in seen if not one.error] or [_Seen((USUAL_SIZE, USUAL_SIZE), True, "")]
+    good = [one for one in seen if not one.error] or [
+        _DecodedImage((USUAL_SIZE, USUAL_SIZE), True, "")
+    ]
     width, height = good[0].size
     if reading.image_size is not None:
         height = width = reading.image_size
@@ -164,11 +166,11 @@ def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
         height = width = USUAL_SIZE
     shape = (height, width, 1)
     for one in good:
-        shape = _fitting(shape, one, reading)
+        shape = _adjusted_shape(shape, one, reading)
     return shape
 
 
-def _fitting(shape: Shape, seen: _Seen, reading: Reading) -> Shape:
+def _adjusted_shape(shape: Shape, seen: _DecodedImage, reading: Reading) -> Shape:
     """The given shape, changed if one more image does not match it."""
     height, width, channels = shape
     if reading.image_size is None and seen.size != (width, height):
@@ -186,7 +188,7 @@ def _decode_all(
         others.
     """
     count, bytes_each = len(pictures), int(np.prod(shape))
-    _require_room(Path(file.name).parent, count * bytes_each)
+    _require_disk_space(Path(file.name).parent, count * bytes_each)
     file.seek(0)
     file.truncate()
     np.lib.format.write_array_header_1_0(
@@ -196,7 +198,7 @@ def _decode_all(
     sizes: list[Size] = []
     done = 0
 
-    def task(some: list[tuple[str, Path | bytes]]) -> tuple[UInt8Array, list[_Seen]]:
+    def task(some: list[tuple[str, Path | bytes]]) -> tuple[UInt8Array, list[_DecodedImage]]:
         return _decode_some(some, shape, reading)
 
     at_a_time = max(1, min(TASK, TASK_BYTES // bytes_each))
@@ -205,9 +207,9 @@ def _decode_all(
             if one.error:
                 bad[index] = one.error
                 continue
-            fitting = _fitting(shape, one, reading)
+            fitting = _adjusted_shape(shape, one, reading)
             if fitting != shape:
-                raise _Contradiction(fitting)
+                raise _ShapeMismatchError(fitting)
             sizes.append(one.size)
         if bad and reading.on_bad_image == "fail":
             raise refusal(list(bad.values()))
@@ -221,7 +223,7 @@ def _decode_all(
 
 def _decode_some(
     some: list[tuple[str, Path | bytes]], shape: Shape, reading: Reading
-) -> tuple[UInt8Array, list[_Seen]]:
+) -> tuple[UInt8Array, list[_DecodedImage]]:
     """Decode (name, source) pairs to a uint8 array of shape (n, *shape)."""
     pixels = np.zeros((len(some), *shape), np.uint8)
     seen = []
@@ -229,10 +231,10 @@ def _decode_some(
         try:
             picture = open_picture(source, name, reading.maximum_pixels, needed=shape[:2])
         except InputError as error:
-            seen.append(_Seen((0, 0), True, str(error)))
+            seen.append(_DecodedImage((0, 0), True, str(error)))
             continue
         pixels[row] = fit_image(picture.image, shape)
-        seen.append(_Seen(picture.size, picture.grey, ""))
+        seen.append(_DecodedImage(picture.size, picture.grey, ""))
     return pixels, seen
 
 
@@ -245,13 +247,13 @@ def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) ->
     """Map a function over items in threads; results come in order, and few are kept in memory."""
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads) as pool:
-        under_way: deque[Future[_Result]] = deque()
+        pending: deque[Future[_Result]] = deque()
         for item in items:
-            under_way.append(pool.submit(function, item))
-            if len(under_way) > 2 * threads:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
@@ -261,7 +263,7 @@ def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
         yield some
 
 
-def _require_room(directory: Path, needed: int) -> None:
+def _require_disk_space(directory: Path, needed: int) -> None:
     free = shutil.disk_usage(directory).free
     if needed > free:
         raise JobError(
@@ -273,8 +275,8 @@ def _require_room(directory: Path, needed: int) -> None:
 
 def refusal(errors: Sequence[str]) -> InputError:
     """The error that lists images which cannot be used."""
-    more = f" and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+    more = f" and {len(errors) - MAX_LISTED} more" if len(errors) > MAX_LISTED else ""
     return InputError(
-        f"{'; '.join(errors[:NAMED])}{more}: repair or remove the files that `thumbnet data check` "
-        "lists, or skip them with --on-bad-image skip"
+        f"{'; '.join(errors[:MAX_LISTED])}{more}: repair or remove the files that `thumbnet data "
+        "check` lists, or skip them with --on-bad-image skip"
     )

@@ -19,7 +19,7 @@ from thumbnet.data.reading import Reading
 from thumbnet.data.walk import Walk
 from thumbnet.errors import InputError, shown
 
-_NAMED = 4
+_MAX_LISTED = 4
 """Maximum number of folders listed in a message."""
 
 
@@ -41,7 +41,7 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
         for name in names:
             walk.add_class(part.path, name, part.split)
     if parts:
-        _note_strays(walk, top, parts)
+        _note_other_folders(walk, top, parts)
     if not walk.names:
         raise InputError(
             f"{shown(folder)} contains no images in subfolders; give a folder with a subfolder "
@@ -152,7 +152,7 @@ def _require_classes(walk: Walk, part: _Part, names: list[str], nested: bool) ->
     )
 
 
-def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
+def _note_other_folders(walk: Walk, top: set[str], parts: list[_Part]) -> None:
     """Note folders next to the splits; one with the same classes is probably a split too."""
     used = {Path(part.path).parts[0] for part in parts}
     for name in sorted(top - used):
@@ -174,5 +174,5 @@ def _note_strays(walk: Walk, top: set[str], parts: list[_Part]) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(map(shown, names[:_NAMED])) + more
+    more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(map(shown, names[:_MAX_LISTED])) + more

@@ -35,7 +35,7 @@ _LARGE_PIXELS = 8_000_000
 _one_large_picture = threading.Lock()
 
 _GREY_MODES = ("1", "L", "LA", "La", "I")
-_TURNED = (5, 6, 7, 8)
+_SIDEWAYS = (5, 6, 7, 8)
 """Values of the EXIF orientation that swap height and width."""
 
 
@@ -134,7 +134,7 @@ def open_picture(
             animated = format_ != "JPEG" and bool(getattr(picture, "is_animated", False))
             deep = mode.startswith("I") or any(";16" in str(tile) for tile in picture.tile)
             with _one_at_a_time_if_large(picture):
-                if _is_turned(picture):
+                if _is_sideways(picture):
                     whole = whole[1], whole[0]
                 ImageOps.exif_transpose(picture, in_place=True)
                 plain = _on_white(_to_eight_bits(picture, name))
@@ -237,11 +237,11 @@ def _reduce(picture: ImageFile.ImageFile, needed: tuple[int, int]) -> None:
     if picture.format not in ("JPEG", "MPO"):
         return
     height, width = (_REDUCING_GAP * side for side in needed)
-    picture.draft(None, (height, width) if _is_turned(picture) else (width, height))
+    picture.draft(None, (height, width) if _is_sideways(picture) else (width, height))
 
 
-def _is_turned(picture: Image.Image) -> bool:
-    return picture.getexif().get(ExifTags.Base.Orientation) in _TURNED
+def _is_sideways(picture: Image.Image) -> bool:
+    return picture.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
 
 
 def _cost(picture: ImageFile.ImageFile, whole: tuple[int, int]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError
 
-_NAMED = 5
+_MAX_LISTED = 5
 """Maximum number of classes listed in an error message."""
 
 
@@ -82,8 +82,8 @@ def _require_two_of_each_class(
 
 def _listed(labels: set[int], class_names: Sequence[str]) -> str:
     names = [class_names[label] if class_names else str(label) for label in sorted(labels)]
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"class{'es' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+    more = f" and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
+    return f"class{'es' if len(names) > 1 else ''} {', '.join(names[:_MAX_LISTED])}{more}"
 
 
 def _draw(labels: Int64Array, fraction: float, seed: int, groups: Int64Array | None) -> Int64Array:

@@ -81,7 +81,7 @@ def list_table(
             message = f"has several labels, {label:.40}"
             problems.append(_bad_row(file, line, message, "keep only one of them"))
         else:
-            existing = _existing(file.parent, path)
+            existing = _resolved_path(file.parent, path)
             rows.append((existing, label, SPLITS[split.strip().lower()], group or existing))
     class_names, numbers = numbered_classes(without_decimals([label for _, label, _, _ in rows]))
     names = [path for path, _, _, _ in rows]
@@ -137,7 +137,7 @@ def _several_labels(values: Sequence[object]) -> set[str]:
     }
 
 
-def _existing(folder: Path, path: str) -> str:
+def _resolved_path(folder: Path, path: str) -> str:
     """The path unchanged if that file exists; otherwise stripped, or with "/" for backslashes."""
     stripped = path.strip()
     spellings = (path, stripped, stripped.replace("\\", "/"))

@@ -19,7 +19,7 @@ from thumbnet.engines.files import file_digest as file_digest
 from thumbnet.engines.formats import export_format, format_names
 from thumbnet.engines.keras import KerasEngine as KerasEngine
 from thumbnet.engines.keras import open_keras_engine as open_keras_engine
-from thumbnet.engines.probing import require_sound
+from thumbnet.engines.probing import require_loadable
 from thumbnet.errors import InputError, quoted
 from thumbnet.installing import install_command
 from thumbnet.runs.run import Run
@@ -133,5 +133,5 @@ def _open_export(run: Run, name: str) -> Engine:
         )
     package = export_format(name.removesuffix(QUANTIZED)).PACKAGE
     require_runtime(name)
-    require_sound(name, package, path, run.class_names(), recorded.files)
+    require_loadable(name, package, path, run.class_names(), recorded.files)
     return open_model(name, path, run.class_names())

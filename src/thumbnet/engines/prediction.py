@@ -83,8 +83,8 @@ class PredictedImages(Sequence[FilePrediction]):
 
     Attributes:
         class_names: in the order of the model's outputs.
-        uncalibrated: why the run has no fitted temperature, so that its probabilities are those
-            of the network; empty if it has one.
+        uncalibrated: why the run has no fitted temperature and its probabilities are not
+            calibrated; empty if it has one.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ def _files_of(path: File) -> Sequence[File]:
     if not folder.is_dir():
         if folder.exists() or not glob.has_magic(str(path)):
             return [path]
-        # Path.glob accepts no absolute pattern.
+        # Path.glob does not accept absolute patterns.
         matching = map(Path, glob.glob(str(folder), recursive=True))  # noqa: PTH207
         if not (found := sorted(filter(Path.is_file, matching))):
             raise InputError(f"no file matches {shown(path)}")
@@ -280,7 +280,7 @@ def _read(path: File, shape: tuple[int, int, int], max_pixels: int) -> UInt8Arra
     if not isinstance(path, bytes):
         return read_image(path, shape, max_pixels)
     with silent_pillow(max_pixels):
-        picture = open_picture(path, "the given content", max_pixels, needed=shape[:2])
+        picture = open_picture(path, "the given bytes", max_pixels, needed=shape[:2])
         return fit_image(picture.image, shape)
 
 

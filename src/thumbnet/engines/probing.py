@@ -24,7 +24,7 @@ _MEMORY_BYTES = 6 * 2**30
 _PASSED: set[str] = set()
 
 
-def require_sound(
+def require_loadable(
     name: str, package: str, path: Path, class_names: tuple[str, ...], digests: Mapping[str, str]
 ) -> None:
     """Refuse a model that crashes its runtime.
@@ -50,10 +50,10 @@ def require_sound(
             f"{path} cannot be opened safely: {package} failed in a test process ({reason}); the "
             "file is damaged or malicious, so export the run again"
         ) from error
-    remember_sound(name, package, digests)
+    remember_loadable(name, package, digests)
 
 
-def remember_sound(name: str, package: str, digests: Mapping[str, str]) -> None:
+def remember_loadable(name: str, package: str, digests: Mapping[str, str]) -> None:
     """Remember that a model works, for this and later processes of this user."""
     key = _key(name, package, digests)
     _PASSED.add(key)

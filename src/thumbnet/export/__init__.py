@@ -19,7 +19,7 @@ from thumbnet.engines import (
 )
 from thumbnet.engines.files import digests_of
 from thumbnet.engines.formats import Metadata, export_format, format_names
-from thumbnet.engines.probing import remember_sound
+from thumbnet.engines.probing import remember_loadable
 from thumbnet.engines.speed import measure_speed
 from thumbnet.errors import InputError, JobError, shown
 from thumbnet.export.comparison import compare_engines
@@ -60,7 +60,7 @@ def export_run(
             conversion failed, or a file cannot be written. An earlier export is kept.
     """
     name = to + QUANTIZED * quantize
-    _require_possible(name, quantize)
+    _require_exportable(name, quantize)
     try:
         str(run.path).encode()
     except UnicodeEncodeError as error:
@@ -79,7 +79,7 @@ def export_run(
     with run.lock():
         try:
             run.exports_path.mkdir(exist_ok=True)
-            _remove_leftovers(run.exports_path)
+            _remove_temporary_files(run.exports_path)
             work = Path(tempfile.mkdtemp(prefix=_WRITING, dir=run.exports_path))
             work.chmod(run.exports_path.stat().st_mode)
         except OSError as error:
@@ -93,7 +93,7 @@ def export_run(
     return record
 
 
-def _require_possible(name: str, quantize: bool) -> None:
+def _require_exportable(name: str, quantize: bool) -> None:
     to = name.removesuffix(QUANTIZED)
     if to not in format_names():
         raise InputError(f"cannot export to {to!r}; choose from {', '.join(format_names())}")
@@ -165,8 +165,8 @@ def _export(
         keras_images_per_second=here.images_per_second,
         keras_latency_ms=here.latency_ms,
     )
-    _put_in_place(written, export_path(run.exports_path, name))
-    remember_sound(name, export_format(name.removesuffix(QUANTIZED)).PACKAGE, files)
+    _move_into_place(written, export_path(run.exports_path, name))
+    remember_loadable(name, export_format(name.removesuffix(QUANTIZED)).PACKAGE, files)
     write_record(run.exports_record_path, Exports(run.exports() | {name: record}))
     return record
 
@@ -180,7 +180,7 @@ def _write(name: str, model: Any, path: Path, metadata: Metadata, calibration: A
         raise JobError(f"the conversion to {name} failed: {error}") from error
 
 
-def _put_in_place(written: Path, target: Path) -> None:
+def _move_into_place(written: Path, target: Path) -> None:
     """Replace a file or folder; a folder briefly does not exist between two renames.
 
     A crash at that point is noticed because digests are checked when an export is opened.
@@ -193,7 +193,7 @@ def _put_in_place(written: Path, target: Path) -> None:
         raise JobError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def _remove_leftovers(directory: Path) -> None:
+def _remove_temporary_files(directory: Path) -> None:
     for beside in directory.glob(f"{_WRITING}*"):
         if beside.is_dir():
             shutil.rmtree(beside)

@@ -91,7 +91,10 @@ def compare_engines(
 ) -> Comparison:
     """Compare the predictions of both for the same images, in batches of several sizes."""
     pixels, labels = images.compared.images, images.compared.labels
-    expected, found = _in_uneven_batches(keras, pixels), _in_uneven_batches(exported, pixels)
+    expected, found = (
+        _predict_in_uneven_batches(keras, pixels),
+        _predict_in_uneven_batches(exported, pixels),
+    )
     keras_answers, answers = expected.argmax(axis=1), found.argmax(axis=1)
     accuracy = keras_accuracy = interval = None
     if images.labelled:
@@ -111,7 +114,7 @@ def compare_engines(
     )
 
 
-def _in_uneven_batches(engine: Engine, images: Images) -> Float32Array:
+def _predict_in_uneven_batches(engine: Engine, images: Images) -> Float32Array:
     """Predict one image, then seven, then the rest, to detect a model with a fixed batch size."""
     size = prediction_batch(images.shape[1:])
     bounds = [0, 1, 8, *range(8 + size, len(images), size), len(images)]

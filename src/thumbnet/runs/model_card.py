@@ -45,40 +45,40 @@ def write_model_card(run: Run) -> Path:
 
 
 class _Written(str):
-    """Text that is Markdown or YAML already."""
+    """Text that is already Markdown or YAML."""
 
 
 def _escaped(value: Any) -> Any:
-    """A text as Markdown shows it literally: on one line, without HTML, links or images."""
+    """Escape a text so that Markdown shows it literally, on one line."""
     if not isinstance(value, str) or isinstance(value, _Written):
         return value
     text = html.escape(" ".join(value.split()), quote=False)
     text = re.sub(r"[\\`*_\[\]|~$!]", r"\\\g<0>", text)
-    text = text.replace("://", "&#58;//")  # GitHub makes a link of an address
+    text = text.replace("://", "&#58;//")  # GitHub turns URLs into links
     text = re.sub(r"\bwww\.", "www&#46;", text, flags=re.IGNORECASE)
     # At the beginning of a line: headings, lists and lines below headings.
     return re.sub(r"^(?=[#+=-])|^(\d+)(?=[.)](?: |$))", r"\1\\", text)
 
 
 def _json(value: Any) -> _Written:
-    """A value in YAML, of which JSON is a part: a name may hold quotes and colons."""
-    # YAML does not know JSON's escapes of characters such as emoji.
+    """A value as JSON, which is valid YAML: a name may contain quotes and colons."""
+    # YAML does not support JSON's escapes of characters such as emoji.
     return _Written(json.dumps(value, ensure_ascii=False))
 
 
 def _code(text: str) -> _Written:
-    """A text in a code span."""
+    """A code span."""
     line = " ".join(text.split()).replace("|", "\\|")
     ticks = _longer_than_in(line, 1)
     return _Written(f"{ticks} {line} {ticks}" if "`" in line else f"{ticks}{line}{ticks}")
 
 
 def _fenced(text: str, language: str) -> _Written:
-    """A text of several lines as a block of code."""
+    """A fenced code block."""
     ticks = _longer_than_in(text, 3)
     return _Written(f"{ticks}{language}\n{text}{ticks}")
 
 
 def _longer_than_in(text: str, least: int) -> str:
-    """A run of backticks that is longer than any in a text."""
+    """A sequence of backticks that is longer than any in the text."""
     return "`" * max([least, *(len(found) + 1 for found in re.findall("`+", text))])

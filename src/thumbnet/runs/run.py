@@ -261,7 +261,7 @@ class Run:
             return read_record(self.metrics_path, Metrics)
         except FileNotFoundError as error:
             raise InputError(
-                f"{self.metrics_path} is missing: the run did not finish; go on with "
+                f"{self.metrics_path} is missing: the run did not finish; continue with "
                 f"{self.resume_command}"
             ) from error
 
@@ -325,19 +325,19 @@ class Run:
 
     def robustness(self) -> Robustness | None:
         """The results of `thumbnet robustness`; None if it was not run."""
-        return _read_if_there(self.robustness_path, Robustness)
+        return _read_if_exists(self.robustness_path, Robustness)
 
     def audit(self) -> Audit | None:
         """The results of `thumbnet audit`; None if it was not run."""
-        return _read_if_there(self.audit_path, Audit)
+        return _read_if_exists(self.audit_path, Audit)
 
     def explanations(self) -> Explanations | None:
         """The results of `thumbnet explain`; None if it was not run."""
-        return _read_if_there(self.explanations_path / "explanations.json", Explanations)
+        return _read_if_exists(self.explanations_path / "explanations.json", Explanations)
 
     def exports(self) -> dict[str, Export]:
         """The exports by name; empty if there are none."""
-        found = _read_if_there(self.exports_record_path, Exports)
+        found = _read_if_exists(self.exports_record_path, Exports)
         return found.root if found else {}
 
     def temperature(self) -> float:
@@ -379,5 +379,5 @@ class Run:
         write_table(self.history_path, [row.values() for row in History.of(history)])
 
 
-def _read_if_there(path: Path, kind: type[Read]) -> Read | None:
+def _read_if_exists(path: Path, kind: type[Read]) -> Read | None:
     return read_record(path, kind) if path.is_file() else None

@@ -1,6 +1,6 @@
-"""Checks what the storage of a study holds: a search directory can come from a stranger.
+"""Validation of the trials in a study's storage, which may come from an untrusted source.
 
-What workers note in a trial names files and is computed with, and its parameters become a recipe.
+The attributes of a trial contain file names and numbers, and its parameters become a recipe.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Notes(Record):
-    """What workers note in a trial, spelled as in existing journals; see `workers`."""
+    """The user attributes of a trial, spelled as in existing journals; see `workers`."""
 
     worker: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")] | None = None
     directory: Annotated[str, Field(pattern=r"^trials/[0-9]{4,12}$")] | None = None
@@ -34,16 +34,16 @@ class _Result(Record):
     values: list[Amount]
 
 
-def require_sound(trials: Sequence["FrozenTrial"], space: Space, objectives: int) -> None:
-    """Refuse trials that no worker of this search can have written.
+def require_valid_trials(trials: Sequence["FrozenTrial"], space: Space, objectives: int) -> None:
+    """Refuse trials that cannot have been written by a worker of this search.
 
     Args:
         trials: all trials of the study.
         space: its search space.
-        objectives: how many values a finished trial has.
+        objectives: number of values of a finished trial.
 
     Raises:
-        InputError: a trial has other parameters than the space, or notes of another kind.
+        InputError: a trial has invalid parameters, attributes or values.
     """
     for trial in trials:
         name = f"trial {trial.number} of the search is damaged"
@@ -61,7 +61,7 @@ def require_sound(trials: Sequence["FrozenTrial"], space: Space, objectives: int
 
 def _require_in_space(parameters: Mapping[str, Any], space: Space, name: str) -> None:
     if not isinstance(parameters, dict):
-        raise InputError(f"{name}: its parameters are no table")
+        raise InputError(f"{name}: its parameters are not a table")
     for key, value in parameters.items():
         if key not in space or not space[key].contains(value):
             raise InputError(f"{name}: {shown(str(key)[:200])} is not in the search space")

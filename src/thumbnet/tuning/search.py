@@ -44,7 +44,7 @@ _MOST_OVER_BUDGET = 50
 
 
 def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
-    """Run trials as one worker, possibly beside others, until the budget is spent.
+    """Run trials as one worker, possibly alongside others, until the budget is spent.
 
     Raises:
         JobInterruptedError: after Ctrl-C; the next worker resumes the current trial.
@@ -78,7 +78,7 @@ def search(tuning: Tuning, dataset: Dataset, display: Display) -> None:
 
 
 class _TrialDisplay(SilentDisplay):
-    """Shows a trial under its title, and the state of the search beside it."""
+    """Shows a trial under its title, and the state of the search next to it."""
 
     def __init__(self, title: str, display: Display, standing: Callable[[], str]) -> None:
         self._title, self._display, self._standing = title, display, standing

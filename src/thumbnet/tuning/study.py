@@ -19,7 +19,7 @@ from thumbnet.record import Amount, Count, Fraction, Record, Text, read_record, 
 from thumbnet.runs.records import DataIdentity
 from thumbnet.runs.run import Run
 from thumbnet.training.cost import planned_flop
-from thumbnet.tuning.checking import require_sound
+from thumbnet.tuning.checking import require_valid_trials
 from thumbnet.tuning.space import (
     Space,
     first_points,
@@ -54,7 +54,7 @@ class Plan(Record):
     """The definition of a study; `tuning.json` in its directory.
 
     Attributes:
-        name: name of the study in its storage, which may hold others.
+        name: name of the study in its storage, which may contain others.
         recipe: the initial recipe, as TOML text.
         space: the search space, as TOML text.
         data: description of the images, as in a run's `environment.json`.
@@ -165,9 +165,9 @@ class Tuning:
     """The directory of a search.
 
     Attributes:
-        path: of the directory.
+        path: path of the directory.
         storage: URL of the database, as the user gave it; empty for the journal in the directory.
-            The one in `tuning.json` is not connected to: the directory may be a stranger's.
+            The URL in `tuning.json` is not used, as the directory may be from an untrusted source.
     """
 
     path: Path
@@ -263,7 +263,7 @@ class Tuning:
                 load_if_exists=True,
             )
             trials = study.get_trials(deepcopy=False)
-            require_sound(trials, plan.dimensions(), len(plan.objectives))
+            require_valid_trials(trials, plan.dimensions(), len(plan.objectives))
             return study
         except ImportError as error:
             raise InputError(
@@ -287,11 +287,11 @@ class Tuning:
         if plan.storage and not self.storage:
             place = re.sub("//[^/]*@", "//", plan.storage)  # without a password
             raise InputError(
-                f"{self.path} keeps its trials in a database, said to be {shown(place[:200])}; if "
-                "you trust that address, give it again with --storage"
+                f"{self.path} keeps its trials in the database {shown(place[:200])}; if you trust "
+                "that address, give it again with --storage"
             )
         if self.storage and not plan.storage:
-            raise InputError(f"{self.path} keeps its trials in the directory; leave out --storage")
+            raise InputError(f"{self.path} keeps its trials in the directory; omit --storage")
 
 
 class SearchClock:

@@ -95,7 +95,7 @@ def fetching(directory: Path, report: Report) -> Iterator[tuple[Path, bool]]:
             yield Path(temporary), False
         return
     try:
-        _remove_leftovers(directory)
+        _remove_temporary_files(directory)
         yield directory, waited
     finally:
         lock.release()
@@ -110,7 +110,7 @@ def scratch(directory: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _remove_leftovers(directory: Path) -> None:
+def _remove_temporary_files(directory: Path) -> None:
     """Remove files of killed processes; call this only while holding the lock."""
     for folder in directory.glob(f"{SCRATCH_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -33,7 +33,7 @@ class RemoteFile:
     sha256: str
 
 
-class _CutOffError(Exception):
+class _InterruptedTransferError(Exception):
     """A transfer was interrupted; another attempt may resume it."""
 
 
@@ -53,7 +53,7 @@ def download(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
         try:
             _receive(remote, path, progress, patience)
             break
-        except _CutOffError as error:
+        except _InterruptedTransferError as error:
             if attempt == patience.attempts:
                 raise JobError(f"{remote.url}: {error} ({attempt} attempts)") from error
             time.sleep(attempt * patience.pause)
@@ -74,8 +74,8 @@ def _receive(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
     headers = {"Accept-Encoding": "identity"}
     if received:
         headers["Range"] = f"bytes={received}-"
-    with _answer(remote.url, headers, patience) as response:
-        received = _check_answer(response, remote, received)
+    with _request(remote.url, headers, patience) as response:
+        received = _check_response(response, remote, received)
         watch = Watch(patience, received)
         with open(path, "ab" if received else "wb") as file:
             while received < remote.size:
@@ -85,9 +85,9 @@ def _receive(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
                         min(CHUNK, remote.size - received), decode_content=False
                     )
                 except (HTTPError, http.client.HTTPException, OSError) as error:
-                    raise _CutOffError(_reason(error)) from error
+                    raise _InterruptedTransferError(_reason(error)) from error
                 if not piece:
-                    raise _CutOffError(
+                    raise _InterruptedTransferError(
                         f"the connection ended after {received} of {remote.size} bytes"
                     )
                 file.write(piece)
@@ -99,11 +99,11 @@ def _receive(remote: RemoteFile, path: Path, progress: Progress, patience: Patie
                     raise JobError(f"{remote.url}: {error}") from error
 
 
-def _check_answer(response: "requests.Response", remote: RemoteFile, received: int) -> int:
+def _check_response(response: "requests.Response", remote: RemoteFile, received: int) -> int:
     """Check the response and return the offset of its first byte in the file."""
     status = response.status_code
     if status >= 500:
-        raise _CutOffError(f"the server responded with {status} {response.reason}")
+        raise _InterruptedTransferError(f"the server responded with {status} {response.reason}")
     if status not in (200, 206):
         raise JobError(f"{remote.url}: the server responded with {status} {response.reason}")
     begin = received if status == 206 else 0
@@ -121,7 +121,7 @@ def _check_answer(response: "requests.Response", remote: RemoteFile, received: i
     return begin
 
 
-def _answer(url: str, headers: dict[str, str], patience: Patience) -> "requests.Response":
+def _request(url: str, headers: dict[str, str], patience: Patience) -> "requests.Response":
     """Send the request and wait for the response header.
 
     This runs in a thread because DNS lookups have no timeout, and because socket timeouts restart
@@ -148,13 +148,13 @@ def _answer(url: str, headers: dict[str, str], patience: Patience) -> "requests.
     try:
         return answer.result(patience.answer)
     except TimeoutError as error:
-        answer.add_done_callback(_put_away)
+        answer.add_done_callback(_close_late_response)
         raise JobError(f"{url}: no response within {patience.answer:g} s") from error
     except requests.RequestException as error:
         raise JobError(f"{url}: {_reason(error)}") from error
 
 
-def _put_away(late: "Future[requests.Response]") -> None:
+def _close_late_response(late: "Future[requests.Response]") -> None:
     """Close the connection of a response that arrived too late."""
     if late.exception() is None:
         late.result().close()

@@ -52,7 +52,7 @@ const Network = (() => {
     return x;
   }
 
-  // How far a window starts before the first pixel, as TensorFlow's "same" padding has it.
+  // Offset of the first window before the first pixel, as in TensorFlow's "same" padding.
   function before(input, output, window, stride, padding) {
     if (padding === "valid") return 0;
     return Math.max(0, (output - 1) * stride + window - input) >> 1;
@@ -213,7 +213,7 @@ const Network = (() => {
     },
   };
 
-  // From what the exporter wrote to a function of the pixels, a Uint8Array in row-major RGB order.
+  // Turns the exported program into a function of the pixels, a Uint8Array in row-major RGB order.
   return function open(program, weights) {
     const blob = bytesOf(weights);
     const layers = program.layers.map((layer) => ({

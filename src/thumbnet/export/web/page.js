@@ -1,4 +1,4 @@
-// The page: takes a picture, a paste or the camera, and shows the probabilities.
+// The page: takes an image from a file, the clipboard or the camera, and shows the probabilities.
 "use strict";
 
 {
@@ -65,7 +65,7 @@
     } catch {
       picture.hidden = true;
       find("answer").hidden = true;
-      say(`${file.name || "The picture"} cannot be read. Use PNG, JPEG or WebP.`);
+      say(`${file.name || "The image"} cannot be read. Use PNG, JPEG or WebP.`);
     }
   }
 
@@ -90,7 +90,7 @@
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch {
-      return say("The camera cannot be used: allow it for this page, or choose a picture.");
+      return say("The camera cannot be used: allow it for this page, or choose an image.");
     }
     find("picture").hidden = true;
     find("video").hidden = false;

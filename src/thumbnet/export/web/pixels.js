@@ -1,5 +1,5 @@
-// From any picture to the pixels that the network takes, as Pillow makes them: the same crop, the
-// same Lanczos filter in fixed point, the same grey. Decoding JPEG is left to the browser.
+// Converts any image to the pixels that the network takes, in the same way as Pillow: the same crop,
+// the same fixed-point Lanczos filter and the same grey. The browser decodes JPEG.
 "use strict";
 
 const Pixels = (() => {
@@ -46,7 +46,7 @@ const Pixels = (() => {
     return out;
   }
 
-  // RGB pixels cropped around their centre to the proportions of (height, width), and resized.
+  // RGB pixels, centre-cropped to the aspect ratio of (height, width) and resized.
   function fit(pixels, width, height, [rows, columns, channels]) {
     let out = pixels;
     if (width !== columns || height !== rows) {
@@ -63,7 +63,7 @@ const Pixels = (() => {
       (out[3 * at] * 19595 + out[3 * at + 1] * 38470 + out[3 * at + 2] * 7471 + 0x8000) >> 16);
   }
 
-  // A file or a video frame as RGB on white, upright as its EXIF data say.
+  // A file or a video frame as RGB on white, rotated according to its EXIF orientation.
   async function read(source) {
     const bitmap = await createImageBitmap(source, { imageOrientation: "from-image", colorSpaceConversion: "none" });
     const { width, height } = bitmap;
