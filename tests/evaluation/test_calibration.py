@@ -22,7 +22,7 @@ def from_logits(logits: np.ndarray, labels: np.ndarray) -> Predictions:
 
 
 def calibrated_logits(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels drawn with the probabilities they give."""
+    """Logits, and labels drawn from their softmax probabilities."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(images, 5)) * 2
     gumbel = random.gumbel(size=logits.shape)

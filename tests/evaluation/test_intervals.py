@@ -46,7 +46,7 @@ def test_the_interval_of_macro_f1_covers_the_true_value(
     random, covered, draws = np.random.default_rng(0), 0, 400
     labels = np.repeat(np.arange(classes), images)
     for _ in range(draws):
-        # With mistakes that fall on all other classes alike, the true macro F1 is the accuracy.
+        # If mistakes are spread evenly over the other classes, the true macro F1 is the accuracy.
         shift = random.integers(1, classes, size=len(labels))
         right = random.random(len(labels)) < accuracy
         predicted = np.where(right, labels, (labels + shift) % classes)

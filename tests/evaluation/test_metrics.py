@@ -83,7 +83,7 @@ def test_brier_score_of_two_classes_is_twice_scikit_learns() -> None:
 
 
 def test_metrics_calculated_by_hand() -> None:
-    # Right with 0.8, wrong with 0.6 (true: 0.3), right with 0.5.
+    # Correct with 0.8, wrong with 0.6 (true class: 0.3), correct with 0.5.
     evaluation = evaluate(make([[0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.3, 0.2, 0.5]], [0, 2, 2]))
     assert evaluation.accuracy == pytest.approx(2 / 3)
     assert evaluation.log_loss == pytest.approx(-np.log([0.8, 0.3, 0.5]).mean(), rel=1e-6)

@@ -15,7 +15,7 @@ from thumbnet.evaluation.mistakes import (
 )
 from thumbnet.evaluation.predictions import Predictions
 
-# Labels a, a, a, b, b, b; the third is surely a b, the last hardly a b.
+# Labels a, a, a, b, b, b; the third is clearly b, the last barely b.
 ANSWERS = Predictions(
     np.array([[0.9, 0.1], [0.8, 0.2], [0.05, 0.95], [0.1, 0.9], [0.2, 0.8], [0.55, 0.45]], "f4"),
     np.array([0, 0, 0, 1, 1, 1]),

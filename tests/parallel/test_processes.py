@@ -187,7 +187,7 @@ def test_two_processes_train_the_same_weights_as_one(
 def test_all_processes_share_the_losses_that_rank_hard_examples(
     recipe: Path, tmp_path: Path
 ) -> None:
-    # The selection may differ where two losses are almost equal, so the weights of later epochs are
+    # The selection may differ if two losses are almost equal, so the weights of later epochs are
     # not compared.
     losses = []
     for count in (1, 2):
@@ -320,7 +320,7 @@ def test_separate_hosts_train_together_and_notice_a_broken_connection(
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[list[Host]]:
-    """Two network namespaces as hosts, each with a name and an address, and a cable between."""
+    """Two network namespaces as hosts, each with a name and an address, connected to each other."""
     names = [f"thumbnet{os.getpid()}{end}" for end in "ab"]
     addresses = ["10.213.0.1", "10.213.0.2"]
     try:

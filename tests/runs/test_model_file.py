@@ -99,21 +99,21 @@ def hold_text(weights: h5py.File) -> None:
 CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a Lambda": (
         with_layer({"module": "keras.layers", "class_name": "Lambda", "config": {}}),
-        "names keras.layers.Lambda",
+        "refers to keras.layers.Lambda",
     ),
     "a function of another module": (
         with_layer({"module": "os", "class_name": "system", "config": {"command": "true"}}),
-        "names os.system",
+        "refers to os.system",
     ),
     "a SavedModel": (
         with_layer({"module": "keras.layers", "class_name": "TFSMLayer", "config": {}}),
-        "names keras.layers.TFSMLayer",
+        "refers to keras.layers.TFSMLayer",
     ),
     "a layer that reads a file": (
         with_layer({"module": "keras.layers", "class_name": "StringLookup", "config": {}}),
-        "names keras.layers.StringLookup",
+        "refers to keras.layers.StringLookup",
     ),
-    "a class without a module": (with_layer({"class_name": "Dense"}), "names None.Dense"),
+    "a class without a module": (with_layer({"class_name": "Dense"}), "refers to None.Dense"),
     "a huge layer": (
         with_layer({"module": "keras.layers", "class_name": "Dense", "config": {"units": 10**9}}),
         "units is 1,000,000,000",

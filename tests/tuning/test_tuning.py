@@ -81,7 +81,7 @@ def test_a_full_disk_stops_the_search_and_loses_nothing(
     assert Counter(trial.state.name for trial in tuning.study().trials)["FAIL"] == 0
     search(tuning, small, SilentDisplay())
     states = Counter(trial.state.name for trial in tuning.study().trials)
-    assert states["FAIL"] == 1  # the one that was under way
+    assert states["FAIL"] == 1  # the trial that was running
     assert states["COMPLETE"] + states["PRUNED"] == 2
 
 
@@ -459,7 +459,7 @@ def test_time_without_a_running_worker_does_not_count_against_the_budget(
 
 
 class _BackwardDatetime(datetime):
-    """A system clock that goes back by an hour whenever it is read."""
+    """A system clock that is set back by an hour on every read."""
 
     reads = 0
 
