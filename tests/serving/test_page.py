@@ -117,7 +117,7 @@ def test_a_file_is_chosen_and_the_curl_command_copied(
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.locator("#file").set_input_files(pictures[0])
     expect(_verdict(page)).to_be_visible()
-    page.get_by_text("Ask from a program").click()
+    page.get_by_text("Show the curl command").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     call = page.evaluate("navigator.clipboard.readText()")
@@ -162,7 +162,7 @@ def test_every_control_has_a_name_for_screen_readers(visit: Visit, width: int) -
     page = visit(viewport={"width": width, "height": 800})
     page.get_by_role("button", name="ship", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("says ship")
-    page.get_by_text("Ask from a program").click()
+    page.get_by_text("Show the curl command").click()
     page.get_by_label("compared with").select_option("second")
     expect(page.locator(".card")).to_have_count(2)
     nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]

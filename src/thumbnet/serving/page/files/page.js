@@ -223,7 +223,7 @@ function sureness(model, said) {
   }
   const doubt = second && second[1] > 0.1 ? `, but it might be ${second[0]}` : "";
   const caution = model.calibrated ? "" : " The model is uncalibrated, so this may be far too high or too low.";
-  return `${percent(said.probability)} sure${doubt}.${caution}`;
+  return `${percent(said.probability)} confident${doubt}.${caution}`;
 }
 
 function placeOf(map, name) {
@@ -232,7 +232,7 @@ function placeOf(map, name) {
   const rows = map.length;
   const third = (at) => Math.floor((3 * at) / rows);
   const place = `${["top", "middle", "bottom"][third(Math.floor(best / rows))]} ${["left", "centre", "right"][third(best % rows)]}`;
-  return `Where it looked: covering the ${place} takes ${percent(Math.max(0, falls[best]))} from ${name}`;
+  return `Where it looked: covering the ${place} lowers the probability of ${name} by ${percent(Math.max(0, falls[best]))}`;
 }
 
 function barOf(name, probability, isBest) {
