@@ -187,7 +187,7 @@ def test_if_all_checkpoints_are_damaged_resuming_names_them(
         resume(run, small, display=SilentDisplay())
 
 
-def test_a_run_whose_checkpoints_are_gone_does_not_silently_begin_again(
+def test_a_run_whose_checkpoints_are_gone_is_not_silently_started_over(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe.override({"epochs": 3})
@@ -195,7 +195,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_silently_begin_again(
         train(recipe, small, tmp_path / "run", display=Interrupting(12))
     run = Run.open(tmp_path / "run")
     shutil.rmtree(run.checkpoints_path)
-    with pytest.raises(InputError, match=r"no checkpoint, although 2 epochs were trained; put a"):
+    with pytest.raises(InputError, match=r"no checkpoint, although 2 epochs were trained; restore"):
         resume(run, small, display=SilentDisplay())
 
 
