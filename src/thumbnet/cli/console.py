@@ -65,13 +65,13 @@ def _literal(text: str) -> str:
 
 
 def echo(text: str, *, error: bool = False) -> None:
-    """Print lines without wrapping them, with control characters escaped.
+    """Print lines at once, without wrapping them, with control characters escaped.
 
     Args:
         text: the lines.
         error: whether to print to standard error.
     """
-    print(printable(text), file=sys.stderr if error else sys.stdout)
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def width() -> int:
