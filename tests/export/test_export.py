@@ -396,6 +396,14 @@ def test_int8_may_lose_half_a_point_and_must_be_three_times_smaller(
     assert found.failures() == failures
 
 
+@pytest.mark.parametrize(("wrong", "tolerated"), [(1, True), (2, False)])
+def test_int8_may_lose_one_of_few_images(wrong: int, tolerated: bool) -> None:
+    accuracy = 0.8 - wrong / 45
+    interval = Interval(-0.05, 0.05)
+    found = Comparison(45, "images", 0.4, 0.9, accuracy, 0.8, interval, 3.5, quantized=True)
+    assert (found.failures() == []) == tolerated
+
+
 def test_int8_that_is_not_small_enough_is_not_exported(copy: Run, small: Dataset) -> None:
     before = copy.exports()
     with pytest.raises(JobError, match="times smaller than the float32 weights, less than 3"):
