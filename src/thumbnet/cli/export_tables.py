@@ -32,7 +32,7 @@ def print_export(run: Run, name: str, record: Export) -> None:
     table.add_cells("latency, one image", *latencies)
     show(table)
     bounds = ", ".join(
-        f"{key.replace('_', ' ')} {bound:g}" for key, bound in record.tolerance.items()
+        f"{key.replace('_', ' ')} {bound:.2g}" for key, bound in record.tolerance.items()
     )
     show(
         f"compared on {record.images:,} {record.images_from}; within tolerance ({bounds}); "
