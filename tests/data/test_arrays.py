@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_files import two_classes
+from image_files import two_classes
 
 from thumbnet.data.arrays import resize
 from thumbnet.data.dataset import Dataset

@@ -8,7 +8,7 @@ from zlib import compress, crc32
 
 import numpy as np
 import pytest
-from picture_files import two_classes, write_classes
+from image_files import two_classes, write_classes
 from PIL import Image
 
 from thumbnet.data.check import check_data

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import write_classes
+from image_files import write_classes
 from PIL import Image
 
 from thumbnet.data import assembly

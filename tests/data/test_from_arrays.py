@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from picture_files import two_classes
+from image_files import two_classes
 
 from thumbnet import Dataset, InputError, LabelledImages
 from thumbnet.data.stored import UInt8Array

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from picture_files import two_classes, write_classes
+from image_files import two_classes, write_classes
 from PIL import Image as PillowImage
 
 from thumbnet import Dataset, InputError

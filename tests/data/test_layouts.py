@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import write_classes
+from image_files import write_classes
 from PIL import Image
 
 from thumbnet.data.check import check_data
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.listing import TEST, TRAIN, VALIDATION, part_named
+from thumbnet.data.listing import TEST, TRAIN, VALIDATION, split_named
 from thumbnet.data.load import load
 from thumbnet.errors import InputError
 
@@ -38,7 +38,7 @@ PETS = {"cat": 4, "dog": 4}
     ],
 )
 def test_split_names_are_recognised(name: str, part: int | None) -> None:
-    assert part_named(name) == part
+    assert split_named(name) == part
 
 
 @pytest.mark.parametrize(

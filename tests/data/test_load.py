@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from picture_files import write_classes
+from image_files import write_classes
 
 from thumbnet.data.check import check_data
 from thumbnet.data.dataset import Dataset

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_files import two_classes
+from image_files import two_classes
 from PIL import Image
 
 from thumbnet.data import parquet

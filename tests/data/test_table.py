@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_files import write_classes
+from image_files import write_classes
 from typer.testing import CliRunner
 
 from thumbnet.cli import app

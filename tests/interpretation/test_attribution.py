@@ -6,7 +6,7 @@ import pytest
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import open_keras_engine
 from thumbnet.interpretation.attribution import (
-    first_layer_pictures,
+    first_layer_images,
     grad_cam,
     integrated_gradients,
 )
@@ -65,7 +65,7 @@ def test_grad_cam_highlights_images_of_a_convolutional_network(small: Dataset) -
     assert heat.shape == (3, 32, 32)
     assert heat.min() >= 0
     assert heat.max() == 1
-    pictures = first_layer_pictures(model)
+    pictures = first_layer_images(model)
     assert pictures is not None
     assert pictures.shape == (24, 2, 2, 3)
 
@@ -77,7 +77,7 @@ def test_grad_cam_needs_convolutions(finished_run: Run, sample: Dataset) -> None
 
 def test_first_layer_images_include_fixed_linear_layers(small: Dataset) -> None:
     model = with_softmax(small, "ann", widths=[5], shrink=2, pca_components=20)
-    pictures = first_layer_pictures(model)
+    pictures = first_layer_images(model)
     assert pictures is not None
     assert pictures.shape == (5, 16, 16, 3)
     whiten, dense = (np.asarray(model.get_layer(n).kernel) for n in ("whiten", "dense_1"))

@@ -121,7 +121,7 @@ def resize(images: UInt8Array, shape: tuple[int, int, int] | int | None) -> UInt
         return images
 
     def some(indices: list[int]) -> UInt8Array:
-        pictures = map(_as_picture, images[indices[0] : indices[-1] + 1])
+        pictures = map(_as_pillow, images[indices[0] : indices[-1] + 1])
         return np.stack([fit_image(picture, shape) for picture in pictures])
 
     out = np.empty((len(images), *shape), np.uint8)
@@ -237,7 +237,7 @@ def _checked_names(names: Any) -> tuple[str, ...]:
     return tuple(map(shown, given))
 
 
-def _as_picture(image: UInt8Array) -> Image.Image:
+def _as_pillow(image: UInt8Array) -> Image.Image:
     return Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
 
 

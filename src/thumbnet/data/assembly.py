@@ -7,7 +7,7 @@ import numpy as np
 from thumbnet.data.classes import require_two_classes
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.groups import numbered_groups
-from thumbnet.data.holdout import hash_names, with_test_part
+from thumbnet.data.holdout import hash_names, with_test_split
 from thumbnet.data.listing import SPLIT_NAMES, TEST, TRAIN, VALIDATION, Listing
 from thumbnet.data.reading import Reading
 from thumbnet.data.stored import Images, StoredImages, UInt8Array
@@ -18,7 +18,7 @@ IN_MEMORY = 1 << 28
 _LEFT_OUT = -1
 
 
-def require_test_part(listing: Listing, reading: Reading) -> None:
+def require_test_split(listing: Listing, reading: Reading) -> None:
     """Check that the data have their own test split, if the user requires one.
 
     Raises:
@@ -48,9 +48,9 @@ def assemble(
     Raises:
         InputError: a split is empty or missing, or has a class without training images.
     """
-    require_test_part(listing, reading)
+    require_test_split(listing, reading)
     bad, labels, path = bad or {}, listing.labels, listing.path.resolve()
-    splits, held_out = with_test_part(listing)
+    splits, held_out = with_test_split(listing)
     splits = splits.copy()
     splits[list(bad)] = _LEFT_OUT
     order = np.argsort(hash_names(listing.names), kind="stable")

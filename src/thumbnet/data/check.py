@@ -13,12 +13,12 @@ from thumbnet.data.classes import class_problems
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.decoding import TASK, batched, in_parallel, named
 from thumbnet.data.duplicates import DIGEST_BYTES, image_digests
+from thumbnet.data.encoded import EncodedImages
 from thumbnet.data.groups import numbered_groups, series_problem
-from thumbnet.data.holdout import with_test_part
+from thumbnet.data.holdout import with_test_split
 from thumbnet.data.images import Picture, open_picture, silent_pillow
 from thumbnet.data.listing import SPLIT_NAMES, TEST, Listing, Problem
 from thumbnet.data.load import read_or_list
-from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
 from thumbnet.data.sources.locate import ignore
 from thumbnet.data.sources.patience import Report
@@ -140,7 +140,7 @@ class _Images:
         )
 
     @classmethod
-    def of_pictures(cls, listing: Listing, pictures: Pictures, reading: Reading) -> "_Images":
+    def of_pictures(cls, listing: Listing, pictures: EncodedImages, reading: Reading) -> "_Images":
         digests = bytearray()
         problems = [*listing.problems, *filter(None, [series_problem(listing)])]
 
@@ -152,7 +152,7 @@ class _Images:
                 for digest, found in some:
                     digests += digest
                     problems += found
-        splits, _ = with_test_part(listing)
+        splits, _ = with_test_split(listing)
         return cls(
             class_names=listing.class_names,
             labels=listing.labels,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thumbnet.data.reading import OnBadImage, Reading
-from thumbnet.data.sizes import PictureSizes
+from thumbnet.data.sizes import ImageSizes
 from thumbnet.data.stored import Images as Images
 from thumbnet.data.stored import Int64Array as Int64Array
 from thumbnet.data.stored import StoredImages, chunks
@@ -118,7 +118,7 @@ class Dataset:
     validation: LabelledImages | None = None
     reading: Reading = field(default_factory=Reading)
     skipped: tuple[str, ...] = ()
-    sizes: PictureSizes | None = None
+    sizes: ImageSizes | None = None
 
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:

@@ -20,10 +20,10 @@ import numpy as np
 import PIL
 
 from thumbnet.atomic import remove_leftovers, replacing, write_json
+from thumbnet.data.encoded import EncodedImages
 from thumbnet.data.images import fit_image, open_picture, silent_pillow
-from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
-from thumbnet.data.sizes import PictureSizes, Size
+from thumbnet.data.sizes import ImageSizes, Size
 from thumbnet.data.sources.patience import Report
 from thumbnet.data.stored import UInt8Array
 from thumbnet.errors import InputError, JobError, shown
@@ -46,7 +46,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, eq=False)
-class DecodedPictures:
+class DecodedImages:
     """Decoded images.
 
     Attributes:
@@ -57,7 +57,7 @@ class DecodedPictures:
 
     pixels: UInt8Array
     bad: Mapping[int, str]
-    sizes: PictureSizes | None
+    sizes: ImageSizes | None
 
 
 class _DecodedImage(NamedTuple):
@@ -75,16 +75,16 @@ class _ShapeMismatchError(Exception):
         self.shape = shape
 
 
-def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) -> DecodedPictures:
+def decode(pictures: EncodedImages, reading: Reading, cache: Path, report: Report) -> DecodedImages:
     """Decode images to one size, or load them from the cache.
 
     All have the same number of channels: one if every image is grey, otherwise three.
 
     Args:
         pictures: the encoded images.
-        reading: the size to decode to, and what to do about images that cannot be read. Without
-            a size, images keep theirs if all have the same one, up to `OWN_SIZE_UP_TO`
-            pixels; otherwise they get `USUAL_SIZE`.
+        reading: the size to decode to, and what to do about images that cannot be read. By
+            default, images keep their size if all have the same one, up to `OWN_SIZE_UP_TO`
+            pixels; otherwise they are resized to `USUAL_SIZE`.
         cache: the cache directory; the pixels are kept in its folder `FOLDER`.
         report: called with progress messages.
 
@@ -117,14 +117,14 @@ def decode(pictures: Pictures, reading: Reading, cache: Path, report: Report) ->
     return found
 
 
-def _recall(path: Path) -> DecodedPictures | None:
+def _recall(path: Path) -> DecodedImages | None:
     try:
         # Written last: if it exists, the pixels are complete.
         kept = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return DecodedPictures(
+        return DecodedImages(
             np.load(path, mmap_mode="r", allow_pickle=False),
             {int(index): str(error) for index, error in kept["bad"].items()},
-            kept["sizes"] and PictureSizes.from_dict(kept["sizes"]),
+            kept["sizes"] and ImageSizes.from_dict(kept["sizes"]),
         )
     except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):
         return None
@@ -138,7 +138,7 @@ def _remove_outdated(directory: Path, slot: str, kept: Path) -> None:
     remove_leftovers(directory, slot)
 
 
-def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report) -> None:
+def _decode_to(path: Path, pictures: EncodedImages, reading: Reading, report: Report) -> None:
     report(f"decoding {len(pictures):,} images of {shown(pictures.location)}")
     with silent_pillow(reading.maximum_pixels), replacing(path) as file:
         shape = _first_guess(pictures, reading)
@@ -148,11 +148,11 @@ def _decode_to(path: Path, pictures: Pictures, reading: Reading, report: Report)
                 break
             except _ShapeMismatchError as mismatch:
                 shape = mismatch.shape
-    measured = PictureSizes.measure(sizes, (shape[1], shape[0])).to_dict() if sizes else None
+    measured = ImageSizes.measure(sizes, (shape[1], shape[0])).to_dict() if sizes else None
     write_json(path.with_suffix(".json"), {"bad": bad, "sizes": measured})
 
 
-def _first_guess(pictures: Pictures, reading: Reading) -> Shape:
+def _first_guess(pictures: EncodedImages, reading: Reading) -> Shape:
     """The shape inferred from the first images."""
     first = next(batched(named(pictures), TASK), [])
     _, seen = _decode_some(first, (1, 1, 1), reading)
@@ -179,7 +179,7 @@ def _adjusted_shape(shape: Shape, seen: _DecodedImage, reading: Reading) -> Shap
 
 
 def _decode_all(
-    file: IO[bytes], pictures: Pictures, shape: Shape, reading: Reading, report: Report
+    file: IO[bytes], pictures: EncodedImages, shape: Shape, reading: Reading, report: Report
 ) -> tuple[dict[int, str], list[Size]]:
     """Write all images, resized to one shape, as an `.npy` file.
 
@@ -238,7 +238,7 @@ def _decode_some(
     return pixels, seen
 
 
-def named(pictures: Pictures) -> Iterator[tuple[str, Path | bytes]]:
+def named(pictures: EncodedImages) -> Iterator[tuple[str, Path | bytes]]:
     """All images in order, each with its name for messages."""
     return zip(map(pictures.where, range(len(pictures))), pictures.encoded(), strict=True)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from thumbnet.data.encoded import EncodedImages, ImageFiles
 from thumbnet.data.groups import groups_of_names
 from thumbnet.data.listing import (
     SPLIT_NAMES,
@@ -12,9 +13,8 @@ from thumbnet.data.listing import (
     Listing,
     Problem,
     numbered_classes,
-    part_named,
+    split_named,
 )
-from thumbnet.data.pictures import PictureFiles, Pictures
 from thumbnet.data.reading import Reading
 from thumbnet.data.walk import Walk
 from thumbnet.errors import InputError, shown
@@ -23,7 +23,7 @@ _MAX_LISTED = 4
 """Maximum number of folders listed in a message."""
 
 
-def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
+def list_folder(folder: Path, reading: Reading) -> tuple[Listing, EncodedImages]:
     """List the images of a folder: `CLASS/IMAGE` or `train/CLASS/IMAGE`.
 
     All images in a class folder belong to that class, including those in its subfolders.
@@ -55,11 +55,11 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, Pictures]:
         class_names=class_names,
         labels=labels,
         splits=np.array(walk.splits, np.int64),
-        groups=groups_of_names(walk.names_in_part, reading.group) if reading.group else (),
+        groups=groups_of_names(walk.names_in_split, reading.group) if reading.group else (),
         problems=tuple(walk.problems),
         has_names=True,
     )
-    return listing, PictureFiles(folder, folder, walk.names)
+    return listing, ImageFiles(folder, folder, walk.names)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _parts(walk: Walk, top: set[str]) -> list[_Part]:
         InputError: two folders are the same split, a split has no class folders, or there is no
             training split.
     """
-    named = {name: split for name in sorted(top) if (split := part_named(name)) is not None}
+    named = {name: split for name in sorted(top) if (split := split_named(name)) is not None}
     with_folders = [name for name in named if walk.contents(name).folders]
     if not any(named[name] == TRAIN for name in with_folders):
         if len(named) > 1 and len(named) == len(top):
@@ -110,7 +110,7 @@ def _unwrapped(walk: Walk, path: str, split: int) -> str:
     contents = walk.contents(path)
     while len(contents.folders) == 1 and not contents.pictures:
         (name,) = contents.folders
-        if part_named(name) != split:
+        if split_named(name) != split:
             break
         path = f"{path}/{name}"
         contents = walk.contents(path)

@@ -18,7 +18,7 @@ _READ_SUFFIXES = (
 CAMERA_SUFFIXES = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2")
 """Camera raw formats, whose content often begins like TIFF."""
 _UNREAD_SUFFIXES = (".svg", ".jxl", ".jp2", ".j2k", ".psd", ".tga", ".exr", ".qoi")
-PICTURE_SUFFIXES = (*_READ_SUFFIXES, *_UNREAD_SUFFIXES, *CAMERA_SUFFIXES)
+IMAGE_SUFFIXES = (*_READ_SUFFIXES, *_UNREAD_SUFFIXES, *CAMERA_SUFFIXES)
 """Suffixes in lower case of files that are meant to be images, whatever their content is."""
 
 SNIFFED = 512

@@ -15,7 +15,7 @@ HELD_OUT = 0.2
 UInt64Array = npt.NDArray[np.uint64]
 
 
-def with_test_part(listing: Listing) -> tuple[Int64Array, str]:
+def with_test_split(listing: Listing) -> tuple[Int64Array, str]:
     """Hold out some images of each class for testing, unless there is a test split.
 
     An image is held out if the hash of its name, or of its group's name, is below a threshold.

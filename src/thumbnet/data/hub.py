@@ -29,7 +29,7 @@ def find_parquet(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def parts_of(folder: Path, files: Sequence[Path]) -> list[int]:
+def splits_of(folder: Path, files: Sequence[Path]) -> list[int]:
     """The split that each file belongs to: `TRAIN`, `VALIDATION` or `TEST`.
 
     If no name contains the word for a split, all files are training images.

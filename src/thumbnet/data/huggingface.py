@@ -39,7 +39,7 @@ def dataset_from_huggingface(
     first_names = next((part.labels.class_names for part in training), ())
     class_names, labels = number_labels([part.labels for part in parts], first_names)
     called = name or _name_of(dataset)
-    pictures = HuggingFacePictures(Path("huggingface", called), tuple(parts))
+    pictures = HuggingFaceImages(Path("huggingface", called), tuple(parts))
     listing = Listing(
         path=pictures.location,
         title=f"{shown(called)} of the library datasets",
@@ -53,7 +53,7 @@ def dataset_from_huggingface(
 
 
 @dataclass(frozen=True)
-class HuggingFacePart:
+class HuggingFaceSplit:
     """One split: a `datasets.Dataset`, or an object that looks like one.
 
     Attributes:
@@ -75,11 +75,11 @@ class HuggingFacePart:
 
 
 @dataclass(frozen=True, eq=False)
-class HuggingFacePictures:
-    """The images of several splits, one after another; see `Pictures`."""
+class HuggingFaceImages:
+    """The images of several splits, one after another; see `EncodedImages`."""
 
     location: Path
-    parts: Sequence[HuggingFacePart]
+    parts: Sequence[HuggingFaceSplit]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -122,7 +122,7 @@ def _splits(dataset: object) -> list[tuple[str, int, Any]]:
 
 def _open(
     title: str, split: int, rows: Any, image: str | None, label: str | None
-) -> HuggingFacePart:
+) -> HuggingFaceSplit:
     features = getattr(rows, "features", None)
     if not isinstance(features, Mapping) or not hasattr(rows, "__len__"):
         raise InputError(
@@ -133,7 +133,7 @@ def _open(
     image = _column(title, features, "image", image, IMAGE_COLUMNS, pictures)
     label = _column(title, features, "label", label, LABEL_COLUMNS, {})
     names = tuple(map(shown, getattr(features[label], "names", None) or ()))
-    return HuggingFacePart(
+    return HuggingFaceSplit(
         title, split, rows, image, LabelColumn(f"{label} of {title}", list(rows[label]), names)
     )
 

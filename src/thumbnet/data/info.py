@@ -9,7 +9,7 @@ from thumbnet.data.dataset import Dataset, LabelledImages, channel_histogram
 
 
 @dataclass(frozen=True)
-class PartInfo:
+class SplitInfo:
     """Statistics of one split of a data set.
 
     Attributes:
@@ -44,9 +44,9 @@ class DatasetInfo:
     name: str
     source: str
     image_shape: tuple[int, int, int]
-    train: PartInfo
-    validation: PartInfo | None
-    test: PartInfo
+    train: SplitInfo
+    validation: SplitInfo | None
+    test: SplitInfo
     digests: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,14 +61,14 @@ def describe(dataset: Dataset) -> DatasetInfo:
         dataset.name,
         dataset.source,
         dataset.image_shape,
-        _describe_part(dataset.train, names),
-        None if dataset.validation is None else _describe_part(dataset.validation, names),
-        _describe_part(dataset.test, names),
+        _describe_split(dataset.train, names),
+        None if dataset.validation is None else _describe_split(dataset.validation, names),
+        _describe_split(dataset.test, names),
         dataset.digests,
     )
 
 
-def _describe_part(part: LabelledImages, class_names: tuple[str, ...]) -> PartInfo:
+def _describe_split(part: LabelledImages, class_names: tuple[str, ...]) -> SplitInfo:
     counts = np.bincount(part.labels, minlength=len(class_names)).tolist()
     histogram = channel_histogram(part.images)
     values = np.flatnonzero(histogram.sum(axis=0))
@@ -76,7 +76,7 @@ def _describe_part(part: LabelledImages, class_names: tuple[str, ...]) -> PartIn
     scale = np.arange(256) / 255
     mean = fractions @ scale
     std = np.sqrt(fractions @ scale**2 - mean**2)
-    return PartInfo(
+    return SplitInfo(
         len(part),
         dict(zip(class_names, counts, strict=True)),
         (int(values[0]), int(values[-1])),

@@ -93,7 +93,7 @@ class Listing:
         return [f"{one.path} {one.message}" for one in self.problems if one.stops_training]
 
 
-def part_named(name: str) -> int | None:
+def split_named(name: str) -> int | None:
     """The split that a folder name such as "Test", "training_set" or "seg_train" stands for."""
     word = re.sub(r"[\W_]+", "", name.lower())
     while word not in SPLITS and (shorter := _AROUND_PART.sub("", word)) != word:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 from thumbnet import registry
-from thumbnet.data.assembly import assemble, in_memory_if_few, require_test_part
+from thumbnet.data.assembly import assemble, in_memory_if_few, require_test_split
 from thumbnet.data.classes import require_two_classes
 from thumbnet.data.dataset import Dataset
+from thumbnet.data.encoded import EncodedImages
 from thumbnet.data.groups import series_problem
 from thumbnet.data.listing import Listing
-from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import OnBadImage, Reading
 from thumbnet.data.sources.archive import first_member
 from thumbnet.data.sources.cache import default_cache_directory
@@ -119,7 +119,7 @@ def _read_registered(path: Path, reading: Reading) -> Dataset | None:
     return None
 
 
-def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
+def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, EncodedImages]:
     """Read a format that contains pixels, or list the images of one that contains image files.
 
     Raises:
@@ -166,7 +166,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Pictu
 
 
 def decode_listing(
-    listing: Listing, pictures: Pictures, reading: Reading, cache: Path, report: Report
+    listing: Listing, pictures: EncodedImages, reading: Reading, cache: Path, report: Report
 ) -> Dataset:
     """Decode listed images, or load them from the cache, and make a data set of them.
 
@@ -181,7 +181,7 @@ def decode_listing(
         raise refusal(listing.lost)
     if len(pictures) == 0:
         raise InputError(f"{listing.title} contains no usable images")
-    require_test_part(listing, reading)
+    require_test_split(listing, reading)
     require_two_classes(listing.title, listing.class_names, listing.labels)
     _report_listing(listing, report)
     decoded = decode(pictures, reading, cache, report)
@@ -201,7 +201,7 @@ def _report_listing(listing: Listing, report: Report) -> None:
         report(f"{series.path} {series.message}: {series.remedy}")
 
 
-def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, Pictures]:
+def _read_or_list_folder(folder: Path, reading: Reading) -> Dataset | tuple[Listing, EncodedImages]:
     from thumbnet.data.folder import list_folder
     from thumbnet.data.hub import find_parquet
     from thumbnet.data.sources.cifar100 import layout_in

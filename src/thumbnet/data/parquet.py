@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from thumbnet.data.hub import find_parquet, parts_of
+from thumbnet.data.encoded import EncodedImages, file_state
+from thumbnet.data.hub import find_parquet, splits_of
 from thumbnet.data.labels import LabelColumn, number_labels
 from thumbnet.data.listing import TRAIN, Listing
-from thumbnet.data.pictures import Pictures, file_state
 from thumbnet.data.reading import Reading
 from thumbnet.data.table import cell_text, find_column, list_table, named_column
 from thumbnet.errors import InputError, shown
@@ -45,7 +45,7 @@ class ParquetFile:
         return len(self.labels.values)
 
 
-def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
+def list_parquet(path: Path, reading: Reading) -> tuple[Listing, EncodedImages]:
     """List the images of one Parquet file, or of all in a folder and its subfolders.
 
     Column names and the order of the classes may differ between files. If `path` is a file, its
@@ -56,7 +56,7 @@ def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
             the labels of different files are ambiguous.
     """
     paths = find_parquet(path) if path.is_dir() else [path]
-    parts = parts_of(path, paths) if path.is_dir() else [TRAIN]
+    parts = splits_of(path, paths) if path.is_dir() else [TRAIN]
     if len(paths) == 1 and _image_column(paths[0], reading) is None:
         return _list_paths(paths[0], reading)
     files = [_open(file, reading) for file in paths]
@@ -78,11 +78,11 @@ def list_parquet(path: Path, reading: Reading) -> tuple[Listing, Pictures]:
         groups=_groups(paths, reading.group) if reading.group else (),
         has_names=True,
     )
-    return listing, ParquetPictures(path, tuple(files))
+    return listing, ParquetImages(path, tuple(files))
 
 
 @dataclass(frozen=True, eq=False)
-class ParquetPictures:
+class ParquetImages:
     """The images of several files, one after another.
 
     Attributes:
@@ -240,7 +240,7 @@ def _names_in_metadata(schema: Any, label: str) -> tuple[str, ...]:
         return ()
 
 
-def _list_paths(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
+def _list_paths(file: Path, reading: Reading) -> tuple[Listing, EncodedImages]:
     """Read a Parquet file as a table of paths."""
     columns = {name: _column(file, name) for name in _reader(file).schema_arrow.names}
     rows = len(next(iter(columns.values()), []))

@@ -11,7 +11,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class PictureSizes:
+class ImageSizes:
     """The sizes of images before they were cropped and resized.
 
     Attributes:
@@ -32,7 +32,7 @@ class PictureSizes:
     enlarged: int
 
     @classmethod
-    def measure(cls, sizes: Sequence[Size], fitted: Size) -> "PictureSizes":
+    def measure(cls, sizes: Sequence[Size], fitted: Size) -> "ImageSizes":
         """Summarise the sizes of one or more images."""
         widths, heights = np.array(sizes, np.int64).T
         areas = widths * heights
@@ -49,7 +49,7 @@ class PictureSizes:
         )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "PictureSizes":
+    def from_dict(cls, values: Mapping[str, Any]) -> "ImageSizes":
         """Restore from the values of `to_dict`, which may have been stored as JSON."""
         names = ("smallest", "median", "largest", "fitted")
         sizes = {name: (int(values[name][0]), int(values[name][1])) for name in names}

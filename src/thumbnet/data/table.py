@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from thumbnet.data.encoded import EncodedImages, ImageFiles
 from thumbnet.data.groups import groups_of_names
 from thumbnet.data.labels import without_decimals
 from thumbnet.data.listing import SPLITS, Listing, Problem, numbered_classes
-from thumbnet.data.pictures import PictureFiles, Pictures
 from thumbnet.data.reading import Reading
 from thumbnet.errors import InputError, shown
 
@@ -38,7 +38,7 @@ _SEPARATOR = re.compile(r"(?<=[^\s\d])[,;|](?=[^\s\d])")
 
 def list_table(
     file: Path, columns: Mapping[str, Sequence[object]], reading: Reading, lines: Sequence[int]
-) -> tuple[Listing, Pictures]:
+) -> tuple[Listing, EncodedImages]:
     """List the images in a table.
 
     A row without a path, a label or a known split, or with several labels, is skipped and noted as
@@ -101,7 +101,7 @@ def list_table(
         problems=tuple(problems),
         has_names=True,
     )
-    return listing, PictureFiles(file, file.parent, names)
+    return listing, ImageFiles(file, file.parent, names)
 
 
 def find_column(columns: Mapping[str, object], names: Sequence[str]) -> str | None:

@@ -8,8 +8,8 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 
+from thumbnet.data.encoded import EncodedImages
 from thumbnet.data.listing import Listing
-from thumbnet.data.pictures import Pictures
 from thumbnet.data.reading import Reading
 from thumbnet.data.table import PATH_COLUMNS, find_column, list_table
 from thumbnet.errors import InputError, shown
@@ -20,7 +20,7 @@ JSON_SUFFIXES = (".jsonl", ".ndjson")
 _DELIMITERS = (",", ";", "\t", "|")
 
 
-def list_csv(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
+def list_csv(file: Path, reading: Reading) -> tuple[Listing, EncodedImages]:
     """List the images of a table that is delimited by commas, semicolons, tabs or bars.
 
     The first line contains the column names. They may be missing if there are two columns, one of
@@ -52,7 +52,7 @@ def list_csv(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
     return list_table(file, columns, reading, [number for number, _ in rows])
 
 
-def list_json_lines(file: Path, reading: Reading) -> tuple[Listing, Pictures]:
+def list_json_lines(file: Path, reading: Reading) -> tuple[Listing, EncodedImages]:
     """List the images of a file with one JSON object per line, whose keys are the columns.
 
     Raises:
@@ -111,16 +111,16 @@ def _delimiter(text: str) -> str:
 def _is_row_of_values(cells: Sequence[str], reading: Reading) -> bool:
     """Whether a first line contains an image path instead of column names."""
     named = reading.path_column in cells or find_column(dict.fromkeys(cells), PATH_COLUMNS)
-    return not named and any(map(_is_picture_name, cells))
+    return not named and any(map(_is_image_name, cells))
 
 
-def _is_picture_name(cell: str) -> bool:
+def _is_image_name(cell: str) -> bool:
     kind, _ = mimetypes.guess_type(f"x{Path(cell.replace(chr(0), '')).suffix}", strict=False)
     return kind is not None and kind.startswith("image/")
 
 
 def _names_of_columns(file: Path, first_row: Sequence[str]) -> list[str]:
-    are_paths = list(map(_is_picture_name, first_row))
+    are_paths = list(map(_is_image_name, first_row))
     if len(are_paths) != 2 or all(are_paths):
         raise InputError(
             f"{shown(file)} has no column names; add a first line with a name for each column, "

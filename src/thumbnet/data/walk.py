@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from thumbnet.data.formats import PICTURE_SUFFIXES, format_of
+from thumbnet.data.formats import IMAGE_SUFFIXES, format_of
 from thumbnet.data.images import beginning_of
 from thumbnet.data.listing import Problem
 from thumbnet.errors import InputError, shown
@@ -44,7 +44,7 @@ class Walk:
 
     Attributes:
         names: the path of each image.
-        names_in_part: the same, relative to the split's folder.
+        names_in_split: the same, relative to the split's folder.
         classes: the class name of each image.
         splits: the split of each image.
         problems: files and folders that are not used, and why.
@@ -53,7 +53,7 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.names: list[str] = []
-        self.names_in_part: list[str] = []
+        self.names_in_split: list[str] = []
         self.classes: list[str] = []
         self.splits: list[int] = []
         self.problems: list[Problem] = []
@@ -73,7 +73,7 @@ class Walk:
         entries = [entry for entry in entries if not _is_leftover(entry.name)]
         folders = frozenset(entry.name for entry in entries if _is_folder(entry))
         files = (entry.name for entry in entries if entry.name not in folders)
-        return Contents(any(map(_is_picture_name, files)), folders)
+        return Contents(any(map(_is_image_name, files)), folders)
 
     def subfolders(self, part: str) -> set[str]:
         """Names of the folders in a split, or at the top; stray images are noted as problems."""
@@ -88,7 +88,7 @@ class Walk:
             path = str(Path(part, entry.name))
             if _is_folder(entry):
                 found.add(entry.name)
-            elif _is_picture_name(entry.name):
+            elif _is_image_name(entry.name):
                 message = "is not in a class folder and is not used"
                 remedy = "move it into the folder of its class, or remove it"
                 self.note(Problem("stray file", self.shown(path), message, remedy))
@@ -101,7 +101,7 @@ class Walk:
         above = frozenset((found.st_dev, found.st_ino) for found in map(Path.stat, folders))
         self.names += self._pictures(path, above)
         added = self.names[before:]
-        self.names_in_part += [file[len(path) - len(name) :] for file in added]
+        self.names_in_split += [file[len(path) - len(name) :] for file in added]
         self.classes += [shown(name)] * len(added)
         self.splits += [split] * len(added)
         if not added:
@@ -130,7 +130,7 @@ class Walk:
             inner = f"{path}/{entry.name}"
             if _is_folder(entry):
                 yield from self._pictures(inner, above | {here})
-            elif _is_picture_name(entry.name) or format_of(beginning_of(self._folder / inner)):
+            elif _is_image_name(entry.name) or format_of(beginning_of(self._folder / inner)):
                 yield inner
             else:
                 message = "is not an image, judging by its name and content, and is ignored"
@@ -138,8 +138,8 @@ class Walk:
                 self.note(Problem("other file", self.shown(inner), message, remedy))
 
 
-def _is_picture_name(name: str) -> bool:
-    return name.lower().endswith(PICTURE_SUFFIXES)
+def _is_image_name(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

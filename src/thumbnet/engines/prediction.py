@@ -11,7 +11,7 @@ import numpy as np
 
 from thumbnet.data.arrays import resize
 from thumbnet.data.dataset import LabelledImages, UInt8Array
-from thumbnet.data.formats import PICTURE_SUFFIXES
+from thumbnet.data.formats import IMAGE_SUFFIXES
 from thumbnet.data.images import fit_image, open_picture, read_image, silent_pillow
 from thumbnet.data.pixels import as_pixels
 from thumbnet.engines import Engine, open_engine, prediction_batch
@@ -231,9 +231,7 @@ def _files_of(path: File) -> Sequence[File]:
         if not (found := sorted(filter(Path.is_file, matching))):
             raise InputError(f"no file matches {shown(path)}")
         return found
-    found = sorted(
-        file for file in folder.rglob("*") if file.name.lower().endswith(PICTURE_SUFFIXES)
-    )
+    found = sorted(file for file in folder.rglob("*") if file.name.lower().endswith(IMAGE_SUFFIXES))
     if not found:
         raise InputError(f"the folder {shown(path)} contains no images")
     return found

@@ -122,7 +122,7 @@ def _scaled(maps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return scaled
 
 
-def first_layer_pictures(model: "keras.Model", count: int = 48) -> UInt8Array | None:
+def first_layer_images(model: "keras.Model", count: int = 48) -> UInt8Array | None:
     """The filters of the first layer, as images.
 
     For a convolutional model, the kernel of the first convolution. For a fully connected one, the
@@ -148,16 +148,16 @@ def first_layer_pictures(model: "keras.Model", count: int = 48) -> UInt8Array | 
             elif type(layer).__name__ != "Flatten":
                 break
         elif len(kernel.shape) == 4 and weights is None:
-            return _as_pictures(np.moveaxis(np.asarray(kernel), -1, 0), count)
+            return _as_images(np.moveaxis(np.asarray(kernel), -1, 0), count)
         elif len(kernel.shape) == 2:
             matrix = np.asarray(kernel)
             weights = matrix if weights is None else weights @ matrix
     if weights is None or len(weights) != np.prod(shape):
         return None
-    return _as_pictures(weights.T.reshape(-1, *shape), count)
+    return _as_images(weights.T.reshape(-1, *shape), count)
 
 
-def _as_pictures(weights: npt.NDArray[Any], count: int) -> UInt8Array | None:
+def _as_images(weights: npt.NDArray[Any], count: int) -> UInt8Array | None:
     if weights.shape[-1] not in (1, 3):
         return None
     order = np.argsort(-(weights**2).sum(axis=(1, 2, 3)), kind="stable")[:count]

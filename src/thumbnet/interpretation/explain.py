@@ -21,7 +21,7 @@ from thumbnet.figures.heat import enlarged, heat_overlay
 from thumbnet.figures.style import file_label
 from thumbnet.figures.trust import projection_chart
 from thumbnet.interpretation.attribution import (
-    first_layer_pictures,
+    first_layer_images,
     grad_cam,
     integrated_gradients,
     smoothed_support,
@@ -131,7 +131,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
     ]
     captions = [f"true: {row.label}" for row in rows]
     save_figure(_grid(found, captions, names), folder / "gallery.png")
-    pictures = first_layer_pictures(engine.model)
+    pictures = first_layer_images(engine.model)
     arrays: dict[str, npt.NDArray[Any]] = {"integrated_gradients": found.integrated_gradients}
     if found.grad_cam is not None:
         arrays["grad_cam"] = found.grad_cam

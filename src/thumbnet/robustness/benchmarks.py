@@ -24,7 +24,7 @@ _SEVERITIES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class BenchmarkPart:
+class BenchmarkSet:
     """One test set of a benchmark.
 
     Attributes:
@@ -42,7 +42,7 @@ class BenchmarkPart:
     checked: str
 
 
-def read_benchmark(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPart]:
+def read_benchmark(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkSet]:
     """Read a benchmark one test set at a time, as all of CIFAR-10-C has 3 GB.
 
     Args:
@@ -65,7 +65,7 @@ def read_benchmark(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPar
         how = "by shape and labels (no digest of the single files is published)"
         for name in names:
             images = _load(path / f"{name}.npy")
-            yield from _corrupted_parts(images, labels, name, test_labels, how)
+            yield from _corrupted_sets(images, labels, name, test_labels, how)
     elif (path / "cifar10.1_v6_data.npy").is_file():
         yield _read_cifar_10_1(path)
     else:
@@ -75,7 +75,7 @@ def read_benchmark(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPar
         )
 
 
-def _read_tar(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPart]:
+def _read_tar(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkSet]:
     if file_digest(path) != CIFAR_10_C_TAR:
         raise InputError(f"{path} is not the published CIFAR-10-C.tar; download it again")
     with tarfile.open(path) as archive:
@@ -90,16 +90,16 @@ def _read_tar(path: Path, test_labels: Int64Array) -> Iterator[BenchmarkPart]:
 
         labels = read("labels")
         for name in sorted(set(members) - {"labels", "README"}):
-            yield from _corrupted_parts(read(name), labels, name, test_labels, "by SHA-256")
+            yield from _corrupted_sets(read(name), labels, name, test_labels, "by SHA-256")
 
 
-def _corrupted_parts(
+def _corrupted_sets(
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.uint8],
     name: str,
     test_labels: Int64Array,
     checked: str,
-) -> Iterator[BenchmarkPart]:
+) -> Iterator[BenchmarkSet]:
     count = len(test_labels)
     shape = (_SEVERITIES * count, 32, 32, 3)
     if images.shape != shape or images.dtype != np.uint8:
@@ -112,16 +112,16 @@ def _corrupted_parts(
     for severity in range(1, _SEVERITIES + 1):
         own = images[(severity - 1) * count : severity * count]
         part = LabelledImages(own, test_labels)
-        yield BenchmarkPart("CIFAR-10-C", name, severity, part, checked)
+        yield BenchmarkSet("CIFAR-10-C", name, severity, part, checked)
 
 
-def _read_cifar_10_1(path: Path) -> BenchmarkPart:
+def _read_cifar_10_1(path: Path) -> BenchmarkSet:
     for name, digest in CIFAR_10_1_V6.items():
         if not (path / name).is_file() or file_digest(path / name) != digest:
             raise InputError(f"{path / name} is not the published file of CIFAR-10.1 v6")
     data, labels = (_load(path / name) for name in CIFAR_10_1_V6)
     part = LabelledImages(data, labels.astype(np.int64))
-    return BenchmarkPart("CIFAR-10.1 v6", "", 0, part, "by SHA-256")
+    return BenchmarkSet("CIFAR-10.1 v6", "", 0, part, "by SHA-256")
 
 
 def _load(file: Path | IO[bytes]) -> npt.NDArray[np.uint8]:

@@ -193,15 +193,15 @@ def _saturate(x: Float, constant: tuple[float, float], random: np.random.Generat
 
 def _jpeg(x: Float, quality: int, random: np.random.Generator) -> Float:
     file = io.BytesIO()
-    _to_picture(x).save(file, "JPEG", quality=quality)
-    return _from_picture(Image.open(file), x.shape)
+    _to_image(x).save(file, "JPEG", quality=quality)
+    return _from_image(Image.open(file), x.shape)
 
 
 def _pixelate(x: Float, scale: float, random: np.random.Generator) -> Float:
-    picture = _to_picture(x)
+    picture = _to_image(x)
     small = (int(picture.width * scale), int(picture.height * scale))
     box = Image.Resampling.BOX
-    return _from_picture(picture.resize(small, box).resize(picture.size, box), x.shape)
+    return _from_image(picture.resize(small, box).resize(picture.size, box), x.shape)
 
 
 def _elastic(x: Float, constant: tuple[float, ...], random: np.random.Generator) -> Float:
@@ -293,12 +293,12 @@ def _luminance(x: Float) -> Float:
     return changed
 
 
-def _to_picture(x: Float) -> Image.Image:
+def _to_image(x: Float) -> Image.Image:
     pixels = np.round(x * 255).astype(np.uint8)
     return Image.fromarray(pixels.squeeze(axis=2) if x.shape[2] == 1 else pixels)
 
 
-def _from_picture(picture: Image.Image, shape: tuple[int, ...]) -> Float:
+def _from_image(picture: Image.Image, shape: tuple[int, ...]) -> Float:
     # The offset makes truncation return the same whole numbers.
     return (np.asarray(picture, np.float64).reshape(shape) + 1e-6) / 255
 

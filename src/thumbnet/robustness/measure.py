@@ -15,7 +15,7 @@ from thumbnet.figures.trust import corruption_chart
 from thumbnet.interpretation.differentiable import DifferentiableModel
 from thumbnet.record import write_record
 from thumbnet.robustness.attacks import PGD_STEPS, fgsm_accuracy, pgd_accuracy
-from thumbnet.robustness.benchmarks import BenchmarkPart
+from thumbnet.robustness.benchmarks import BenchmarkSet
 from thumbnet.robustness.corruptions import BENCHMARK, EXTRA, LEFT_OUT, SEVERITIES, corrupt
 from thumbnet.runs.records import (
     Attack,
@@ -96,7 +96,7 @@ def measure_robustness(
     )
 
 
-def measure_benchmark(run: Run, parts: Iterable[BenchmarkPart], report: Report) -> Robustness:
+def measure_benchmark(run: Run, parts: Iterable[BenchmarkSet], report: Report) -> Robustness:
     """Measure accuracy on all images of published files, and write the results.
 
     Raises:

@@ -288,7 +288,7 @@ class Audit(Record):
 
 
 class CurvePoint(Record):
-    """A point of a learning curve; `recall` is that of each class, None without images of it."""
+    """A point of a learning curve; `recall` has one value per class, None without images."""
 
     train_images: Count
     accuracy: Fraction
@@ -296,7 +296,7 @@ class CurvePoint(Record):
 
 
 class MoreImages(Record):
-    """The accuracy that more images of each class are likely to add, with a 95% interval."""
+    """The estimated gain in accuracy from more images of each class, with its 95% interval."""
 
     per_class: Count
     gain: Fraction
@@ -307,7 +307,7 @@ class MoreImages(Record):
 class LearningCurve(Record):
     """`learning_curve.json`: validation accuracy against the number of training images.
 
-    `neediest` is the class with the lowest recall with all training images.
+    `neediest` is the class with the lowest recall when training on all images.
     """
 
     validation_images: Count

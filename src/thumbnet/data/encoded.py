@@ -1,4 +1,4 @@
-"""Encoded images in files."""
+"""Encoded images, as files or as bytes."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from typing import Protocol
 from thumbnet.errors import shown
 
 
-class Pictures(Protocol):
+class EncodedImages(Protocol):
     """Encoded images that can be iterated over repeatedly."""
 
     @property
@@ -30,7 +30,7 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class PictureFiles:
+class ImageFiles:
     """One file per image.
 
     Attributes:
