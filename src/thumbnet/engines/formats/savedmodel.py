@@ -31,7 +31,8 @@ _KNOWN = """
 AddV2 AssignVariableOp AvgPool BiasAdd Cast ConcatV2 Const Conv2D DepthwiseConv2dNative
 DisableCopyOnRead Erf Identity IdentityN MatMul Max MaxPool Mean Mul NoOp Pack Pad PadV2
 PartitionedCall Placeholder ReadVariableOp RealDiv Relu Relu6 Reshape Rsqrt Select Shape
-ShardedFilename Sigmoid Softmax Square SquaredDifference Squeeze StatefulPartitionedCall StaticRegexFullMatch
+ShardedFilename Sigmoid Softmax Square SquaredDifference Squeeze StatefulPartitionedCall
+StaticRegexFullMatch
 StopGradient StridedSlice StringJoin Sub Sum Tanh VarHandleOp VarIsInitializedOp
 """
 # Every SavedModel also contains these, in functions that prediction never calls.
