@@ -74,6 +74,8 @@ const look = (frame) => {
     return [box(bar).width, Number(bar.style.getPropertyValue("--share")), size,
       bar.closest("div").textContent.includes("…")];
   });
+  const matrices = [...page.querySelectorAll("#confusion .scroll")].map((scroll) =>
+    [scroll.scrollWidth > scroll.clientWidth + 1, getComputedStyle(scroll).backgroundImage]);
   const clipped = [...page.querySelectorAll(".picture .name")].filter((name) =>
     name.scrollWidth > name.clientWidth + 1 && name.clientWidth > 0).length;
   const classes = page.querySelector(".sortable");
@@ -85,7 +87,8 @@ const look = (frame) => {
   f1.click();
   return {
     width: root.clientWidth, content: root.scrollWidth, cut, wide, nameless, before, after,
-    bars, clipped, falling, rising: column(), sort: f1.parentElement.getAttribute("aria-sort"),
+    bars, matrices, clipped, falling, rising: column(),
+    sort: f1.parentElement.getAttribute("aria-sort"),
   };
 };
 addEventListener("load", () => {
@@ -155,6 +158,14 @@ def test_nothing_overflows_and_every_image_has_a_text_alternative(
 def test_no_chart_clips_its_text(seen: tuple[list[dict[str, Any]], str]) -> None:
     for view in seen[0]:
         assert view["cut"] == []
+
+
+def test_a_matrix_that_is_too_wide_scrolls_in_its_box_and_shows_that_it_does(
+    seen: tuple[list[dict[str, Any]], str],
+) -> None:
+    narrow, wide = (frame["matrices"] for frame in seen[0])
+    assert all(scrolls and "gradient" in cue for scrolls, cue in narrow)
+    assert not any(scrolls for scrolls, _ in wide)
 
 
 def test_the_console_stays_empty(seen: tuple[list[dict[str, Any]], str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from thumbnet.atomic import write_json
+from thumbnet.csv_files import read_table
 from thumbnet.data.dataset import Dataset, content_digest
 from thumbnet.data.sources.cifar10 import CIFAR10
 from thumbnet.errors import InputError
@@ -322,12 +323,47 @@ def test_shows_the_results_of_all_analyses(
     explanations = run.explanations()
     assert explanations is not None
     assert page.words.count("True class") == len(explanations.gallery)
+    alternatives = [str(image["alt"]) for image in page.all("img")]
+    assert "A test image as it is, and with gaussian noise at severities 1 to 5" in alternatives
+    assert sum("at severities 1 to 5" in text for text in alternatives) == len(
+        found.corruptions.accuracy
+    )
     maps = [image for image in page.all("img") if "gradients" in str(image["alt"])]
     assert len(maps) == len(explanations.gallery)
     for image in maps:
         content = base64.b64decode(str(image["src"]).partition(",")[2])
         assert min(Image.open(io.BytesIO(content)).size) >= 128
     assert len(page.text.encode()) < 5_000_000
+
+
+def test_the_model_is_shown_as_a_diagram(finished_run: Run, sample: Dataset) -> None:
+    page = report([finished_run], sample)
+    rows = read_table(finished_run.layers_path)
+    parameters = [int(row["parameters"]) for row in rows]
+    assert sum(parameters) == finished_run.metrics().parameters
+    assert rows[0]["output"] == "32x32x3"
+    assert rows[-1]["output"] == "10"
+    blocks = [attributes for attributes in page.all("span") if attributes.get("class") == "block"]
+    assert 3 <= len(blocks) - 1 <= len(rows)  # one of them is the heading
+    assert "32×32×3" in page.words
+    assert f"{sum(parameters):,} parameters" in page.words
+
+
+def test_a_run_without_a_table_of_layers_names_the_command_that_writes_it(page: Page) -> None:
+    assert "The layers were not recorded; run thumbnet evaluate" in page.words
+
+
+def test_four_runs_have_small_multiples_instead_of_overlapping_curves(
+    make_run: MakeRun, small: Dataset
+) -> None:
+    runs = [make_run(name) for name in ("one", "two", "three", "four")]
+    for shown in (runs[:3], runs):
+        page = report(shown, None)
+        labels = [str(chart.get("aria-label")) for chart in page.all("svg")]
+        for start in ("loss by epoch", "Accuracy against confidence. ", "Error rate of the most"):
+            charts = [label for label in labels if label.startswith(start)]
+            assert len(charts) == (1 if len(shown) == 3 else 4)
+            assert all(run.name in " ".join(charts) for run in shown)
 
 
 @pytest.mark.parametrize("given_as", ["absolute", "relative"])

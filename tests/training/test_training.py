@@ -83,6 +83,7 @@ def test_a_run_directory_is_complete(
         "history.csv",
         "checkpoints",
         "model.keras",
+        "layers.csv",
         "predictions.npz",
         "validation_predictions.npz",
         "metrics.json",

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from thumbnet.models import seeded
+from thumbnet.models.layers import flat_layers
 from thumbnet.runs.records import ModelSize
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ FLOAT_BYTES = 4
 
 def measure_model(model: "keras.Model") -> ModelSize:
     """Parameters, FLOP and memory of a model."""
-    layers = list(_layers(model))
+    layers = list(flat_layers(model))
     return ModelSize(
         parameters=model.count_params(),
         flop_per_image=count_flop(model),
@@ -29,7 +30,7 @@ def count_flop(model: "keras.Model") -> int:
     convolutional): two for each weight at each position. Biases, normalisation, activations and
     pooling are not counted.
     """
-    return sum(map(_kernel_flop, _layers(model)))
+    return sum(map(_kernel_flop, flat_layers(model)))
 
 
 def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> int:
@@ -50,7 +51,7 @@ def count_training_flop(model: "keras.Model", image_shape: tuple[int, ...]) -> i
     with seeded(0):
         sized = keras.models.clone_model(uncompiled, pixels)
     flop, trained_before = 0, False
-    for ours, layer in zip(_layers(uncompiled), _layers(sized), strict=True):
+    for ours, layer in zip(flat_layers(uncompiled), flat_layers(sized), strict=True):
         trained = bool(ours.trainable_weights)
         flop += _kernel_flop(layer) * (1 + trained + trained_before)
         trained_before |= trained
@@ -62,14 +63,6 @@ def _kernel_flop(layer: Any) -> int:
         return 0
     flop: int = 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
     return flop
-
-
-def _layers(model: "keras.Model") -> Any:
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def _values(layer: Any) -> int:

@@ -1,12 +1,14 @@
 """Builds the report: one self-contained HTML file about one or more runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from thumbnet.atomic import write_text
 from thumbnet.data.dataset import Dataset
@@ -21,6 +23,7 @@ from thumbnet.figures.charts import (
     reliability_of,
 )
 from thumbnet.figures.heat import scale_colors
+from thumbnet.figures.panels import FROM_RUNS, small_multiples
 from thumbnet.figures.trust import (
     corruption_chart,
     frontier_chart,
@@ -30,6 +33,7 @@ from thumbnet.figures.trust import (
 from thumbnet.interpretation.explain import load_arrays
 from thumbnet.recipes import known_recipes
 from thumbnet.report import thumbnails, words
+from thumbnet.report.layers import read_blocks
 from thumbnet.report.page import render_page
 from thumbnet.report.result import Result, read_results
 from thumbnet.report.rows import comparison_rows
@@ -71,6 +75,7 @@ def build_report(
         charts=_charts(results),
         images=_images(results, pairs, dataset),
         heat_colors=scale_colors(),
+        blocks=[read_blocks(result.run.layers_path) for result in results],
     )
     write_text(path, page)
     return path
@@ -96,7 +101,6 @@ def _ranked(results: Sequence[Result]) -> list[Result]:
 
 def _charts(results: Sequence[Result]) -> dict[str, Any]:
     """All charts as inline SVG, with text alternatives."""
-    histories = {result.name: result.history for result in results}
     evaluations = {result.name: result.evaluation for result in results}
     scores = [
         f"{result.name}: "
@@ -105,36 +109,35 @@ def _charts(results: Sequence[Result]) -> dict[str, Any]:
     ]
     return {
         "learning": [
-            (
-                metric,
-                inline_svg(
-                    learning_curve(histories, metric),
-                    f"learning-{metric}",
-                    words.learning_description(results, metric),
-                ),
-            )
+            (metric, _learning_charts(results, metric))
             for metric in ("loss", "accuracy", "top_5_accuracy")
-            if any(metric in history.columns() for history in histories.values())
+            if any(metric in result.history.columns() for result in results)
         ],
         "confusion": [_confusion_chart(number, result) for number, result in enumerate(results)],
         "class_f1": inline_svg(
             class_f1_chart(evaluations), "class-f1", f"F1 of each class. {'. '.join(scores)}."
         ),
-        "reliability": inline_svg(
-            reliability_chart(
-                {result.name: result.predictions for result in results}, _most_images(results)
-            ),
+        "reliability": _curves(
+            results,
             "reliability",
-            "Accuracy against confidence. " + " ".join(map(words.confidence_sentence, results)),
+            lambda some, ax: reliability_chart(
+                {one.name: one.predictions for one in some}, _most_images(results), ax
+            ),
+            lambda some: (
+                "Accuracy against confidence. " + " ".join(map(words.confidence_sentence, some))
+            ),
         ),
-        "calibrated": _calibrated_chart(results),
-        "risk_coverage": inline_svg(
-            risk_coverage_chart({result.name: result.calibrated for result in results}),
+        "calibrated": _calibrated_charts(results),
+        "risk_coverage": _curves(
+            results,
             "risk-coverage",
-            "Error rate of the most confident predictions, against coverage. "
-            + " ".join(
-                f"{result.name}: area under the curve {risk_coverage(result.calibrated).area:.3f}."
-                for result in results
+            lambda some, ax: risk_coverage_chart({one.name: one.calibrated for one in some}, ax),
+            lambda some: (
+                "Error rate of the most confident predictions, against coverage. "
+                + " ".join(
+                    f"{one.name}: area under the curve {risk_coverage(one.calibrated).area:.3f}."
+                    for one in some
+                )
             ),
         ),
         "frontier": _frontier_chart(results),
@@ -153,17 +156,46 @@ def _most_images(results: Sequence[Result]) -> float:
     return max(float(one.images.max() / one.images.sum()) for one in bins)
 
 
-def _calibrated_chart(results: Sequence[Result]) -> Markup | None:
+def _calibrated_charts(results: Sequence[Result]) -> list[Markup]:
     if all(result.uncalibrated for result in results):
-        return None
-    return inline_svg(
-        reliability_chart(
-            {result.name: result.calibrated for result in results}, _most_images(results)
-        ),
+        return []
+    return _curves(
+        results,
         "reliability-calibrated",
-        "Accuracy against confidence after temperature scaling. "
-        + " ".join(map(words.temperature_sentence, results)),
+        lambda some, ax: reliability_chart(
+            {one.name: one.calibrated for one in some}, _most_images(results), ax
+        ),
+        lambda some: (
+            "Accuracy against confidence after temperature scaling. "
+            + " ".join(map(words.temperature_sentence, some))
+        ),
     )
+
+
+def _learning_charts(results: Sequence[Result], metric: str) -> list[Markup]:
+    return _curves(
+        results,
+        f"learning-{metric}",
+        lambda some, ax: learning_curve({one.name: one.history for one in some}, metric, ax),
+        lambda some: words.learning_description(some, metric),
+    )
+
+
+def _curves(
+    results: Sequence[Result],
+    prefix: str,
+    draw: Callable[[Sequence[Result], Axes | None], Figure],
+    describe: Callable[[Sequence[Result]], str],
+) -> list[Markup]:
+    """One chart with the curves of all runs; from four runs on, a small chart of each."""
+    if len(results) < FROM_RUNS:
+        return [inline_svg(draw(results, None), prefix, describe(results))]
+    named = {result.name: result for result in results}
+    figures = small_multiples(list(named), lambda name, ax: draw([named[name]], ax))
+    return [
+        inline_svg(figure, f"{prefix}-{number}", describe([result]))
+        for number, (figure, result) in enumerate(zip(figures, results, strict=True))
+    ]
 
 
 def _is_of_cifar10(result: Result) -> bool:
@@ -251,6 +283,7 @@ def _images(
         "uncertain": [gallery.uncertain(result, EXAMPLES) for result in results],
         "suspects": [gallery.label_suspects(result, EXAMPLES) for result in results],
         "why": [thumbnails.reasons(result, dataset.test) for result in results],
+        "corruptions": thumbnails.corruptions(results, dataset.test),
         "duplicates": thumbnails.duplicates(results, dataset, EXAMPLES),
         "pairs": [
             (pair, *gallery.only_right(pair.comparison, pair.first, pair.second, EXAMPLES))

@@ -22,6 +22,7 @@ from thumbnet.figures.grids import sample_positions
 from thumbnet.figures.heat import enlarged
 from thumbnet.interpretation.explain import load_arrays
 from thumbnet.report.result import Result
+from thumbnet.robustness.corruptions import BENCHMARK, EXTRA, SEVERITIES, corrupt
 
 _CLASSES = 3  # with their probabilities below each image
 LONGEST_SIDE = 64  # pixels; keeps the file small when images are not
@@ -186,6 +187,27 @@ def reasons(result: Result, test: LabelledImages) -> Why | None:
         )
     first = arrays.get("first_layer")
     return Why(found, None if first is None else mosaic_uri(first))
+
+
+def corruptions(results: Sequence[Result], test: LabelledImages) -> list[tuple[str, str]]:
+    """A test image with each corruption that was measured: its name, and the data URI of a strip.
+
+    A strip shows the image as it is, and then at each severity.
+    """
+    measured = [one.robustness.corruptions for one in results if one.robustness]
+    names = dict.fromkeys(name for found in measured if found for name in found.accuracy)
+    known = [name for name in names if name in (*BENCHMARK, *EXTRA)]
+    image = test.images[:1]
+    strips = []
+    for name in known:
+        changed = [corrupt(image, name, severity)[0] for severity in SEVERITIES]
+        strip = np.stack([image[0], *changed])
+        strips.append((name.replace("_", " "), mosaic_uri(_color(strip), len(strip))))
+    return strips
+
+
+def _color(images: UInt8Array) -> UInt8Array:
+    return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
 
 
 def mosaic_uri(images: UInt8Array, columns: int = 12) -> str:

@@ -5,6 +5,7 @@
 - `history.csv`: one row per epoch.
 - `checkpoints/`: checkpoints for resuming.
 - `model.keras`: the model from raw uint8 pixels to class probabilities.
+- `layers.csv`: its layers, their output shapes and parameters.
 - `predictions.npz`: predictions for the test images.
 - `validation_predictions.npz`: predictions for the validation images, if there are any.
 - `metrics.json`: all metrics of training and evaluation; its presence marks a finished run.
@@ -180,6 +181,10 @@ class Run:
     @property
     def model_path(self) -> Path:
         return self.path / "model.keras"
+
+    @property
+    def layers_path(self) -> Path:
+        return self.path / "layers.csv"
 
     @property
     def predictions_path(self) -> Path:

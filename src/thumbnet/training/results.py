@@ -26,6 +26,7 @@ from thumbnet.evaluation.records import Evaluation
 from thumbnet.figures import write_figures
 from thumbnet.models import finished_model
 from thumbnet.models.flops import measure_model
+from thumbnet.models.layers import layer_rows
 from thumbnet.record import Record, merge_records
 from thumbnet.runs.model_card import write_model_card
 from thumbnet.runs.records import Metrics, PredictionFigures, TrainingCost, TrainingFigures
@@ -92,6 +93,7 @@ def write_results(
         **dict(measure_model(model)),
         **dict(measure_speed(engine, dataset.test.images)),
     )
+    write_table(run.layers_path, layer_rows(model))
     evaluation = evaluate(predictions)
     metrics = _write_evaluation(run, [measured], predictions, validation, evaluation)
     write_model_card(run)
@@ -114,6 +116,7 @@ def recompute(run: Run) -> Metrics:
             is damaged.
     """
     engine = open_keras_engine(run)
+    write_table(run.layers_path, layer_rows(engine.model))
     predictions = run.predictions()
     return _write_evaluation(
         run,
