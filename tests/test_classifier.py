@@ -116,7 +116,7 @@ def test_the_result_depends_on_the_seed(small: Dataset, tiny_recipe: Recipe) -> 
     [
         (np.zeros((4, 8, 8, 2)), [0, 1, 0, 1], {}, "must have the shape"),
         (np.zeros((4, 60)), [0, 1, 0, 1], {"image_shape": (8, 8)}, "rows of 60 numbers are not"),
-        (np.zeros((4, 8, 8)), [0, 0, 0, 0], {}, "the same class 0"),
+        (np.zeros((4, 8, 8)), [0, 0, 0, 0], {}, "only one class, 0"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"recipe": "nothing"}, "no recipe nothing"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"settings": {"epoch": 1}}, "did you mean epochs"),
         (np.full((4, 8, 8), np.nan), [0, 1, 0, 1], {}, "contains NaN"),

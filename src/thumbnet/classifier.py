@@ -92,7 +92,7 @@ class ThumbnetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(
-                f"all images have the same class {self.classes_[0]}; a classifier needs at least "
+                f"the labels have only one class, {self.classes_[0]}; a classifier needs at least "
                 "two classes"
             )
         self.image_shape_ = self._shape_of_images(images)
