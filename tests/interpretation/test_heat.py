@@ -35,7 +35,7 @@ def test_more_heat_is_brighter_and_more_opaque() -> None:
     assert len(set(scale_colors(9))) == 9
 
 
-def test_integrated_gradients_are_smoothed_and_what_opposes_is_left_out() -> None:
+def test_integrated_gradients_are_smoothed_without_negative_values() -> None:
     attributions = np.zeros((2, 32, 32))
     attributions[0, 10, 10], attributions[0, 25, 25], attributions[1] = 1, -1, -1
     heat = smoothed_support(attributions)

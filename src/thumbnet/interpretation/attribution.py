@@ -97,10 +97,10 @@ def integrated_gradients(
 
 
 def smoothed_support(attributions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Where integrated gradients support the prediction, smoothed like the eye would.
+    """A smoothed map of where integrated gradients support the prediction.
 
-    Single pixels are noise: the sum over a neighbourhood says more. Pixels that oppose the
-    prediction are left out, so that the map reads like Grad-CAM.
+    Single pixels are noisy, and averages over a neighbourhood are more meaningful. Pixels that
+    oppose the prediction are set to 0, so that the map can be read like Grad-CAM.
 
     Args:
         attributions: float64 array of shape (n, height, width).
@@ -114,7 +114,7 @@ def smoothed_support(attributions: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
 
 
 def _scaled(maps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Maps divided by their highest value; one of zeros stays as it is."""
+    """Maps divided by their maximum; a map of zeros is unchanged."""
     highest = maps.max(axis=(1, 2), keepdims=True)
     scaled: npt.NDArray[np.float64] = np.divide(
         maps, highest, out=np.zeros_like(maps), where=highest > 0

@@ -47,7 +47,7 @@ class Explanation:
         probabilities: calibrated, float32 array of shape (n, classes).
         grad_cam: uint8 RGB images (n, rows, columns, 3), coloured where they support the prediction
             and grey elsewhere; None for a model without convolutions.
-        integrated_gradients: the same by integrated gradients.
+        integrated_gradients: the same with integrated gradients instead of Grad-CAM.
     """
 
     images: UInt8Array
@@ -182,9 +182,9 @@ def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
     """Read the arrays that `explain_run` wrote.
 
     Returns:
-        "integrated_gradients", perhaps "grad_cam" and "first_layer": uint8 images of shape
-        (n, height, width, channels), of the first two one for each image of the gallery; "points":
-        float32 of shape (n, 2); "point_labels": int64 of shape (n,).
+        "integrated_gradients" and, if they exist, "grad_cam" and "first_layer": uint8 images of
+        shape (n, height, width, channels), where the first two have one image for each image of
+        the gallery; "points": float32 of shape (n, 2); "point_labels": int64 of shape (n,).
 
     Raises:
         InputError: the file or `explanations.json` is missing or damaged.
@@ -200,7 +200,7 @@ def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
     explanations = run.explanations()
     gallery = [] if explanations is None else explanations.gallery
     points, labels = arrays["points"], arrays["point_labels"]
-    is_sound = (
+    is_valid = (
         all(
             _are_images(arrays[name], None if name == "first_layer" else len(gallery))
             for name in ("integrated_gradients", "grad_cam", "first_layer")
@@ -212,13 +212,13 @@ def load_arrays(run: Run) -> dict[str, npt.NDArray[Any]]:
         and bool(np.isfinite(points).all())
         and all(row.image < run.metrics().test_images for row in gallery)
     )
-    if not is_sound:
-        raise InputError(f"{path} is damaged: an array has another shape or type; {remedy}")
+    if not is_valid:
+        raise InputError(f"{path} is damaged: an array has the wrong shape or dtype; {remedy}")
     return arrays
 
 
 def _are_images(array: npt.NDArray[Any], count: int | None) -> bool:
-    """Whether an array holds this many images, or any number of them."""
+    """Whether an array contains `count` images, or any number of images if it is None."""
     is_image = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
     return is_image and bool(array.size) and count in (None, len(array))
 
