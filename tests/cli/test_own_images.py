@@ -22,6 +22,7 @@ from thumbnet.data.stored import StoredImages
 from thumbnet.errors import JobError
 from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.recipe import Recipe
+from thumbnet.report.build import build_report
 from thumbnet.runs.run import Run
 from thumbnet.training import train
 from thumbnet.training.progress import SilentDisplay
@@ -291,6 +292,11 @@ def test_the_accuracy_without_copies_of_training_images_is_printed(
     assert thumbnet("evaluate", out) == 0
     assert "4 of 16 test images are also" in capsys.readouterr().out
     assert recompute(Run.open(out)).test_duplicates == 4
+    said = "4 test images are also training or validation images, pixel by pixel; without them, "
+    card = Run.open(out).model_card_path.read_text(encoding="utf-8")
+    assert f"{said}the accuracy is {others.mean():.2%}" in card
+    report = build_report([Run.open(out)], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "4 of the 16 test images are also training or validation images" in report
 
 
 @pytest.mark.parametrize("place", ["/", "/proc", "pipe", "else where"])

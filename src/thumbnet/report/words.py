@@ -154,6 +154,21 @@ def headline(ranked: Sequence[Result]) -> str:
     return (
         f"Test accuracy on {images:,} images: {', '.join(each)}{rest}. Chance is {guessing}; "
         f"always predicting {largest}, the largest class, is right on {percent(fraction)}.{weak}"
+        f"{_duplicates(ranked)}"
+    )
+
+
+def _duplicates(results: Sequence[Result]) -> str:
+    """The accuracy without the test images that are also training or validation images."""
+    first = results[0].metrics
+    if not first.test_duplicates:
+        return ""
+    rates = [(r.name, r.metrics.accuracy_without_duplicates) for r in results]
+    each = [f"{name} {percent(rate)}" for name, rate in rates if rate is not None]
+    rest = f"without them: {enumerate_words(each)}" if each else "no other test images remain"
+    return (
+        f" {first.test_duplicates:,} of the {first.test_images:,} test images are also training or "
+        f"validation images, pixel by pixel; {rest}."
     )
 
 
