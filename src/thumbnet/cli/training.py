@@ -260,10 +260,12 @@ def train(
         )
     _announce(recipe or "auto", quiet or distributed)
     from thumbnet.cli.finish import finish
+    from thumbnet.recipe import shipped_recipes
     from thumbnet.runs.run import Run
     from thumbnet.training import train as train_run
     from thumbnet.training.loggers import require_logger
     from thumbnet.training.progress import choose_display
+    from thumbnet.training.steps import long_enough
 
     for name in log or []:
         require_logger(name)
@@ -283,9 +285,10 @@ def train(
     else:
         resolved = _starting_from(start, recipe).override(overrides)
         display = choose_display(quiet)
+    adjust = recipe in shipped_recipes() and not {"epochs", "batch_size"} & set(overrides)
     if seeds:
         dataset = chosen_for or load_dataset(data, source, display, **reading)
-        resolved = _long_enough(resolved, dataset, recipe, overrides, display)
+        resolved = long_enough(resolved, dataset, display, adjust=adjust)
         _train_seeds(resolved, seeds, out, overwrite, dataset, display, log)
         return
     with _processes(distributed, out, quiet) as (processes, directory, display):
@@ -295,7 +298,7 @@ def train(
             )
             resolved = resolved.override({"ghost_batches": 1})
         dataset = chosen_for or load_dataset(data, source, display, **reading)
-        resolved = _long_enough(resolved, dataset, recipe, overrides, display)
+        resolved = long_enough(resolved, dataset, display, adjust=adjust)
         if overwrite:
             _remove_run(directory)
         finished = train_run(
@@ -347,37 +350,6 @@ def _resume(
         )
         if processes.rank == 0:
             finish(finished, dataset, display, export=export, quiet=quiet)
-
-
-def _long_enough(
-    recipe: "Recipe",
-    dataset: "Dataset",
-    name: str | None,
-    overrides: dict[str, Any],
-    display: "Display",
-) -> "Recipe":
-    """The recipe with enough steps for the data, if the user did not choose their number."""
-    from thumbnet.auto.steps import FEWEST_STEPS, planned_steps, with_enough_steps
-    from thumbnet.recipe import shipped_recipes
-
-    planned = planned_steps(recipe, dataset)
-    # Fine-tuning starts from a working network and needs fewer.
-    if planned >= FEWEST_STEPS or recipe.start.weights:
-        return recipe
-    chosen = {"epochs", "batch_size"} & set(overrides)
-    if name not in shipped_recipes() or dataset.path is None or chosen:
-        display.message(
-            f"{recipe.name}: only {planned} optimizer steps; use more --epochs or a smaller "
-            "--batch-size to train longer"
-        )
-        return recipe
-    longer = with_enough_steps(recipe, dataset)
-    display.message(
-        f"{recipe.name}: using {longer.epochs} epochs with batch size {longer.batch_size} instead "
-        f"of {recipe.epochs} with {recipe.batch_size}, which would be only {planned} optimizer "
-        "steps"
-    )
-    return longer
 
 
 def _is_run(start: str | None) -> bool:

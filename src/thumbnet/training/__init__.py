@@ -9,7 +9,7 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.errors import InputError, JobInterruptedError
 from thumbnet.machine import sgemm_gflops
 from thumbnet.parallel.processes import SINGLE_PROCESS, Processes
-from thumbnet.recipe import Recipe
+from thumbnet.recipe import Recipe, shipped_recipes
 from thumbnet.runs.model_card import write_model_card
 from thumbnet.runs.records import TrainingCost
 from thumbnet.runs.run import Run
@@ -18,6 +18,7 @@ from thumbnet.training.loop import Training
 from thumbnet.training.own import BuildModel, custom_recipe, own_parts
 from thumbnet.training.progress import Display, choose_display
 from thumbnet.training.session import fit, new_training, reopened_training
+from thumbnet.training.steps import long_enough
 
 if TYPE_CHECKING:
     import keras
@@ -55,7 +56,8 @@ def train(
         dataset: the images; the test split is read once, after training. With "auto" the images
             may be read again at a different size.
         out: a directory that is empty or does not exist; by default a new one under `runs`.
-        epochs: number of epochs, in place of the recipe's.
+        epochs: number of epochs, in place of the recipe's. Without it, a shipped recipe that is
+            given by name gets smaller batches and more epochs on a small data set of image files.
         seed: random seed, in place of the recipe's.
         callbacks: Keras callbacks, called as `keras.Model.fit` would. One that sets
             `model.stop_training` ends the run, which is then evaluated.
@@ -97,6 +99,8 @@ def train(
         model = recipe_or_model
         recipe = custom_recipe(model)
     recipe = recipe.override(settings)
+    if isinstance(recipe_or_model, str) and recipe_or_model in shipped_recipes():
+        recipe = long_enough(recipe, dataset, display, adjust=epochs is None)
     own = own_parts(model, augment, optimizer)
     path = _new_directory(recipe.name) if out is None else Path(out)
     with new_training(path, recipe, dataset, display, processes, own) as training:
