@@ -121,7 +121,7 @@ def curve(
     source: SourceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the learning curve: what more training images are likely to bring.
+    """Measure the learning curve, and estimate the gain from more training images.
 
     Trains twice more, on a quarter and on half of the training images.
     """
