@@ -33,6 +33,8 @@ _BASELINE_COST, _PROGRESSIVE_COST = 1 / 8, 1 / 2
 # Larger images are decoded one at a time, so that memory does not grow with the number of threads.
 _LARGE_PIXELS = 8_000_000
 _one_large_picture = threading.Lock()
+# Images are converted in strips: a conversion of the whole needs several times its memory.
+_STRIP_ROWS = 256
 
 _GREY_MODES = ("1", "L", "LA", "La", "I")
 _SIDEWAYS = (5, 6, 7, 8)
@@ -282,13 +284,21 @@ def _to_eight_bits(picture: Image.Image, name: str) -> Image.Image:
             f"{name} contains values of unknown range (not 8 or 16 bits); rescale the values to "
             "the range that matters and save it with 8 or 16 bits"
         )
-    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    eight = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        eight[rows] = (values[rows].astype(np.uint32) + 128) // 257  # rounded
+    return Image.fromarray(eight)
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
     """The image as RGB, with transparent areas in white."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    opaque = picture.convert("RGBA")
-    white = Image.new("RGBA", opaque.size, "white")
-    return Image.alpha_composite(white, opaque).convert("RGB")
+    result = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, _STRIP_ROWS):
+        box = (0, top, picture.width, min(top + _STRIP_ROWS, picture.height))
+        opaque = picture.crop(box).convert("RGBA")
+        white = Image.new("RGBA", opaque.size, "white")
+        result.paste(Image.alpha_composite(white, opaque).convert("RGB"), box)
+    return result

@@ -78,6 +78,8 @@ class Pictures:
             self._waiting -= total
             for job in jobs:
                 job.answer.cancel()
+            # A job that is left in the queue would keep the body of its request.
+            self._queue = deque(job for job in self._queue if not job.answer.done())
 
     def close(self) -> None:
         """End the threads."""

@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 # Parsing this takes two milliseconds.
 _SHORT_BYTES = 65_536
 # JSON of 1,024 images of 32 × 32 × 3 takes 250 MiB.
-_MEMORY_BYTES = 384 * 2**20
+_MEMORY_BYTES = 320 * 2**20
 
 
 class Parser:
@@ -27,6 +27,8 @@ class Parser:
     def __init__(self) -> None:
         self._isolated = Isolated(_MEMORY_BYTES)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parser")
+        # The thread's own queue would keep the bodies of cancelled callers.
+        self._free = asyncio.Lock()
 
     async def parse(
         self, function: Callable[..., _Result], body: bytes | bytearray, *arguments: Any
@@ -43,15 +45,23 @@ class Parser:
         """
         if len(body) <= _SHORT_BYTES:
             return function(body, *arguments)
-        loop = asyncio.get_running_loop()
+        await self._free.acquire()
+        work = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._isolated.call, function, body, *arguments
+        )
+        work.add_done_callback(self._finish)
         try:
-            return await loop.run_in_executor(
-                self._thread, self._isolated.call, function, body, *arguments
-            )
+            # The thread goes on with a cancelled call, so the next one waits for its end.
+            return await asyncio.shield(work)
         except (MemoryError, ChildFailedError) as error:
             raise RequestError(
                 413, "the JSON of the request takes too much memory; send fewer images at a time"
             ) from error
+
+    def _finish(self, work: "asyncio.Future[Any]") -> None:
+        self._free.release()
+        if not work.cancelled():
+            work.exception()  # nobody else asks for that of a cancelled call
 
     def close(self) -> None:
         """End the process and the thread."""

@@ -1,11 +1,12 @@
 """Starts and stops the service."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +24,10 @@ from thumbnet.serving.problems import RequestError
 from thumbnet.serving.protocol import protocol_with
 from thumbnet.serving.service import Service
 from thumbnet.serving.settings import Settings
+
+# From glibc's malloc.h.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_LARGE_BLOCK_BYTES = 2**22
 
 
 def serve(
@@ -50,6 +55,7 @@ def serve(
     Raises:
         InputError: a run cannot be opened, or the service cannot listen on the address.
     """
+    _return_freed_memory()
     with (
         _listening(host, port) as listener,
         silent_pillow(settings.pixels),
@@ -105,6 +111,18 @@ def _titles(repository: Repository) -> list[str]:
         f"{model.name} (version {model.version}, {model.engine.name})"
         for model in repository.loaded()
     ]
+
+
+def _return_freed_memory() -> None:
+    """Make glibc give large blocks back to the system as soon as they are freed.
+
+    By default it keeps more and larger ones the longer a process runs, in an arena for each thread,
+    so that memory grows far beyond what the limits admit.
+    """
+    with suppress(OSError, AttributeError):  # another system or C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Settings:
     body_seconds: float = 15.0
     header_bytes: int = 32_768
     header_seconds: float = 10.0
-    pending_bytes: int = 128 * MEBIBYTE
+    pending_bytes: int = 64 * MEBIBYTE
     requests: int = 1_000
     connections: int = 2_000
     keep_alive_seconds: int = 75
