@@ -4,13 +4,17 @@
     .venv/bin/python tools/fuzz.py image CORPUS -max_total_time=300
 
 The first argument is a target; the others are passed to libFuzzer. CORPUS is a directory; if empty,
-it is seeded with valid files. A reader may raise `InputError`; any other exception, a hang, or more
-than 2 GB of memory is a finding.
+it is seeded with valid files. A reader may raise `InputError` with one sentence; any other
+exception, a signal, a hang, or more than 2 GB of memory is a finding.
+
+The targets litert, onnx and openvino open an exported model of a run whose recorded digests are
+those of the changed file. Each takes a second or two, as a child process tries the file first.
 """
 
-import contextlib
 import io
 import json
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -34,14 +38,21 @@ with atheris.instrument_imports(include=READERS):
     from thumbnet.data.sources.archive import read_tar
     from thumbnet.data.sources.pickled import read_pickled_batch
     from thumbnet.data.table_text import list_csv
+    from thumbnet.engines import export_path, open_engine
+    from thumbnet.engines.files import digests_of
     from thumbnet.errors import InputError
     from thumbnet.evaluation.predictions import Predictions
     from thumbnet.recipe import Recipe, shipped_recipes
     from thumbnet.record import read_record
     from thumbnet.runs.model_file import require_safe_model
-    from thumbnet.runs.records import Environment, Metrics
+    from thumbnet.runs.records import Environment, Exports, Metrics
+    from thumbnet.runs.run import Run
+    from thumbnet.serving.model import bundled_run
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="thumbnet-fuzz-"))
+# What passed a trial is remembered there.
+os.environ["THUMBNET_CACHE"] = str(SCRATCH / "cache")
+OLD_RUN = Path(__file__).parents[1] / "tests" / "runs" / "version_0_1_0"
 
 
 def image(path: Path) -> None:
@@ -83,9 +94,52 @@ def record(path: Path) -> None:
         read_record(path, schema)
 
 
+def litert(path: Path) -> None:
+    _open_exported("litert", path)
+
+
+def onnx(path: Path) -> None:
+    _open_exported("onnx", path)
+
+
+def openvino(path: Path) -> None:
+    _open_exported("openvino", path)
+
+
+def _open_exported(name: str, content: Path) -> None:
+    """Open a run's export whose main file was replaced, with digests that match."""
+    run = _exported_run(name)
+    exported = export_path(run.exports_path, name)
+    shutil.copy(content, exported / "model.xml" if name == "openvino" else exported)
+    record = run.exports()[name].model_copy(update={"files": digests_of(exported)})
+    exports = Exports({name: record})
+    run.exports_record_path.write_text(exports.model_dump_json(), encoding="utf-8")
+    open_engine(run, name)
+
+
+def _exported_run(name: str) -> Run:
+    """A run with one export."""
+    source = bundled_run() if name == "litert" else Run(OLD_RUN)
+    run = Run(SCRATCH / name)
+    if not run.path.exists():
+        shutil.copytree(source.path, run.path)
+        if name == "openvino":
+            from openvino import Core, save_model
+
+            folder = export_path(run.exports_path, name)
+            folder.mkdir()
+            save_model(Core().read_model(run.exports_path / "model.onnx"), folder / "model.xml")
+            exports = Exports({name: run.exports()["onnx"]})
+            run.exports_record_path.write_text(exports.model_dump_json(), encoding="utf-8")
+    return run
+
+
 TARGETS: dict[str, Callable[[Path], None]] = {
     function.__name__: function
-    for function in (image, pickled, tar, arrays, table, predictions, model, recipe, record)
+    for function in (
+        *(image, pickled, tar, arrays, table, predictions, model, recipe, record),
+        *(litert, onnx, openvino),
+    )
 }
 
 
@@ -135,6 +189,9 @@ def seeds(target: str) -> list[bytes]:
                     arrays["layers/dense/vars/0"] = pixels
                 archive.writestr("model.weights.h5", weights.getvalue())
             return [file.getvalue()]
+        case "litert" | "onnx" | "openvino":
+            exported = export_path(_exported_run(target).exports_path, target)
+            return [(exported / "model.xml" if target == "openvino" else exported).read_bytes()]
         case "tar":
             file = io.BytesIO()
             with tarfile.open(fileobj=file, mode="w:gz") as archive:
@@ -163,8 +220,11 @@ def main() -> None:
     def one_input(content: bytes) -> None:
         path = SCRATCH / "input"
         path.write_bytes(content)
-        with contextlib.suppress(InputError):
+        try:
             TARGETS[target](path)
+        except InputError as error:
+            if "\n" in str(error):
+                raise ValueError("the message has several lines") from error
 
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -31,6 +31,8 @@ QUANTIZED = "-int8"
 # Chosen by default: they predict the same as Keras and do not import TensorFlow. Ordered by speed
 # in `thumbnet bench inference` on two AVX2 cores, mainly for single images.
 _DEFAULTS = ("litert", "openvino", "onnx")
+_LONGEST_REASON = 500
+"""Characters of a runtime's error that a message repeats."""
 
 
 def open_engine(run: Run, name: str | None = None) -> Engine:
@@ -94,7 +96,8 @@ def open_model(name: str, path: Path, class_names: tuple[str, ...]) -> ExportedE
         image_shape, predict_batch = kind.open_model(model)
         classes = predict_batch(np.zeros((1, *image_shape), np.uint8)).shape[-1]
     except Exception as error:  # each runtime raises its own exceptions
-        raise InputError(f"{model} cannot be opened by {kind.PACKAGE}: {error}") from error
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]  # some have many lines
+        raise InputError(f"{model} cannot be opened by {kind.PACKAGE}: {reason}") from error
     if classes != len(class_names):
         raise InputError(
             f"{model} has {classes} classes, but the run has {len(class_names)}; export the run "
