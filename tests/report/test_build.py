@@ -21,7 +21,9 @@ from thumbnet.evaluation.calibration import at_temperature
 from thumbnet.evaluation.metrics import evaluate
 from thumbnet.figures.grids import sample_positions
 from thumbnet.record import write_record
+from thumbnet.report.augmented import COUNT, augmented_images
 from thumbnet.report.build import SAMPLES, build_report
+from thumbnet.report.result import read_results
 from thumbnet.runs.run import Run
 from thumbnet.training.progress import SilentDisplay
 from thumbnet.training.results import recompute
@@ -53,6 +55,12 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join("".join(self.shown).split())
+
+    @property
+    def test_images(self) -> list[str]:
+        """The text alternatives of the test images, in order."""
+        alternatives = [str(image["alt"]) for image in self.all("img")]
+        return [text for text in alternatives if text.startswith("Test image")]
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -167,13 +175,13 @@ def test_shows_the_most_confident_mistakes_first(page: Page, two: list[Run]) -> 
     drawn = sample_positions(len(predictions), SAMPLES)
     wrong = predictions.confidence * ~predictions.correct
     wrong[drawn] = 0  # shown among the samples
-    alternatives = [str(image["alt"]) for image in page.all("img")]
+    alternatives = page.test_images
     assert alternatives[0] == f"Test image #{wrong.argmax()}"
 
 
 def test_no_image_is_shown_twice(make_run: MakeRun, small: Dataset) -> None:
     page = report([make_run("x", 0.7), make_run("yy", 0.7)], small)
-    alternatives = [str(image["alt"]) for image in page.all("img")]
+    alternatives = page.test_images
     assert len(alternatives) > 60
     assert len(set(alternatives)) == len(alternatives)
 
@@ -201,7 +209,7 @@ def test_images_are_named_by_their_files(make_run: MakeRun, small: Dataset) -> N
     names = tuple(f"glass/glass{number}.jpg" for number in range(len(small.test)))
     named = replace(small, test=replace(small.test, names=names))
     page = report([make_run("a", 1.0)], named)
-    images = {str(image["alt"]).removeprefix("Test image ") for image in page.all("img")}
+    images = {image.removeprefix("Test image ") for image in page.test_images}
     assert images <= set(names)
     assert sorted(images)[0] in page.words
     assert "of the test split" in page.words
@@ -231,7 +239,7 @@ def test_an_image_has_the_same_confidence_everywhere(
         confidence = calibrated.confidence[int(row["image"])]
         assert float(row["confidence"]) == pytest.approx(confidence)
     page = report([run], sample)
-    shown = page.all("img")[0]["alt"]
+    shown = page.test_images[0]
     (confidence,) = (row["confidence"] for row in rows if shown == f"Test image #{row['image']}")
     assert f"{100 * float(confidence):.1f}%" in page.words
 
@@ -347,6 +355,19 @@ def test_the_model_is_shown_as_a_diagram(finished_run: Run, sample: Dataset) -> 
     assert 3 <= len(blocks) - 1 <= len(rows)  # one of them is the heading
     assert "32×32×3" in page.words
     assert f"{sum(parameters):,} parameters" in page.words
+
+
+def test_training_images_are_shown_as_they_are_augmented(
+    finished_run: Run, sample: Dataset, small: Dataset
+) -> None:
+    (result,) = read_results([finished_run], sample)
+    shown = augmented_images(result, sample)
+    assert len(shown) == COUNT
+    assert {image.label for image in shown} <= set(sample.class_names)
+    assert len({image.uri for image in shown}) == COUNT
+    assert augmented_images(result, sample) == shown
+    assert augmented_images(result, small) == []
+    assert "Training images with augmentation" in report([finished_run], sample).words
 
 
 def test_a_run_without_a_table_of_layers_names_the_command_that_writes_it(page: Page) -> None:

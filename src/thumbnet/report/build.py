@@ -33,6 +33,7 @@ from thumbnet.figures.trust import (
 from thumbnet.interpretation.explain import load_arrays
 from thumbnet.recipes import known_recipes
 from thumbnet.report import thumbnails, words
+from thumbnet.report.augmented import augmented_images
 from thumbnet.report.layers import read_blocks
 from thumbnet.report.page import render_page
 from thumbnet.report.result import Result, read_results
@@ -283,6 +284,7 @@ def _images(
         "uncertain": [gallery.uncertain(result, EXAMPLES) for result in results],
         "suspects": [gallery.label_suspects(result, EXAMPLES) for result in results],
         "why": [thumbnails.reasons(result, dataset.test) for result in results],
+        "augmented": [augmented_images(result, dataset) for result in results],
         "corruptions": thumbnails.corruptions(results, dataset.test),
         "duplicates": thumbnails.duplicates(results, dataset, EXAMPLES),
         "pairs": [
