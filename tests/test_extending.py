@@ -135,7 +135,7 @@ def test_a_recipe_can_name_an_optimizer_from_a_script(
 def test_a_reader_from_a_script_reads_its_format(tmp_path: Path) -> None:
     file = tmp_path / "mine.numbers"
     np.savetxt(file, np.random.default_rng(0).integers(256, size=(40, 16)), fmt="%d")
-    with pytest.raises(InputError, match="is not a data set"):
+    with pytest.raises(InputError, match="is not a dataset"):
         thumbnet.load(file)
     thumbnet.register("reader", "numbers", Numbers)
     dataset = thumbnet.load(file)

@@ -15,9 +15,11 @@ import typer
 from typer.cli import get_docs_for_click
 
 from thumbnet.cli import app
+from thumbnet.evaluation import records as evaluation_records
 from thumbnet.runs import records
 
 DOCS = Path(__file__).parent.parent / "docs"
+_MODULES = (evaluation_records.__name__, records.__name__)
 
 
 def command_page() -> str:
@@ -37,8 +39,9 @@ def run_files_page() -> str:
         "The JSON files of a run directory, field by field. `thumbnet.Run` reads them: "
         "`run.metrics().accuracy`.",
     ]
-    for name, record in sorted(vars(records).items()):
-        if inspect.isclass(record) and record.__module__ == records.__name__:
+    for name, record in sorted((vars(evaluation_records) | vars(records)).items()):
+        # Pydantic adds parametrised types such as "RootModel[…]" to a module; they are no records.
+        if name.isidentifier() and inspect.isclass(record) and record.__module__ in _MODULES:
             sections.extend(_describe(name, record))
     return "\n\n".join(sections) + "\n"
 

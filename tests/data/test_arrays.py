@@ -1,4 +1,4 @@
-"""Data sets in `.npz` files."""
+"""Datasets in `.npz` files."""
 
 import contextlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Problems found in data sets, and their messages."""
+"""Problems found in datasets, and their messages."""
 
 import os
 import re

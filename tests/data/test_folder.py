@@ -1,4 +1,4 @@
-"""Loading folders of images as a data set."""
+"""Loading folders of images as a dataset."""
 
 import os
 from pathlib import Path

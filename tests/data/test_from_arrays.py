@@ -1,4 +1,4 @@
-"""Data sets from arrays and lists in Python."""
+"""Datasets from arrays and lists in Python."""
 
 import warnings
 from typing import Any

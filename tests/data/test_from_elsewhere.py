@@ -1,4 +1,4 @@
-"""Data sets from the library `datasets`, with stand-ins for its classes, and from folders."""
+"""Datasets from the library `datasets`, with stand-ins for its classes, and from folders."""
 
 import io
 from collections.abc import Iterator
@@ -134,7 +134,7 @@ def test_the_cache_distinguishes_data_sets_by_fingerprint_or_content(part: Label
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda given: [1, 2], "the data set is of type list; give a datasets.Dataset or a"),
+        (lambda given: [1, 2], "the dataset is of type list; give a datasets.Dataset or a"),
         (lambda given: iter(given), "without streaming"),
         (lambda given: {}, "has the splits none; give a dict of those"),
         (lambda given: {"extra": given}, "has the splits extra; give a dict of those"),
@@ -154,14 +154,14 @@ def test_missing_columns_are_named(part: LabelledImages) -> None:
         Dataset.from_huggingface(given, image="size")
     unlabelled = replace(given, columns=given.columns | {"label": [-1] * 40})
     unlabelled.features = given.features | {"label": ClassLabel(["cat", "dog"])}
-    with pytest.raises(InputError, match=r"label of the data set has -1 in row 0; it must be 0 to"):
+    with pytest.raises(InputError, match=r"label of the dataset has -1 in row 0; it must be 0 to"):
         Dataset.from_huggingface(unlabelled)
 
 
 def test_bad_images_are_named_by_row(part: LabelledImages) -> None:
     given = rows(part, None, Rows)
     given.columns["img"][3] = {"bytes": b"", "path": None}
-    with pytest.raises(InputError, match="the data set row 3 is empty"):
+    with pytest.raises(InputError, match="the dataset row 3 is empty"):
         Dataset.from_huggingface(given)
     assert len(Dataset.from_huggingface(given, on_bad_image="skip").skipped) == 1
 

@@ -1,4 +1,4 @@
-"""Paths that are not data sets, and paths relative to the home directory."""
+"""Paths that are not datasets, and paths relative to the home directory."""
 
 import bz2
 import gzip
@@ -50,8 +50,8 @@ def test_an_archive_of_images_must_be_unpacked(suffix: str, pets: Path, tmp_path
         ("empty.zip", b"PK\x05\x06" + bytes(18), "empty.zip is an empty archive, which cannot"),
         ("broken.zip", b"PK\x03\x04" + bytes(30), "broken.zip is damaged"),
         ("broken.tar.gz", b"\x1f\x8b\x08" + bytes(30), "broken.tar.gz is truncated or damaged"),
-        ("notes.txt", b"hello", "notes.txt is not a data set; give a folder with a subfolder"),
-        ("nothing", b"", "nothing is not a data set"),
+        ("notes.txt", b"hello", "notes.txt is not a dataset; give a folder with a subfolder"),
+        ("nothing", b"", "nothing is not a dataset"),
     ],
 )
 def test_other_files_are_described_correctly(

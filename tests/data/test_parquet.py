@@ -1,4 +1,4 @@
-"""Parquet files in the layout of image data sets on the Hugging Face hub."""
+"""Parquet files in the layout of image datasets on the Hugging Face hub."""
 
 import contextlib
 import io
@@ -121,7 +121,7 @@ def test_several_data_sets_in_one_folder_are_refused(part: LabelledImages, tmp_p
     for name in ("large", "small"):
         write(tmp_path / name / "train-0.parquet", part)
         write(tmp_path / name / "test-0.parquet", part)
-    with pytest.raises(InputError, match=r"several data sets, in .*/large, .*/small; give one"):
+    with pytest.raises(InputError, match=r"several datasets, in .*/large, .*/small; give one"):
         load(tmp_path)
     assert same_images(load(tmp_path / "small").train, part)
 

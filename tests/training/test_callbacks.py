@@ -19,7 +19,7 @@ from thumbnet.training import resume, train
 from thumbnet.training.progress import SilentDisplay
 
 keras = prepare_keras()
-STEPS = 5  # in each of the two epochs of the tiny recipe, on the small data set
+STEPS = 5  # in each of the two epochs of the tiny recipe, on the small dataset
 
 
 class Listening(keras.callbacks.Callback):  # type: ignore[misc, name-defined]

@@ -1,4 +1,4 @@
-"""The decisions made so far for one data set, and the time they took."""
+"""The decisions made so far for one dataset, and the time they took."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ FEWEST_LEFT = 0.3
 
 @dataclass
 class Decisions:
-    """What has been decided so far for a data set.
+    """What has been decided so far for a dataset.
 
     Attributes:
         dataset: the images, in the largest size that may be chosen.

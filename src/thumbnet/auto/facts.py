@@ -1,4 +1,4 @@
-"""What there is to know of a data set before anything is trained."""
+"""What there is to know of a dataset before anything is trained."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -58,7 +58,7 @@ def look_at(dataset: Dataset, validation: float) -> Facts:
 
     Args:
         dataset: in any size.
-        validation: the fraction of the training part that will be held out, where the data set
+        validation: the fraction of the training part that will be held out, where the dataset
             has no validation part.
     """
     counts = np.bincount(dataset.train.labels)
@@ -78,7 +78,7 @@ def look_at(dataset: Dataset, validation: float) -> Facts:
 
 
 def at_size(dataset: Dataset, side: int) -> Dataset:
-    """The data set read again, with images of `side` by `side` pixels; the parts are the same."""
+    """The dataset read again, with images of `side` by `side` pixels; the parts are the same."""
     if dataset.image_shape[:2] == (side, side):
         return dataset
     reading = dataset.reading.model_dump() | {"image_size": side}

@@ -1,4 +1,4 @@
-"""Data sets from arrays: in `.npz` files, and in Python."""
+"""Datasets from arrays: in `.npz` files, and in Python."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def dataset_from_arrays(
 
 
 def resized(dataset: Dataset, reading: Reading) -> Dataset:
-    """Resize a data set without a validation split to `reading.image_size`."""
+    """Resize a dataset without a validation split to `reading.image_size`."""
     if reading.image_size is None:
         return dataset
     train, test = (
@@ -139,7 +139,7 @@ def _assemble(
     path: Path,
     title: str,
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """The data set, and descriptions of what was converted.
+    """The dataset, and descriptions of what was converted.
 
     Each of `parts` is (split, title of the images, images, title of the labels, labels).
     """

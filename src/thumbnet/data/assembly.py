@@ -1,4 +1,4 @@
-"""Building a data set from a listing and its pixels."""
+"""Building a dataset from a listing and its pixels."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ def require_test_split(listing: Listing, reading: Reading) -> None:
 def assemble(
     listing: Listing, images: Images, reading: Reading, bad: Mapping[int, str] | None = None
 ) -> Dataset:
-    """Make a data set from labelled images and their splits.
+    """Make a dataset from labelled images and their splits.
 
     The training images are shuffled in an order that depends only on their names: files are listed
     class by class, and models estimate statistics from the first images.

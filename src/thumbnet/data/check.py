@@ -1,4 +1,4 @@
-"""Checks of a data set before training."""
+"""Checks of a dataset before training."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def check_data(
     group: str | None = None,
     max_megapixels: int = 50,
 ) -> CheckedData:
-    """Open every image of a data set and look for problems.
+    """Open every image of a dataset and look for problems.
 
     Args:
         path: as for `thumbnet.load`.
@@ -71,7 +71,7 @@ def check_data(
         max_megapixels: as for `thumbnet.load`.
 
     Raises:
-        InputError: `path` cannot be read as a data set.
+        InputError: `path` cannot be read as a dataset.
     """
     reading = Reading.check(
         {

@@ -11,7 +11,7 @@ from thumbnet.data.stored import Int64Array
 from thumbnet.errors import InputError
 
 UNBALANCED = 5
-"""Ratio between the largest and the smallest class from which a data set is called unbalanced."""
+"""Ratio between the largest and the smallest class from which a dataset is called unbalanced."""
 
 
 def require_two_classes(title: str, class_names: Sequence[str], labels: Int64Array) -> None:

@@ -1,4 +1,4 @@
-"""Labelled images, and a data set with its training, validation and test splits."""
+"""Labelled images, and a dataset with its training, validation and test splits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class LabelledImages:
         images: uint8 array of shape (n, height, width, channels), pixel values 0 to 255; or
             `StoredImages` if they do not fit into memory.
         labels: int64 array of shape (n,), indices into the dataset's class names.
-        names: the printable path of each image file within the data set, such as
+        names: the printable path of each image file within the dataset, such as
             "glass/glass12.jpg". Empty if the images have no names.
         groups: int64 array of shape (n,); images with the same number belong together, such as the
             frames of one video, and are held out together. None if the images are independent.
@@ -89,7 +89,7 @@ class LabelledImages:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set: training, validation and test splits, and the class names.
+    """A dataset: training, validation and test splits, and the class names.
 
     Attributes:
         name: its name in results, such as "cifar10".
@@ -98,7 +98,7 @@ class Dataset:
         test: images that are read once, after training.
         source: a description of its origin, which is recorded with every run.
         path: the file or folder it was read from, if the user gave one.
-        validation: images for model selection, if the data set has a validation split; otherwise
+        validation: images for model selection, if the dataset has a validation split; otherwise
             some of the training images are held out.
         reading: how the files were read.
         skipped: for each image that was skipped, what was wrong with it.
@@ -160,7 +160,7 @@ class Dataset:
         image_size: int | None = None,
         name: str = "arrays",
     ) -> "Dataset":
-        """Make a data set from arrays, nested lists or tensors.
+        """Make a dataset from arrays, nested lists or tensors.
 
         Args:
             x: images of shape (n, height, width) or (n, height, width, 1 or 3). Values from 0 to
@@ -173,7 +173,7 @@ class Dataset:
             class_names: names of labels 0, 1, … By default, the labels are the names.
             image_size: height and width to resize to. By default, images up to 64 pixels keep
                 their size and larger ones become 32×32.
-            name: name of the data set in results.
+            name: name of the dataset in results.
 
         Raises:
             InputError: the values are ambiguous, such as a range from -1 to 1, or the arrays do
@@ -228,7 +228,7 @@ class Dataset:
         on_bad_image: OnBadImage = "fail",
         name: str | None = None,
     ) -> "Dataset":
-        """Convert a data set from the Hugging Face library `datasets`.
+        """Convert a dataset from the Hugging Face library `datasets`.
 
         Args:
             dataset: a `datasets.DatasetDict` with the splits train, validation and test, or a
@@ -238,7 +238,7 @@ class Dataset:
             image_size: height and width to resize to. By default, images keep their size if all
                 have the same one, up to 64 pixels; otherwise they become 32×32.
             on_bad_image: whether to fail on an image that cannot be read, or to skip it.
-            name: name of the data set in results. By default, its own name.
+            name: name of the dataset in results. By default, its own name.
 
         Raises:
             InputError: it has another type, or a column is missing.

@@ -64,14 +64,14 @@ def list_folder(folder: Path, reading: Reading) -> tuple[Listing, EncodedImages]
 
 @dataclass(frozen=True)
 class _Part:
-    """A folder of class folders; `path` is relative to the data set, and empty for its root."""
+    """A folder of class folders; `path` is relative to the dataset, and empty for its root."""
 
     path: str
     split: int
 
 
 def _parts(walk: Walk, top: set[str]) -> list[_Part]:
-    """The splits of a data set, training first; none if the top-level folders are classes.
+    """The splits of a dataset, training first; none if the top-level folders are classes.
 
     A folder `train` that contains images but no folders is a class of that name.
 

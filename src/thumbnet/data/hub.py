@@ -35,7 +35,7 @@ def splits_of(folder: Path, files: Sequence[Path]) -> list[int]:
     If no name contains the word for a split, all files are training images.
 
     Raises:
-        InputError: only some of the names give a split, or there are several data sets.
+        InputError: only some of the names give a split, or there are several datasets.
     """
     parts = [_part(file.relative_to(folder)) for file in files]
     if set(parts) == {None}:
@@ -60,7 +60,7 @@ def _require_one_configuration(
         places[folder.joinpath(*plain)].add(part)
     if sum(map(len, places.values())) > len(set(parts)):
         raise InputError(
-            f"{shown(folder)} contains several data sets, in "
+            f"{shown(folder)} contains several datasets, in "
             f"{', '.join(map(shown, sorted(places)))}; give one of these folders"
         )
 

@@ -1,4 +1,4 @@
-"""Data sets of the library `datasets`, used by duck typing so that it need not be installed."""
+"""Datasets of the library `datasets`, used by duck typing so that it need not be installed."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,13 +108,13 @@ class HuggingFaceImages:
 
 
 def _splits(dataset: object) -> list[tuple[str, int, Any]]:
-    """Title, split and rows of each split; a data set without splits counts as training images."""
+    """Title, split and rows of each split; a dataset without splits counts as training images."""
     if not isinstance(dataset, Mapping):
-        return [("the data set", TRAIN, dataset)]
+        return [("the dataset", TRAIN, dataset)]
     unknown = [name for name in dataset if str(name).lower() not in SPLITS]
     if unknown or not dataset:
         raise InputError(
-            f"the data set has the splits {', '.join(map(str, dataset)) or 'none'}; give a dict "
+            f"the dataset has the splits {', '.join(map(str, dataset)) or 'none'}; give a dict "
             "of those to use: {'train': …, 'validation': …, 'test': …}"
         )
     return [(str(name), SPLITS[str(name).lower()], rows) for name, rows in dataset.items()]

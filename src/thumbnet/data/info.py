@@ -1,4 +1,4 @@
-"""Statistics of a data set."""
+"""Statistics of a dataset."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from thumbnet.data.dataset import Dataset, LabelledImages, channel_histogram
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """Statistics of one split of a data set.
+    """Statistics of one split of a dataset.
 
     Attributes:
         images: number of images.
@@ -29,7 +29,7 @@ class SplitInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Statistics of a data set.
+    """Statistics of a dataset.
 
     Attributes:
         name: its name.
@@ -55,7 +55,7 @@ class DatasetInfo:
 
 
 def describe(dataset: Dataset) -> DatasetInfo:
-    """Compute the statistics of a data set."""
+    """Compute the statistics of a dataset."""
     names = dataset.class_names
     return DatasetInfo(
         dataset.name,

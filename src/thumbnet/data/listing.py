@@ -1,4 +1,4 @@
-"""A listing of the images in a data set, made before any of them is opened."""
+"""A listing of the images in a dataset, made before any of them is opened."""
 
 import re
 import unicodedata
@@ -36,7 +36,7 @@ _DIGITS = re.compile(r"(\d{1,100})")
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem in a data set that its owner should fix.
+    """A problem in a dataset that its owner should fix.
 
     Attributes:
         kind: its kind in one or two words.

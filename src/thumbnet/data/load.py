@@ -1,4 +1,4 @@
-"""Loading a data set in any supported layout, which is detected from the path."""
+"""Loading a dataset in any supported layout, which is detected from the path."""
 
 from collections import Counter
 from dataclasses import replace
@@ -29,7 +29,7 @@ class Reader(Protocol):
         """Whether this reader can read the path, decided quickly."""
 
     def read(self, path: Path, reading: Reading) -> Dataset:
-        """Read the data set according to the options; raises InputError if that fails."""
+        """Read the dataset according to the options; raises InputError if that fails."""
 
 
 def load(
@@ -74,7 +74,7 @@ def load(
         progress: called during a download with the bytes received and expected.
 
     Raises:
-        InputError: `path` cannot be read as a data set, or an option does not apply to it.
+        InputError: `path` cannot be read as a dataset, or an option does not apply to it.
         JobError: CIFAR-10 cannot be downloaded, or the cache cannot be written.
     """
     wanted = Reading.check(
@@ -123,7 +123,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Encod
     """Read a format that contains pixels, or list the images of one that contains image files.
 
     Raises:
-        InputError: `path` cannot be read as a data set.
+        InputError: `path` cannot be read as a dataset.
     """
     from thumbnet.data.archives import refuse_unknown_archive
     from thumbnet.data.table_text import DELIMITED_SUFFIXES, JSON_SUFFIXES
@@ -160,7 +160,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Encod
 
         return list_json_lines(path, reading)
     raise InputError(
-        f"{shown(path)} is not a data set; give a folder with a subfolder for each class, a table "
+        f"{shown(path)} is not a dataset; give a folder with a subfolder for each class, a table "
         "(.csv, .tsv, .jsonl or .parquet), an .npz file, or an archive of CIFAR-10 or CIFAR-100"
     )
 
@@ -168,7 +168,7 @@ def read_or_list(path: Path, reading: Reading) -> Dataset | tuple[Listing, Encod
 def decode_listing(
     listing: Listing, pictures: EncodedImages, reading: Reading, cache: Path, report: Report
 ) -> Dataset:
-    """Decode listed images, or load them from the cache, and make a data set of them.
+    """Decode listed images, or load them from the cache, and make a dataset of them.
 
     Raises:
         InputError: an image or a row is bad and should not be skipped, or there are no images.

@@ -1,4 +1,4 @@
-"""Options for reading a data set, recorded with every run so that it can be read again."""
+"""Options for reading a dataset, recorded with every run so that it can be read again."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ OnBadImage = Literal["fail", "skip"]
 
 
 class Reading(Section):
-    """Options for reading a data set.
+    """Options for reading a dataset.
 
     Attributes:
         image_size: height and width to resize to. By default, images keep their size if all have

@@ -1,4 +1,4 @@
-"""Walking through the folders of a data set."""
+"""Walking through the folders of a dataset."""
 
 import os
 from collections.abc import Iterator

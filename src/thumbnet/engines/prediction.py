@@ -174,7 +174,7 @@ def predict(
         images: a file, the content of a file as bytes, a folder of images, a pattern such as
             "photos/*.jpg", or several of these; or an array of one or several images, of shape
             (n, height, width) or (n, height, width, 1 or 3), with values as for
-            `Dataset.from_arrays`; or a split of a data set. Arrays of another size are resized in
+            `Dataset.from_arrays`; or a split of a dataset. Arrays of another size are resized in
             the same way as files.
         engine_name: see `thumbnet.engines.open_engine`.
         max_megapixels: as for `thumbnet.load`.

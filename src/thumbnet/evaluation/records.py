@@ -19,6 +19,15 @@ class ClassScores(Record):
     The 95% intervals are those of `thumbnet.evaluation.intervals`. None stands for the scores of a
     class without images, and where no interval is computed (for the weighted average, and for the
     averages of recall).
+
+    Attributes:
+        name: name of the class or of the average.
+        precision: fraction of the predictions of this class that are correct.
+        recall: fraction of the images of this class that are recognised.
+        f1: harmonic mean of precision and recall.
+        support: number of images of this class.
+        recall_low, recall_high: 95% interval of `recall`.
+        f1_low, f1_high: 95% interval of `f1`.
     """
 
     name: Text

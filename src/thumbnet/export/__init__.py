@@ -45,7 +45,7 @@ def export_run(
     Args:
         run: a finished run.
         to: the name of a format, such as "onnx", "openvino", "litert" or "savedmodel".
-        dataset: the data set of the run. Predictions are compared on its validation images, or on
+        dataset: the dataset of the run. Predictions are compared on its validation images, or on
             some training images if it has none. None to compare them on the bundled sample.
         report: called with progress messages.
         quantize: whether to quantise to int8, calibrated on training images.

@@ -23,7 +23,7 @@ class ExportImages:
         words: a description of these images.
         labelled: whether their labels are classes of the run.
         calibration: uint8 array (n, height, width, channels) of training images that are not in
-            `compared`; None if the data set of the run is not available.
+            `compared`; None if the dataset of the run is not available.
     """
 
     compared: LabelledImages
@@ -39,7 +39,7 @@ def choose_images(
 
     Args:
         run: a finished run.
-        dataset: the data set of the run, if it is available.
+        dataset: the dataset of the run, if it is available.
         image_shape: height, width and channels of the model's input.
 
     Raises:
@@ -50,7 +50,7 @@ def choose_images(
     if dataset.digests != run.environment().data.digests:
         raise InputError(
             f"{run.path} was not trained on the images of {dataset.source}; omit --data and "
-            "--source, or give the data set of the run"
+            "--source, or give the dataset of the run"
         )
     generator = np.random.default_rng(0)
     held_out = run.validation_predictions()

@@ -18,10 +18,10 @@ this when an older program would misread the files."""
 
 
 class DataIdentity(Record):
-    """The data set, and how it was read.
+    """The dataset, and how it was read.
 
     Attributes:
-        name: name of the data set.
+        name: name of the dataset.
         path: path of the user's own files; None for CIFAR-10 from the cache or the sample.
         reading: how the files were read, see `thumbnet.data.reading.Reading`.
         digests: SHA-256 of the images and labels of each split.
@@ -34,7 +34,7 @@ class DataIdentity(Record):
 
 
 class DataRecord(DataIdentity):
-    """The data set of a run.
+    """The dataset of a run.
 
     Attributes:
         source: a description of its origin.
@@ -52,8 +52,10 @@ class Environment(Host):
         format_version: format version of the run directory.
         seed: seed of all random numbers.
         processes: number of processes that trained together.
-        data: the data set.
+        data: the dataset.
         changed_on_resuming: recipe settings that were changed, one entry per resume.
+        own_parts: parts of the training that came from Python code, and that the recipe alone
+            cannot reproduce.
     """
 
     format_version: Annotated[int, Field(ge=1)] = 1
@@ -120,7 +122,7 @@ class TrainingFigures(TrainingCost, ModelSize, Speed):
     Attributes:
         run: name of the run directory.
         recipe, architecture, seed: from the recipe.
-        data_name, data_source: name and origin of the data set.
+        data_name, data_source: name and origin of the dataset.
         train_images, validation_images: number of images.
         skipped_images: number of images that could not be read and were skipped.
         test_duplicates: test images with the same pixels as a training or validation image.
@@ -175,7 +177,23 @@ class Metrics(TrainingFigures, PredictionFigures):
 
 
 class Export(Speed):
-    """An export compared with Keras; the tolerances are in `thumbnet.export.comparison`."""
+    """An export compared with Keras; the tolerances are in `thumbnet.export.comparison`.
+
+    Attributes:
+        format: the runtime, such as onnx.
+        quantized: "int8" if the model computes in int8, otherwise None.
+        files: SHA-256 of each file of the export, by path.
+        bytes: size of all files.
+        source_sha256: SHA-256 of the `model.keras` that was exported.
+        images, images_from: number and description of the images on which the export was compared.
+        max_difference: largest absolute difference between the probabilities.
+        agreement: fraction of the images with the same most probable class.
+        accuracy, keras_accuracy: accuracy of the export and of Keras; None without labels.
+        accuracy_loss_interval: 95% CI of the difference in accuracy; None without labels.
+        shrinkage: ratio of the float32 weights to the export in bytes.
+        tolerance: the bounds that the export had to meet, by the name of the field.
+        keras_images_per_second, keras_latency_ms: speed of Keras in the same session.
+    """
 
     format: Text
     quantized: Literal["int8"] | None
@@ -203,7 +221,16 @@ class Exports(RootModel[dict[Annotated[str, Field(pattern=EXPORT_NAME)], Export]
 
 
 class Corruptions(Record):
-    """Accuracy for each corruption at each of five severities."""
+    """Accuracy for each corruption at each of five severities.
+
+    Attributes:
+        style: the kind of corruptions, "CIFAR-10-C-style".
+        source: the publication that they follow.
+        left_out: published corruptions that are not included, with the reason.
+        accuracy: five accuracies for each corruption, from severity 1 to 5.
+        mean_accuracy: mean over the corruptions of the published benchmark.
+        mean_corruption_error: 1 minus `mean_accuracy`, not normalised by a baseline.
+    """
 
     style: Text
     source: Text
@@ -214,7 +241,13 @@ class Corruptions(Record):
 
 
 class MeasuredAccuracy(Record):
-    """Accuracy with its 95% CI; None if there are no images."""
+    """Accuracy with its 95% CI; None if there are no images.
+
+    Attributes:
+        images: number of images.
+        accuracy: fraction of the images that were classified correctly.
+        accuracy_low, accuracy_high: 95% Wilson interval of `accuracy`.
+    """
 
     images: Count
     accuracy: Fraction | None
@@ -223,14 +256,25 @@ class MeasuredAccuracy(Record):
 
 
 class Attack(MeasuredAccuracy):
-    """Accuracy under one attack."""
+    """Accuracy under one attack.
+
+    Attributes:
+        attack: name of the attack.
+        radius: largest change of a pixel, such as "1/255".
+    """
 
     attack: Text
     radius: Text
 
 
 class BenchmarkRow(MeasuredAccuracy):
-    """Accuracy on a published file, or on one severity in it."""
+    """Accuracy on a published file, or on one severity in it.
+
+    Attributes:
+        name: name of the file, without its suffix.
+        severity: severity of the corruption, 1 to 5; 0 if the file has none.
+        checked: how the file was verified.
+    """
 
     name: Text
     severity: Count | None
@@ -238,7 +282,13 @@ class BenchmarkRow(MeasuredAccuracy):
 
 
 class Benchmark(Record):
-    """Accuracy on published files; the corruption error is only defined for CIFAR-10-C."""
+    """Accuracy on published files.
+
+    Attributes:
+        mean_accuracy: mean over the rows.
+        mean_corruption_error: 1 minus `mean_accuracy` for CIFAR-10-C, otherwise None.
+        rows: one entry per file and severity.
+    """
 
     mean_accuracy: Fraction
     mean_corruption_error: Fraction | None
@@ -267,14 +317,30 @@ class Robustness(Record):
 
 
 class SimilarPair(Record):
-    """The names of a test image and a training image that are near-duplicates."""
+    """The names of a test image and a training image that are near-duplicates.
+
+    Attributes:
+        test, train: name of the test image and of the training image.
+    """
 
     test: Text
     train: Text
 
 
 class Audit(Record):
-    """`audit.json`: the results of `thumbnet audit`; accuracies without images are None."""
+    """`audit.json`: the results of `thumbnet audit`; accuracies without images are None.
+
+    Attributes:
+        measure: the similarity from which two images are near-duplicates.
+        test_images: number of test images.
+        near_duplicates: number of test images with a near-duplicate among the training images.
+        identical: number of these whose pixels are identical.
+        other_label: number of these whose label differs from that of the training image.
+        most_similar: the most similar pairs.
+        accuracy: accuracy on all test images.
+        accuracy_without: accuracy on the test images without a near-duplicate.
+        accuracy_on_duplicates: accuracy on the test images with one.
+    """
 
     measure: Text
     test_images: Count
@@ -288,7 +354,13 @@ class Audit(Record):
 
 
 class CurvePoint(Record):
-    """A point of a learning curve; `recall` has one value per class, None without images."""
+    """A point of a learning curve.
+
+    Attributes:
+        train_images: number of training images.
+        accuracy: accuracy on the validation images.
+        recall: recall of each class; None for a class without validation images.
+    """
 
     train_images: Count
     accuracy: Fraction
@@ -296,7 +368,13 @@ class CurvePoint(Record):
 
 
 class MoreImages(Record):
-    """The estimated gain in accuracy from more images of each class, with its 95% interval."""
+    """The estimated gain in accuracy from more images of each class.
+
+    Attributes:
+        per_class: number of additional images of each class.
+        gain: estimated gain in accuracy.
+        low, high: 95% interval of `gain`.
+    """
 
     per_class: Count
     gain: Fraction
@@ -307,7 +385,12 @@ class MoreImages(Record):
 class LearningCurve(Record):
     """`learning_curve.json`: validation accuracy against the number of training images.
 
-    `neediest` is the class with the lowest recall when training on all images.
+    Attributes:
+        validation_images: number of validation images.
+        classes: names of the classes, in the order of `recall`.
+        points: the points of the curve, by increasing number of training images.
+        more: the estimated gain from more images.
+        neediest: the class with the lowest recall when training on all images.
     """
 
     validation_images: Count
@@ -318,7 +401,14 @@ class LearningCurve(Record):
 
 
 class ExplainedImage(Record):
-    """An explained test image: its index, and why it was chosen."""
+    """An explained test image.
+
+    Attributes:
+        image: index of the test image.
+        kind: why it was chosen, such as "most confident mistake".
+        label, predicted: the true and the predicted class.
+        confidence: probability of the predicted class.
+    """
 
     image: Count
     kind: Text
@@ -328,7 +418,16 @@ class ExplainedImage(Record):
 
 
 class Explanations(Record):
-    """`explanations.json`: descriptions of the figures of `thumbnet explain`."""
+    """`explanations.json`: descriptions of the figures of `thumbnet explain`.
+
+    Attributes:
+        gallery: the explained images, in the order of the gallery.
+        grad_cam: the layer that Grad-CAM explains; None if it does not apply.
+        grad_cam_reason: why there is no Grad-CAM; None if there is.
+        first_layer_reason: why the weights of the first layer are not shown; None if they are.
+        projected_images: number of test images in the chart of features.
+        projected_variance: fraction of the variance of the features that the chart shows.
+    """
 
     gallery: list[ExplainedImage]
     grad_cam: Text | None
@@ -339,7 +438,13 @@ class Explanations(Record):
 
 
 class SeedFigure(Record):
-    """A metric over several seeds; None if a run lacks it or there is only one run."""
+    """A metric over several seeds.
+
+    Attributes:
+        mean: mean of the values; None if a run lacks the metric.
+        std: sample standard deviation; None if a run lacks the metric or there is only one run.
+        values: the value of each run.
+    """
 
     mean: float | None
     std: Annotated[float | None, Field(validation_alias=AliasChoices("std", "deviation"))]
@@ -347,7 +452,14 @@ class SeedFigure(Record):
 
 
 class SeedSummary(Record):
-    """`seeds.json`: metrics of one recipe over several seeds."""
+    """`seeds.json`: metrics of one recipe over several seeds.
+
+    Attributes:
+        recipe: name of the recipe.
+        seeds: seed of each run.
+        runs: name of each run directory.
+        figures: the metrics by name.
+    """
 
     recipe: Text
     seeds: list[Count]

@@ -57,7 +57,7 @@ def train(
             may be read again at a different size.
         out: a directory that is empty or does not exist; by default a new one under `runs`.
         epochs: number of epochs, in place of the recipe's. Without it, a shipped recipe that is
-            given by name gets smaller batches and more epochs on a small data set of image files.
+            given by name gets smaller batches and more epochs on a small dataset of image files.
         seed: random seed, in place of the recipe's.
         callbacks: Keras callbacks, called as `keras.Model.fit` would. One that sets
             `model.stop_training` ends the run, which is then evaluated.

@@ -1,4 +1,4 @@
-"""Enough optimizer steps for data sets that are smaller than the recipe was made for."""
+"""Enough optimizer steps for datasets that are smaller than the recipe was made for."""
 
 import math
 
@@ -14,7 +14,7 @@ SMALLEST_BATCH, BATCHES_PER_EPOCH = 32, 8
 
 
 def planned_steps(recipe: Recipe, dataset: Dataset) -> int:
-    """Optimizer steps that a recipe takes on a data set, without stopping early."""
+    """Optimizer steps that a recipe takes on a dataset, without stopping early."""
     return recipe.epochs * max(1, _images(recipe, dataset) // recipe.batch_size)
 
 

@@ -40,7 +40,7 @@ def read_tar(
 
     Raises:
         InputError: the archive is truncated or damaged, too large when unpacked, or contains
-            links, devices or paths outside of it, which no data set needs.
+            links, devices or paths outside of it, which no dataset needs.
     """
     try:
         with (
