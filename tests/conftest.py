@@ -30,6 +30,17 @@ hypothesis.settings.register_profile("thumbnet", deadline=None)
 hypothesis.settings.load_profile("thumbnet")
 
 
+@pytest.fixture(autouse=True)
+def short_endings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End training without figures and the export for `predict`, which take longer than it does.
+
+    Tests marked `whole_run` get both, as do fixtures of a wider scope and subprocesses.
+    """
+    if request.node.get_closest_marker("whole_run") is None:
+        monkeypatch.setattr("thumbnet.training.results.write_figures", lambda *_: None)
+        monkeypatch.setattr("thumbnet.cli.finish.export_for_prediction", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def sample() -> Dataset:
     """The bundled sample of real CIFAR-10."""

@@ -184,6 +184,7 @@ def test_overwrite_removes_only_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "thesis.txt").exists()
 
 
+@pytest.mark.whole_run
 def test_run_trains_compares_and_reports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

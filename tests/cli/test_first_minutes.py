@@ -74,6 +74,7 @@ def test_the_first_line_comes_before_the_slow_imports(command: str, tmp_path: Pa
     assert done.stdout.rstrip().endswith(", [])")
 
 
+@pytest.mark.whole_run
 def test_train_ends_with_commands_to_copy_and_a_fast_export(
     tmp_path: Path, sample: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_train_ends_with_commands_to_copy_and_a_fast_export(
     assert thumbnet("predict", out, *paths) == 0
 
 
+@pytest.mark.whole_run
 def test_quiet_prints_only_results_and_no_export_skips_the_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

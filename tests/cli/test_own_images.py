@@ -158,6 +158,7 @@ def test_a_run_is_resumed_only_with_the_same_images(
     assert f"{pets} cannot be read: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("balance", ["class_weights", "sampling"])
 def test_images_that_stay_in_their_file_train_like_others(
     balance: str,
