@@ -1,7 +1,7 @@
 """The weights that training starts from: those of a backbone, or of another run.
 
-First the trunk gets its weights. Then the head, the layer of logits, is fitted to what the trunk
-says of each image, which takes seconds, so that fine-tuning begins with a classifier that works.
+First the trunk gets its weights. Then the head, the layer of logits, is fitted to the features
+of the training images, which takes seconds, so that fine-tuning begins with a working classifier.
 """
 
 import warnings
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 HEAD = "logits"
 FEATURE_BATCH = 64
-# Enough to fit a head; with more, logistic regression would take longer than an epoch.
+# Enough to fit a head; with more images, logistic regression would take longer than an epoch.
 HEAD_IMAGES = 10_000
 HEAD_ITERATIONS = 200
-# Inverse strength of the penalty. Weaker ones fit better and leave large weights, from which
-# fine-tuning gets less far.
+# Inverse strength of the penalty. A weaker penalty fits better but leaves large weights, from
+# which fine-tuning improves less.
 HEAD_PENALTY = 0.001
-# With so few, mirrored images take no time and are worth it.
+# With so few images, the features of their mirror images cost little and help.
 FEW_IMAGES = 1_000
 
 
 def source_run(recipe: Recipe) -> Run | None:
-    """The run whose weights the recipe starts from; None where it starts from others.
+    """The run whose weights the recipe starts from; None if it starts from other weights.
 
     Raises:
-        InputError: there is no finished run there.
+        InputError: `start.weights` is not the directory of a finished run.
     """
     if recipe.start.weights in ("", IMAGENET):
         return None
@@ -51,7 +51,7 @@ def source_run(recipe: Recipe) -> Run | None:
 
 
 def adopt_normalization(model: "keras.Model", run: Run) -> None:
-    """Normalise pixels as the other run does, whose weights expect that."""
+    """Normalise pixels as the other run does, because its weights expect that."""
     theirs = {layer.name: layer for layer in open_keras_engine(run).model.layers}
     for ours in model.layers:
         source: Any = theirs.get(ours.name)
@@ -59,8 +59,8 @@ def adopt_normalization(model: "keras.Model", run: Run) -> None:
             continue
         if len(source.input_mean) != model.input_shape[-1]:
             raise InputError(
-                f"start.weights: {run.path} takes images of {len(source.input_mean)} channels, "
-                f"and these have {model.input_shape[-1]}"
+                f"start.weights: {run.path} takes images with {len(source.input_mean)} channels, "
+                f"but these have {model.input_shape[-1]}; use images or a run that match"
             )
         ours.input_mean, ours.input_variance = source.input_mean, source.input_variance
         ours.build(model.input_shape)
@@ -70,7 +70,7 @@ def load_start_weights(recipe: Recipe, model: "keras.Model") -> None:
     """Give the trunk of an untrained model the weights that the recipe names.
 
     Raises:
-        InputError: they are not there, or are those of another architecture.
+        InputError: the weights are missing, or belong to another architecture.
         JobError: they cannot be downloaded.
     """
     run = source_run(recipe)
@@ -89,14 +89,14 @@ def load_start_weights(recipe: Recipe, model: "keras.Model") -> None:
         if layer.name != HEAD and layer.weights:
             if [w.shape for w in weights] != [tuple(w.shape) for w in layer.weights]:
                 raise InputError(
-                    f"start.weights: the layer {layer.name} of {run.path} has other weights; give "
-                    "the [model] table of that run, or another run"
+                    f"start.weights: the layer {layer.name} of {run.path} has a different shape; use "
+                    "the [model] table of that run, or start from another run"
                 )
             layer.set_weights(weights)
 
 
 class Features:
-    """What the head of a model sees of images."""
+    """The input of a model's head: features of images."""
 
     def __init__(self, model: "keras.Model") -> None:
         keras = prepare_keras()
@@ -107,7 +107,7 @@ class Features:
         found = []
         for start in range(0, len(images), FEATURE_BATCH):
             batch = images[start : start + FEATURE_BATCH]
-            # Of one size, as every other one would have to be traced again.
+            # Every batch has the same size, since a new size would be traced again.
             filled = np.concatenate([batch, np.repeat(batch[:1], FEATURE_BATCH - len(batch), 0)])
             found.append(np.asarray(self._trunk.predict_on_batch(filled))[: len(batch)])
         return np.concatenate(found).astype(np.float32)
@@ -117,9 +117,9 @@ def fit_head(model: "keras.Model", training: LabelledImages, mirrored: bool) -> 
     """Fit the logits to the features of the training images, by logistic regression.
 
     Args:
-        model: whose trunk is trained.
-        training: the images to fit to.
-        mirrored: whether the mirror image of each image belongs to its class as well.
+        model: a model whose trunk is trained.
+        training: the images to fit the head to.
+        mirrored: whether a mirror image belongs to the same class.
 
     Returns:
         The mean cross-entropy of the training images.
@@ -153,7 +153,7 @@ def logistic_regression(
 
     Args:
         features: float32 of shape (n, features).
-        labels: int64 of shape (n,); a class without any image gets a bias that rules it out.
+        labels: int64 of shape (n,); the bias of a class without images rules it out.
         class_count: number of logits.
         penalty: scikit-learn's `C`, the inverse of the strength of the L2 penalty.
         intercept: whether the classifier has a bias.
@@ -168,11 +168,11 @@ def logistic_regression(
     mean = features.mean(axis=0) if intercept else np.zeros_like(std)
     fitted: Any = LogisticRegression(C=penalty, max_iter=HEAD_ITERATIONS, fit_intercept=intercept)
     with warnings.catch_warnings():
-        # It is a start for fine-tuning, so it need not have converged.
+        # It need not converge, as fine-tuning follows.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted.fit((features - mean) / std, labels)
     weights, bias = fitted.coef_, fitted.intercept_
-    if len(weights) == 1:  # of two classes scikit-learn keeps the difference of the logits
+    if len(weights) == 1:  # for two classes scikit-learn keeps the difference of the logits
         weights, bias = np.concatenate([-weights, weights]) / 2, np.array([-1, 1]) * bias / 2
     kernel = np.zeros((features.shape[1], class_count), np.float32)
     offset = np.full(class_count, -1e4 if intercept else 0, np.float32)
