@@ -1,4 +1,4 @@
-"""What there is to know of a dataset before anything is trained."""
+"""Facts about a dataset that are known before anything is trained."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -11,8 +11,8 @@ from thumbnet.data.images import open_picture
 from thumbnet.data.load import load, read_or_list
 from thumbnet.errors import InputError
 
-PICTURES_LOOKED_AT = 50
-# The side in pixels to decode that many images to, before the size that pays is known.
+SAMPLED_FILES = 50
+# Up to these numbers of images, the side in pixels to decode them to before one is chosen.
 DECODED_SIDES = ((1_500, 224), (6_000, 160), (20_000, 96))
 SMALLEST_DECODED_SIDE = 64
 
@@ -22,13 +22,13 @@ class Facts:
     """What the recipe depends on.
 
     Attributes:
-        images: in the training part, or what is left of it without the validation images.
-        classes: that have training images.
-        smallest_class: images of the smallest class.
-        largest_class: images of the largest class.
-        side: pixels of the shorter side of a typical picture, before it was resized.
-        fixed_size: whether the images have to keep the size that they have.
-        color: whether they have more than one channel.
+        images: number of training images, without those that will be held out for validation.
+        classes: number of classes with training images.
+        smallest_class: number of images of the smallest class.
+        largest_class: number of images of the largest class.
+        side: shorter side of a typical image file, in pixels.
+        fixed_size: whether the images cannot be read again at another size.
+        color: whether the images have more than one channel.
     """
 
     images: int
@@ -54,18 +54,18 @@ class Facts:
 
 
 def look_at(dataset: Dataset, validation: float) -> Facts:
-    """Count images and classes, and find the size of the pictures in their files.
+    """Count images and classes, and find the size of the image files.
 
     Args:
-        dataset: in any size.
-        validation: the fraction of the training part that will be held out, where the dataset
-            has no validation part.
+        dataset: the images, at any size.
+        validation: fraction of the training images that will be held out if the dataset has no
+            validation split.
     """
     counts = np.bincount(dataset.train.labels)
     counts = counts[counts > 0]
     kept = 1.0 if dataset.validation is not None else 1 - validation
     own = min(dataset.image_shape[:2])
-    side = None if dataset.reading.image_size else _picture_side(dataset)
+    side = None if dataset.reading.image_size else _file_side(dataset)
     return Facts(
         images=round(len(dataset.train) * kept),
         classes=len(counts),
@@ -78,26 +78,26 @@ def look_at(dataset: Dataset, validation: float) -> Facts:
 
 
 def at_size(dataset: Dataset, side: int) -> Dataset:
-    """The dataset read again, with images of `side` by `side` pixels; the parts are the same."""
+    """The same dataset, read again with images of `side` by `side` pixels."""
     if dataset.image_shape[:2] == (side, side):
         return dataset
     reading = dataset.reading.model_dump() | {"image_size": side}
     return load(dataset.path, **reading)
 
 
-def _picture_side(dataset: Dataset) -> int | None:
-    """The median of the shorter sides of some pictures; None where there are no picture files."""
+def _file_side(dataset: Dataset) -> int | None:
+    """The median shorter side of a sample of the image files; None if there are no files."""
     if dataset.path is None:
         return None
     found = read_or_list(dataset.path, dataset.reading)
     if isinstance(found, Dataset):
         return None
     _, pictures = found
-    every = max(1, len(pictures) // PICTURES_LOOKED_AT)
+    every = max(1, len(pictures) // SAMPLED_FILES)
     sides = []
     for name, source in islice(named(pictures), 0, None, every):
         try:
             sides.append(min(open_picture(source, name).size))
-        except InputError:  # left out, as the user chose; others are enough
+        except InputError:  # a bad file that is skipped; the others are enough
             continue
     return int(np.median(sides)) if sides else None

@@ -1,4 +1,4 @@
-"""Measurements of a few seconds on the training images."""
+"""Short experiments on the training images."""
 
 import time
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     import keras
 
 FOLDS = 5
-# For standardised features of some hundred images.
+# Suits standardised features of a few hundred images.
 RIDGE_PENALTY = 1_000.0
 BACKBONE_IMAGES = 400
-# Fewer would not tell classes apart, whatever the budget is.
+# With fewer steps a network cannot tell classes apart, whatever the budget.
 FEWEST_STEPS = 60
-# The first steps trace and compile the graph, and say nothing about the time of the others.
+# The first steps trace and compile the graph, so their time is not typical.
 WARM_UP_STEPS = 2
 PREDICTION_BATCH = 100
 
 
 @dataclass(frozen=True)
 class BriefTraining:
-    """A short training from scratch on some of the images, judged on the others.
+    """The result of a short training from scratch.
 
     Attributes:
-        accuracy: on the images held out.
-        images_per_second: of training.
-        mirrored: the accuracy on the mirror images of those held out.
-        flipped_classes: labels of the classes that are taken for another when mirrored.
-        judged: how many images were held out.
+        accuracy: accuracy on held-out images.
+        images_per_second: training speed.
+        mirrored: accuracy on the mirror images of the held-out images.
+        flipped_classes: labels of the classes that are predicted as another class when mirrored.
+        judged: number of held-out images.
     """
 
     accuracy: float
@@ -73,14 +73,14 @@ def train_briefly(
     class_count: int,
     seconds: float,
 ) -> BriefTraining:
-    """Train from scratch for some seconds, without mirrored images, and judge mirrored ones.
+    """Train from scratch for some seconds without flips, and test on flipped images too.
 
     Args:
-        recipe: what to train; its epochs do not matter.
+        recipe: the recipe; its number of epochs is ignored.
         training: the images to train on.
-        held_out: the images to judge on.
+        held_out: the images to test on.
         class_count: number of logits.
-        seconds: how long to train, without the time to compile the graph.
+        seconds: training time, not counting the compilation of the graph.
     """
     from thumbnet.runtime import prepare_keras
 
@@ -117,15 +117,15 @@ def train_briefly(
 def flipped_classes(
     labels: Int64Array, upright: Int64Array, mirrored: Int64Array
 ) -> tuple[int, ...]:
-    """Classes that are recognised, and no longer so when mirrored.
+    """Classes that are recognised, but no longer when mirrored.
 
-    A class counts if at least half of its images are right upright, and mirroring costs it most of
-    those, four at least: what a network that knows the class would not do to a mirror image of it.
+    At least half of the images of such a class are predicted correctly, and at least 60% of those,
+    and at least four, are predicted wrongly when mirrored.
 
     Args:
         labels: int64 of shape (n,).
-        upright: what the images were taken for, int64 of shape (n,).
-        mirrored: what their mirror images were taken for, int64 of shape (n,).
+        upright: predictions for the images, int64 of shape (n,).
+        mirrored: predictions for their mirror images, int64 of shape (n,).
     """
     found = []
     for label in np.unique(labels):

@@ -89,8 +89,8 @@ def load_start_weights(recipe: Recipe, model: "keras.Model") -> None:
         if layer.name != HEAD and layer.weights:
             if [w.shape for w in weights] != [tuple(w.shape) for w in layer.weights]:
                 raise InputError(
-                    f"start.weights: the layer {layer.name} of {run.path} has a different shape; use "
-                    "the [model] table of that run, or start from another run"
+                    f"start.weights: the layer {layer.name} of {run.path} has a different shape; "
+                    "use the [model] table of that run, or start from another run"
                 )
             layer.set_weights(weights)
 
