@@ -20,8 +20,11 @@ from thumbnet.cli.curves import HEIGHT, WIDTH, learning_curves
 from thumbnet.data.dataset import Dataset
 from thumbnet.engines import is_installed
 from thumbnet.errors import JobError
+from thumbnet.record import write_record
 from thumbnet.runs.history import History
+from thumbnet.runs.records import Exports
 from thumbnet.runs.run import Run
+from thumbnet.training.progress import PlainDisplay, SilentDisplay
 
 MakeRun = Callable[..., Run]
 
@@ -104,6 +107,20 @@ def test_quiet_prints_only_results_and_no_export_skips_the_export(
 
 
 @pytest.mark.skipif(not is_installed("litert"), reason="LiteRT is not installed")
+def test_an_export_of_an_earlier_model_is_replaced(
+    finished_run: Run, sample: Dataset, tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
+    finish.export_for_prediction(run, sample, SilentDisplay())
+    exports = run.exports()
+    earlier = exports["litert"].model_copy(update={"source_sha256": "0" * 64})
+    write_record(run.exports_record_path, Exports({"litert": earlier}))
+    finish.export_for_prediction(run, sample, SilentDisplay())
+    assert run.exports()["litert"].source_sha256 == run.metrics().model_sha256
+    assert thumbnet("predict", run.path, *write_images(sample, tmp_path / "images", 1)) == 0
+
+
+@pytest.mark.skipif(not is_installed("litert"), reason="LiteRT is not installed")
 @pytest.mark.parametrize(
     "error", [JobError("the disk is full"), ValueError("odd"), KeyboardInterrupt()]
 )
@@ -113,8 +130,6 @@ def test_a_failed_export_does_not_fail_the_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from thumbnet.training.progress import PlainDisplay
-
     def fail(*_: object) -> None:
         raise error
 

@@ -35,7 +35,10 @@ def export_for_prediction(run: "Run", dataset: "Dataset | None", display: "Displ
     from thumbnet.export import export_run
     from thumbnet.runtime import backend
 
-    if not is_installed(EXPORT) or backend() != "tensorflow" or EXPORT in run.exports():
+    if not is_installed(EXPORT) or backend() != "tensorflow":
+        return
+    before = run.exports().get(EXPORT)
+    if before is not None and before.source_sha256 == run.metrics().model_sha256:
         return
     try:
         export_run(run, EXPORT, dataset, display.message)
