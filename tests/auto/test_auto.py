@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 from thumbnet.auto import SCRATCH, choose_recipe
 from thumbnet.auto.decisions import Decisions
 from thumbnet.auto.facts import Facts, at_size, look_at
-from thumbnet.auto.finetuning import choose_fine_tuning
-from thumbnet.auto.pilots import FrozenFeatures, flipped_classes
+from thumbnet.auto.finetuning import choose_backbone, choose_fine_tuning
+from thumbnet.auto.pilots import BriefTraining, FrozenFeatures, flipped_classes
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.load import load
 from thumbnet.errors import InputError
@@ -102,6 +102,17 @@ def test_a_backbone_that_beats_a_short_training_is_fine_tuned(
     said = "\n".join(plan.recipe.decisions)
     assert "by cross-validation" in said
     assert "starting from efficientnet_lite0" in said
+
+
+def test_a_few_lucky_images_do_not_rule_out_a_backbone(sample: Dataset) -> None:
+    facts = Facts(20, 10, 2, 2, 128, fixed_size=False, color=True)
+    decisions = Decisions(sample, facts, 20.0, 0, 0.1, SilentDisplay())
+    lucky = BriefTraining(1.0, 500.0, 1.0, (), judged=3)
+    certain = BriefTraining(1.0, 500.0, 1.0, (), judged=300)
+    few = sample.train.take(range(100))
+
+    assert choose_backbone(decisions, few, lucky, None) is not None
+    assert choose_backbone(decisions, few, certain, None) is None
 
 
 @pytest.mark.parametrize(("images", "layers"), [(200, "all"), (2_000, "top")])

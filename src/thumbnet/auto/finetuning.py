@@ -17,6 +17,7 @@ from thumbnet.backbones import BACKBONES, BackboneName, is_at_hand
 from thumbnet.data.dataset import LabelledImages
 from thumbnet.data.split import stratified_subset
 from thumbnet.errors import InputError, JobError
+from thumbnet.evaluation.intervals import wilson
 from thumbnet.recipe import IMAGENET
 
 SCRATCH = "scratch"
@@ -29,8 +30,11 @@ SMALLER_SIDE = 96
 WORTHWHILE_GAIN = 0.01
 # No further size is measured once this fraction of the budget is spent.
 MEASURING_FRACTION = 0.3
-# If a short training from scratch reaches this accuracy, a backbone has nothing to add.
-EASY = 0.97
+# A backbone has nothing to add if the accuracy of a short training from scratch is at least this,
+# with 97.5% confidence: the lower end of its interval, so that three lucky images do not decide.
+EASY = 0.95
+# With fewer held-out images, the short training cannot be compared with a backbone.
+FEWEST_JUDGED = 30
 
 # Time of a training step in forward passes: all layers, or the top third alone. Measured with
 # EfficientNet-Lite0 on two cores (benchmarks/results/own_pictures.md).
@@ -76,7 +80,7 @@ def choose_backbone(
             f"from scratch: {name} needs images larger than {decisions.facts.side} pixels"
         )
         return None
-    if named is None and brief.accuracy >= EASY:
+    if named is None and _is_easy(brief):
         decisions.add(f"from scratch, which reaches {brief.accuracy:.0%} within seconds")
         return None
     try:
@@ -84,7 +88,7 @@ def choose_backbone(
     except JobError as error:
         decisions.add(f"from scratch: {error}")
         return None
-    if named is None and brief.accuracy >= frozen.accuracy:
+    if named is None and brief.judged >= FEWEST_JUDGED and brief.accuracy >= frozen.accuracy:
         decisions.add(
             f"from scratch: the features of {name} reach {frozen.accuracy:.0%}, no more than the "
             f"short training from scratch ({brief.accuracy:.0%})"
@@ -95,6 +99,11 @@ def choose_backbone(
         f"the short training from scratch {brief.accuracy:.0%}"
     )
     return name, frozen
+
+
+def _is_easy(brief: BriefTraining) -> bool:
+    interval = wilson(round(brief.accuracy * brief.judged), brief.judged)
+    return interval is not None and interval.low >= EASY
 
 
 def choose_fine_tuning(
