@@ -106,6 +106,7 @@ def test_quiet_prints_only_results_and_no_export_skips_the_export(
     assert not Run.open(out).exports()
 
 
+@pytest.mark.whole_run
 @pytest.mark.skipif(not is_installed("litert"), reason="LiteRT is not installed")
 def test_an_export_of_an_earlier_model_is_replaced(
     finished_run: Run, sample: Dataset, tmp_path: Path
@@ -120,6 +121,7 @@ def test_an_export_of_an_earlier_model_is_replaced(
     assert thumbnet("predict", run.path, *write_images(sample, tmp_path / "images", 1)) == 0
 
 
+@pytest.mark.whole_run
 @pytest.mark.skipif(not is_installed("litert"), reason="LiteRT is not installed")
 @pytest.mark.parametrize(
     "error", [JobError("the disk is full"), ValueError("odd"), KeyboardInterrupt()]
