@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbnet.csv_files import read_table
-from thumbnet.errors import InputError
+from thumbnet.errors import InputError, quoted
 
 HIGHEST, WIDEST = 48, 64
 """Pixels: height of a block with as many rows as the image, width of one with many channels."""
@@ -53,7 +53,8 @@ def read_blocks(path: Path) -> list[Block]:
         return [_block(group, total, tallest) for group in groups]
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path} is damaged; `thumbnet evaluate {path.parent} --recompute` writes it again"
+            f"{path} is damaged; `thumbnet evaluate {quoted(path.parent)} --recompute` writes it "
+            "again"
         ) from error
 
 
