@@ -132,7 +132,7 @@ def test_arrays_files_and_folders_are_predicted_alike(
     paths = [tmp_path / "folder" / f"{name}.png" for name in ("a", "b", "inner/c")]
     for image, path in zip(images, paths, strict=True):
         Image.fromarray(image).save(path)
-    (tmp_path / "folder" / "notes.txt").write_text("no picture", encoding="utf-8")
+    (tmp_path / "folder" / "notes.txt").write_text("not an image", encoding="utf-8")
     run = Run(str(finished_run.path))
 
     of_array = run.predict(images)

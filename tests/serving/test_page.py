@@ -106,7 +106,7 @@ def test_the_occlusion_map_is_drawn(visit: Visit) -> None:
     assert len(heat) == 49
     assert max(heat) > 150
     assert min(heat) < 50
-    seen = page.locator(".small-picture").first
+    seen = page.locator(".small-image").first
     assert seen.evaluate("image => image.naturalWidth") == 32
     expect(seen).to_have_attribute("alt", re.compile(r"32\s×\s32\spixels"))
 
@@ -142,7 +142,7 @@ def test_images_can_be_dropped_and_pasted(visit: Visit, pictures: list[Path]) ->
         expect(page.locator("#examples button")).to_have_count(EXAMPLES)
         page.evaluate(give, [kind, content])
         expect(_verdict(page)).to_be_visible()
-        expect(page.locator("#picture")).to_have_attribute("alt", "Your picture, given.png")
+        expect(page.locator("#image")).to_have_attribute("alt", "Your image, given.png")
 
 
 def test_the_keyboard_suffices(visit: Visit) -> None:
@@ -196,7 +196,7 @@ def test_two_models_are_compared(visit: Visit) -> None:
 def test_a_file_that_is_not_an_image_gets_a_message(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"not an image")
     page.locator("#file").set_input_files(bad)
     expect(page.get_by_role("alert")).to_contain_text("bad.png is not an image")
     page.get_by_role("button", name="cat", exact=True).click()
@@ -231,7 +231,7 @@ def test_a_photo_of_20_megapixels_is_shrunk_before_it_is_sent(visit: Visit, tmp_
     page = visit()
     page.locator("#file").set_input_files(photo)
     expect(_verdict(page)).to_be_visible(timeout=20_000)
-    size = page.locator("#picture").evaluate(
+    size = page.locator("#image").evaluate(
         "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
     )
     assert size == [1024, 819]
@@ -240,7 +240,7 @@ def test_a_photo_of_20_megapixels_is_shrunk_before_it_is_sent(visit: Visit, tmp_
 def test_a_message_is_scrolled_into_view_on_a_phone(visit: Visit, tmp_path: Path) -> None:
     page = visit(viewport={"width": 390, "height": 600}, has_touch=True, reduced_motion="reduce")
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"not an image")
     page.locator("#file").set_input_files(bad)
     expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
     assert page.evaluate("scrollY") > 0

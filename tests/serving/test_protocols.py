@@ -271,7 +271,7 @@ def test_image_files_get_the_same_probabilities_as_predict(
 
 
 def test_one_bad_file_does_not_spoil_the_others(server: Server, pictures: list[Path]) -> None:
-    files = [("files", ("a.png", b"no picture")), ("files", ("b.png", pictures[0].read_bytes()))]
+    files = [("files", ("a.png", b"not an image")), ("files", ("b.png", pictures[0].read_bytes()))]
     first, second = server.client.post("/classify", files=files).json()["results"]
     assert first == {"file": "a.png", "error": first["error"]}
     assert first["error"].startswith("a.png is not an image")

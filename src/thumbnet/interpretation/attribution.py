@@ -163,7 +163,7 @@ def _as_images(weights: npt.NDArray[Any], count: int) -> UInt8Array | None:
     order = np.argsort(-(weights**2).sum(axis=(1, 2, 3)), kind="stable")[:count]
     chosen = weights[order]
     largest = np.abs(chosen).max(axis=(1, 2, 3), keepdims=True)
-    pictures: UInt8Array = np.round(127.5 + 127.5 * chosen / np.maximum(largest, 1e-12)).astype(
+    images: UInt8Array = np.round(127.5 + 127.5 * chosen / np.maximum(largest, 1e-12)).astype(
         np.uint8
     )
-    return pictures
+    return images

@@ -131,14 +131,14 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
     ]
     captions = [f"true: {row.label}" for row in rows]
     save_figure(_grid(found, captions, names), folder / "gallery.png")
-    pictures = first_layer_images(engine.model)
+    first_layer = first_layer_images(engine.model)
     arrays: dict[str, npt.NDArray[Any]] = {"integrated_gradients": found.integrated_gradients}
     if found.grad_cam is not None:
         arrays["grad_cam"] = found.grad_cam
-    if pictures is not None:
-        arrays["first_layer"] = pictures
-        captions = [""] * len(pictures)
-        save_figure(image_grid(pictures, captions, columns=12), folder / "first_layer.png")
+    if first_layer is not None:
+        arrays["first_layer"] = first_layer
+        captions = [""] * len(first_layer)
+        save_figure(image_grid(first_layer, captions, columns=12), folder / "first_layer.png")
     report(f"{run.name}: projecting the features of {min(PROJECTED, len(test)):,} test images")
     shown = test.take(_draw(len(test), PROJECTED))
     points, explained = project_features(engine, shown.images)
@@ -150,7 +150,7 @@ def explain_run(run: Run, test: LabelledImages, report: Report) -> Explanations:
         gallery=rows,
         grad_cam=None if found.grad_cam is None else "of the last feature maps",
         grad_cam_reason="the model has no convolution" if found.grad_cam is None else None,
-        first_layer_reason="its weights do not form images" if pictures is None else None,
+        first_layer_reason="its weights do not form images" if first_layer is None else None,
         projected_images=len(shown),
         projected_variance=explained,
     )

@@ -20,7 +20,7 @@ class Block:
         shape: of the output, such as "32×32×3".
         parameters: of all of them.
         fraction: of the model's parameters, 0 to 1.
-        height, width: of its picture in pixels, by output size and number of channels.
+        height, width: of its rectangle in pixels, by output size and number of channels.
     """
 
     kinds: tuple[str, ...]

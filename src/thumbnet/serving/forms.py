@@ -27,7 +27,7 @@ _COVER, _STEPS = 4, 7
 
 def routes(service: Service) -> APIRouter:
     """The endpoints `/classify`, `/explain` and `/models`."""
-    router = APIRouter(tags=["Pictures"], responses=ERRORS)
+    router = APIRouter(tags=["Images"], responses=ERRORS)
 
     @router.get("/models")
     async def models() -> dict[str, Any]:

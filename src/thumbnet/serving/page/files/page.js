@@ -1,4 +1,4 @@
-// Sends a picture to the service and shows the answer. No state outlives the tab.
+// Sends an image to the service and shows the answer. No state outlives the tab.
 
 const find = (id) => document.getElementById(id);
 const TOKEN = "thumbnet-token";
@@ -9,7 +9,7 @@ const HEAT = [[87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 const percent = (value) => (value > 0.9995 && value < 1 ? "> 99.9%" : `${(100 * value).toFixed(1)}%`);
 
 let models = [];
-let current = null; // the picture: a Blob with a name
+let current = null; // the image: a Blob with a name
 let latest = 0; // only the answer to the latest request is shown
 
 function headers() {
@@ -68,7 +68,7 @@ async function loadModels() {
     const second = models.find((model) => model.name !== models[0].name);
     find("other").value = second ? idOf(second) : "";
   }
-  find("knows").textContent = `${knowledge()} Show a picture to see how confident the model is and where it looked.`;
+  find("knows").textContent = `${knowledge()} Show an image to see how confident the model is and where it looked.`;
   await offerExamples();
 }
 
@@ -87,7 +87,7 @@ function knowledge() {
   }).join(" ");
 }
 
-// A picture with few enough pixels to be sent; one that the browser cannot read is left to the
+// An image with few enough pixels to be sent; one that the browser cannot read is left to the
 // service, which says what is wrong with it.
 async function shrunk(blob) {
   let bitmap;
@@ -115,12 +115,12 @@ async function show(given, name, example = null) {
   const blob = await shrunk(given);
   if (mine !== latest) return;
   current = { blob, name, truth: example?.truth };
-  const picture = find("picture");
-  URL.revokeObjectURL(picture.src);
-  picture.src = URL.createObjectURL(blob);
-  picture.alt = `Your picture, ${name}`;
-  picture.hidden = false;
-  picture.onload = () => picture.classList.toggle("pixels", picture.naturalWidth <= 96);
+  const image = find("image");
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(blob);
+  image.alt = `Your image, ${name}`;
+  image.hidden = false;
+  image.onload = () => image.classList.toggle("pixels", image.naturalWidth <= 96);
   for (const button of find("examples").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button === example?.button));
   }
@@ -204,9 +204,9 @@ function cardOf({ model, said, explained }, order) {
   part(".truth").hidden = !current.truth;
   part(".truth").textContent = `True class: ${current.truth} ${current.truth === said.class_name ? "✓" : "✗"}`;
   const [height, width] = model.image_shape;
-  for (const image of card.querySelectorAll(".small-picture")) image.src = explained.seen;
+  for (const image of card.querySelectorAll(".small-image")) image.src = explained.seen;
   const size = `${width}\u00a0×\u00a0${height}\u00a0pixels`; // no line break inside
-  part("figure img").alt = `The picture as the model sees it, ${size}`;
+  part("figure img").alt = `The image as the model sees it, ${size}`;
   part("figcaption").textContent = `What it sees: ${size}`;
   part(".looked img").alt = placeOf(explained.map, explained.class_name);
   drawHeat(part("canvas"), explained.map);
@@ -278,7 +278,7 @@ function curlOf(model) {
 
 function take(files) {
   const file = [...files].find((each) => each.type.startsWith("image/"));
-  if (file) show(file, file.name || "picture.png");
+  if (file) show(file, file.name || "image.png");
   else if (files.length) showProblem(new Error("That is not an image file; choose a PNG, JPEG or WebP file."));
 }
 
@@ -289,13 +289,13 @@ async function offerExamples() {
   find("examples-title").hidden = !examples.length;
   find("examples").replaceChildren(...examples.map(({ class_name, image }, number) => {
     const button = document.createElement("button");
-    const picture = new Image();
-    picture.src = image;
-    picture.alt = "";
-    picture.className = "pixels";
+    const thumbnail = new Image();
+    thumbnail.src = image;
+    thumbnail.alt = "";
+    thumbnail.className = "pixels";
     button.type = "button";
     button.setAttribute("aria-pressed", "false");
-    button.append(picture, class_name ?? "none of these");
+    button.append(thumbnail, class_name ?? "none of these");
     button.addEventListener("click", () => {
       const bytes = Uint8Array.from(atob(image.split(",")[1]), (letter) => letter.charCodeAt(0));
       const blob = new Blob([bytes], { type: "image/png" });
