@@ -19,6 +19,7 @@ from thumbnet.cli.options import (
     RequireTestOption,
     SourceOption,
     load_dataset,
+    path_option,
 )
 from thumbnet.errors import shown
 
@@ -64,9 +65,7 @@ def info(
 
 @app.command(epilog="Example: thumbnet data show --per-class 8 --out images.png")
 def show(
-    out: Annotated[Path, typer.Option(help="File to write: .png, .svg or .pdf.")] = Path(
-        "cifar10.png"
-    ),
+    out: Annotated[Path, path_option("File to write: .png, .svg or .pdf.")] = Path("cifar10.png"),
     per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of images.")] = 0,
     data: DataOption = None,

@@ -18,6 +18,7 @@ from thumbnet.cli.options import (
     SourceOption,
     dataset_of,
     images_named,
+    path_option,
 )
 from thumbnet.errors import InputError, shown
 
@@ -97,7 +98,7 @@ def report(
     runs: RunsArgument,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write. Default: report.html in the first run."),
+        path_option("File to write. Default: report.html in the first run."),
     ] = None,
     data: DataOption = None,
     source: SourceOption = None,
@@ -126,9 +127,8 @@ def predict(
     ] = None,
     files_from: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Read more paths from a file, one per line; - for standard input.",
+        path_option(
+            "Read more paths from a file, one per line; - for standard input.", metavar="FILE"
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of classes to show per image.")] = 3,

@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 SKIPPED_SHOWN = 5
 OnBadImage = Literal["fail", "skip"]
 
+
+def path_option(text: str, *names: str, metavar: str = "PATH", **settings: Any) -> Any:
+    """An option for a path; a leading "~" is replaced by the home directory.
+
+    The shell does this for `--out ~/runs`, but not for `--out=~/runs`.
+
+    Args:
+        text: the help text.
+        names: as for `typer.Option`, by default the name of the parameter.
+        metavar: placeholder for the value in the help.
+        settings: other arguments of `typer.Option`.
+    """
+    return typer.Option(*names, help=text, metavar=metavar, parser=expanded, **settings)
+
+
 DataOption = Annotated[
     str | None,
     typer.Option(

@@ -8,8 +8,9 @@ import typer
 
 from thumbnet.cli.completion import complete_run
 from thumbnet.cli.console import echo
-from thumbnet.cli.options import REJECT_BELOW, RejectBelowOption, recall_dataset
+from thumbnet.cli.options import REJECT_BELOW, RejectBelowOption, path_option, recall_dataset
 from thumbnet.errors import printable
+from thumbnet.paths import expanded
 from thumbnet.serving.settings import KIBIBYTE, MEBIBYTE, MEGAPIXEL, Settings
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ def serve(
     ] = None,
     repository: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
+            "Directory of further runs that clients may load at run time.",
             metavar="DIRECTORY",
             envvar="THUMBNET_REPOSITORY",
             show_envvar=False,
-            help="Directory of further runs that clients may load at run time.",
         ),
     ] = None,
     cors: Annotated[
@@ -220,7 +221,7 @@ def named_run(text: str) -> tuple[str, Path]:
     """The name and directory of a model; the name of a directory may contain "="."""
     name, separator, path = text.partition("=")
     if separator and "/" not in name and not Path(text).is_dir():
-        return name, Path(path)
+        return name, expanded(path)
     return Path(text).resolve().name, Path(text)
 
 

@@ -28,8 +28,10 @@ from thumbnet.cli.options import (
     load_dataset,
     parse_duration,
     parse_settings,
+    path_option,
 )
 from thumbnet.errors import InputError, shown
+from thumbnet.paths import expanded
 
 if TYPE_CHECKING:
     import keras
@@ -61,9 +63,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="Directory for the runs and the report.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[Path, path_option("Directory for the runs and the report.")] = Path("runs/demo"),
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,12 +138,13 @@ def train(
             autocompletion=complete_recipe,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory; new or empty.")] = None,
+    out: Annotated[Path | None, path_option("Run directory; new or empty.")] = None,
     start: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="RUN|BACKBONE",
+            parser=lambda text: str(expanded(text)),
             help="Start from the weights of a finished run, or of a network trained on ImageNet: "
             "efficientnet_lite0, mobilenet_v2 or efficientnet_v2_b0. With scratch, auto starts "
             "from random weights.",
@@ -151,9 +152,9 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
+            "Resume this run; other options need not be given again.",
             metavar="RUN",
-            help="Resume this run; other options need not be given again.",
             autocompletion=complete_run,
         ),
     ] = None,

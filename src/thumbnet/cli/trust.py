@@ -13,6 +13,7 @@ from thumbnet.cli.options import (
     RunArgument,
     SourceOption,
     dataset_of,
+    path_option,
 )
 from thumbnet.errors import InputError, shown
 
@@ -33,10 +34,10 @@ def robustness(
     run: RunArgument,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="PATH",
-            help="Test on a published test set instead: CIFAR-10-C.tar, its folder, or the folder "
-            "of CIFAR-10.1.",
+        path_option(
+            "Test on a published test set instead: CIFAR-10-C.tar, its folder, or the folder of "
+            "CIFAR-10.1.",
+            "--data",
         ),
     ] = None,
     images: Annotated[
@@ -77,7 +78,7 @@ def explain(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="File to write for the given images: .png, .svg or .pdf.")
+        Path, path_option("File to write for the given images: .png, .svg or .pdf.")
     ] = Path("explanation.png"),
     data: DataOption = None,
     source: SourceOption = None,

@@ -22,6 +22,7 @@ from thumbnet.cli.options import (
     SourceOption,
     load_dataset,
     parse_duration,
+    path_option,
     recorded_place,
 )
 from thumbnet.errors import InputError, JobError, ThumbnetError, shown
@@ -47,13 +48,11 @@ def tune(
             autocompletion=complete_recipe,
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for the search; new or empty.")
-    ] = None,
+    out: Annotated[Path | None, path_option("Directory for the search; new or empty.")] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIRECTORY", help="Continue a search, or join a running one as another worker."
+        path_option(
+            "Continue a search, or join a running one as another worker.", metavar="DIRECTORY"
         ),
     ] = None,
     data: DataOption = None,
@@ -94,9 +93,9 @@ def tune(
     ] = 0.0,
     space: Annotated[
         Path | None,
-        typer.Option(
-            help="Search space (TOML). Default: NAME.space.toml next to NAME.toml, or the space "
-            "shipped for the architecture."
+        path_option(
+            "Search space (TOML). Default: NAME.space.toml next to NAME.toml, or the space shipped "
+            "for the architecture."
         ),
     ] = None,
     storage: Annotated[
