@@ -11,12 +11,11 @@ import argparse
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
 import harness
 
 from thumbnet.atomic import write_text
-from thumbnet.bench.scaling import measure_scaling
+from thumbnet.bench.scaling import ScalingRow, measure_scaling
 from thumbnet.recipe import Recipe
 
 COLUMNS = ["recipe", "processes", "cores each", "images/s", "efficiency", "all-reduce per step"]
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=harness.RESULTS / "scaling.md")
     arguments = parser.parse_args()
-    found: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in arguments.recipes}
+    found: dict[str, list[list[ScalingRow]]] = {name: [] for name in arguments.recipes}
     for _ in range(arguments.rounds):
         for name, rounds in found.items():
             rounds.append(measure_scaling(Recipe.read(name), arguments.steps, _report))
@@ -48,7 +47,7 @@ def main() -> None:
     print(text)
 
 
-def _row(same: tuple[dict[str, Any], ...]) -> list[str]:
+def _row(same: tuple[ScalingRow, ...]) -> list[str]:
     rates = [row["images_per_second"] for row in same]
     efficiencies = [row["efficiency"] for row in same]
     first = same[0]

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -32,7 +32,32 @@ engine.predict(numpy.zeros((1, *engine.image_shape), numpy.uint8))
 Report = Callable[[str], None]
 
 
-def measure_inference(run: Run, report: Report) -> list[dict[str, Any]]:
+class Latency(TypedDict):
+    """Percentiles of the time for one image, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class EngineSpeed(TypedDict):
+    """The speed of an engine.
+
+    Attributes:
+        engine: keras, or the name of an export.
+        images_per_second: throughput by batch size, from the median time.
+        latency_ms: the time for one image.
+        startup_seconds: time of a new process until its first prediction, including imports and
+            loading; the median of three.
+    """
+
+    engine: str
+    images_per_second: dict[str, float]
+    latency_ms: Latency
+    startup_seconds: float
+
+
+def measure_inference(run: Run, report: Report) -> list[EngineSpeed]:
     """Time Keras, and every export of the run whose runtime is installed, one after another.
 
     Args:
@@ -40,33 +65,37 @@ def measure_inference(run: Run, report: Report) -> list[dict[str, Any]]:
         report: called with a message before each measurement.
 
     Returns:
-        One row per engine: `engine`; `images_per_second` by batch size, from the median time;
-        `latency_ms` of one image, with `p50`, `p95` and `p99`; `startup_seconds` of a new process
-        until its first prediction, including imports and loading: the median of three.
+        One row per engine.
 
     Raises:
         InputError: the run cannot be used, or an export has been changed since it was written.
         JobError: an engine failed in a separate process.
     """
     names = ["keras", *(name for name in run.exports() if is_installed(name))]
-    rows = []
+    rows: list[EngineSpeed] = []
     for name in names:
         report(f"{run.name}: timing {name}")
-        rows.append({"engine": name} | _time_engine(open_engine(run, name)))
-        rows[-1]["startup_seconds"] = median(_seconds_to_start(run, name) for _ in range(_STARTS))
+        throughput, latency = _time_engine(open_engine(run, name))
+        rows.append(
+            {
+                "engine": name,
+                "images_per_second": throughput,
+                "latency_ms": latency,
+                "startup_seconds": median(_seconds_to_start(run, name) for _ in range(_STARTS)),
+            }
+        )
     return rows
 
 
-def _time_engine(engine: Engine) -> dict[str, Any]:
+def _time_engine(engine: Engine) -> tuple[dict[str, float], Latency]:
+    """Images per second by batch size, and the latency."""
     images = _images(max(BATCHES), engine.image_shape)
     seconds = {
         size: seconds_of_answers(engine, images[:size], _REPETITIONS[size]) for size in BATCHES
     }
     p50, p95, p99 = np.percentile(seconds[1], [50, 95, 99]) * 1000
-    return {
-        "images_per_second": {str(size): size / median(seconds[size]) for size in BATCHES},
-        "latency_ms": {"p50": float(p50), "p95": float(p95), "p99": float(p99)},
-    }
+    throughput = {str(size): size / median(seconds[size]) for size in BATCHES}
+    return throughput, {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
 def _images(count: int, shape: tuple[int, int, int]) -> UInt8Array:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -41,7 +41,34 @@ _SHAPE = re.compile(r"\b[a-z]+(\d+)\[([\d,]*)\]")
 Report = Callable[[str], None]
 
 
-def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str, Any]]:
+class ScalingRow(TypedDict):
+    """The speed of one configuration.
+
+    Attributes:
+        processes: number of processes.
+        cores: number of cores per process.
+        images_per_second: from the median step.
+        efficiency: the rate relative to that of one core times the number of cores in use.
+        reduced_bytes, reductions: size and number of the all-reduces of one step.
+    """
+
+    processes: int
+    cores: int
+    images_per_second: float
+    efficiency: float
+    reduced_bytes: int
+    reductions: int
+
+
+class _StepTime(TypedDict):
+    """The result of `time_steps`; `seconds` is the median of a step."""
+
+    seconds: float
+    reduced_bytes: int
+    reductions: int
+
+
+def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[ScalingRow]:
     """Time training steps of one process on one core, two on one core each, and one on both.
 
     Args:
@@ -50,9 +77,7 @@ def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str
         report: called with a message before each measurement.
 
     Returns:
-        One row per configuration: `processes`, `cores` (per process), `images_per_second` from the
-        median step, `efficiency` (the rate relative to that of one core times the number of cores
-        in use), and the all-reduces of one step: `reduced_bytes` in `reductions` operations.
+        One row per configuration.
 
     Raises:
         InputError: there are fewer than two cores, or the batch size is odd.
@@ -71,19 +96,27 @@ def measure_scaling(recipe: Recipe, steps: int, report: Report) -> list[dict[str
         "augmentation.progressive_resizing": [1.0],
     }
     text = recipe.override(plain).to_toml()
-    rows: list[dict[str, Any]] = []
+    rows: list[ScalingRow] = []
     for pinning in ([cores[:1]], [cores[:1], cores[1:]], [cores]):
         processes, cores_each = len(pinning), len(pinning[0])
         report(f"{recipe.name}: {processes} process(es), {cores_each} core(s) per process")
         found = _time_processes(text, steps, pinning)
-        rate = recipe.batch_size / found.pop("seconds")
-        rows.append({"processes": processes, "cores": cores_each, "images_per_second": rate})
-        used = processes * cores_each
-        rows[-1] |= {"efficiency": rate / (used * rows[0]["images_per_second"]), **found}
+        rate = recipe.batch_size / found["seconds"]
+        of_one_core = rows[0]["images_per_second"] if rows else rate
+        rows.append(
+            {
+                "processes": processes,
+                "cores": cores_each,
+                "images_per_second": rate,
+                "efficiency": rate / (processes * cores_each * of_one_core),
+                "reduced_bytes": found["reduced_bytes"],
+                "reductions": found["reductions"],
+            }
+        )
     return rows
 
 
-def _time_processes(recipe: str, steps: int, pinning: Sequence[Sequence[int]]) -> dict[str, Any]:
+def _time_processes(recipe: str, steps: int, pinning: Sequence[Sequence[int]]) -> _StepTime:
     """Start one process for each list of cores; returns the result of rank 0."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -117,7 +150,7 @@ def _time_processes(recipe: str, steps: int, pinning: Sequence[Sequence[int]]) -
         if process.returncode:
             last = (error.strip().splitlines() or ["no output"])[-1]
             raise JobError(f"a training process failed: {last}")
-    found: dict[str, Any] = json.loads(outputs[0][0].splitlines()[-1])
+    found: _StepTime = json.loads(outputs[0][0].splitlines()[-1])
     return found
 
 

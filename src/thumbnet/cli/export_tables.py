@@ -1,7 +1,7 @@
 """Tables of exports and of inference speed."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from thumbnet.cli.console import new_table, show
 from thumbnet.engines import export_path
@@ -9,6 +9,7 @@ from thumbnet.runs.records import Export
 from thumbnet.runs.run import Run
 
 if TYPE_CHECKING:
+    from thumbnet.bench.inference import EngineSpeed
     from thumbnet.export.web.export import WebExport
 
 
@@ -55,7 +56,7 @@ def print_web_export(run: Run, page: "WebExport") -> None:
     )
 
 
-def print_inference(rows: Sequence[Mapping[str, Any]]) -> None:
+def print_inference(rows: "Sequence[EngineSpeed]") -> None:
     """Print the speed of each engine."""
     batches = [int(size) for size in rows[0]["images_per_second"]]
     table = new_table(
@@ -68,6 +69,9 @@ def print_inference(rows: Sequence[Mapping[str, Any]]) -> None:
     )
     for row in rows:
         speeds = [f"{row['images_per_second'][str(size)]:,.0f}" for size in batches]
-        latencies = [f"{row['latency_ms'][key]:.2f} ms" for key in ("p50", "p95", "p99")]
-        table.add_cells(row["engine"], *speeds, *latencies, f"{row['startup_seconds']:.2f} s")
+        latency = row["latency_ms"]
+        milliseconds = [
+            f"{value:.2f} ms" for value in (latency["p50"], latency["p95"], latency["p99"])
+        ]
+        table.add_cells(row["engine"], *speeds, *milliseconds, f"{row['startup_seconds']:.2f} s")
     show(table)

@@ -1,7 +1,7 @@
 """Misclassified images, confused classes, and possible label errors."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -47,7 +47,43 @@ def likely_label_errors(predictions: Predictions) -> Int64Array:
     return suspects[np.argsort(margin[suspects], kind="stable")]
 
 
-def confused_pairs(predictions: Predictions) -> list[dict[str, Any]]:
+class ConfusedPair(TypedDict):
+    """A row of `confused_pairs.csv`.
+
+    Attributes:
+        true, predicted: the true and the predicted class.
+        images: number of images of the true class with this prediction.
+        share_of_class: their fraction of the images of the true class.
+    """
+
+    true: str
+    predicted: str
+    images: int
+    share_of_class: float
+
+
+class ImageRow(TypedDict):
+    """A row of `mistakes.csv`, `uncertain.csv` and `label_suspects.csv`.
+
+    Attributes:
+        part: the split.
+        image: index within the split.
+        name: name of the file; empty for images without names.
+        label, predicted: the true and the predicted class.
+        confidence: probability of the predicted class.
+        probability_of_label: probability of the true class.
+    """
+
+    part: str
+    image: int
+    name: str
+    label: str
+    predicted: str
+    confidence: float
+    probability_of_label: float
+
+
+def confused_pairs(predictions: Predictions) -> list[ConfusedPair]:
     """Table rows of all confused pairs of classes, in order of decreasing frequency."""
     names = predictions.class_names
     support = np.bincount(predictions.labels, minlength=len(names))
@@ -92,11 +128,8 @@ def confused_examples(
     return np.array(chosen[:count], np.int64)
 
 
-def image_rows(predictions: Predictions, positions: Int64Array) -> list[dict[str, Any]]:
-    """Table rows of the predictions at some positions.
-
-    `image` is the index within `part`, and `name` the file name; empty for images without names.
-    """
+def image_rows(predictions: Predictions, positions: Int64Array) -> list[ImageRow]:
+    """Table rows of the predictions at some positions."""
     names, predicted = predictions.class_names, predictions.predicted
     return [
         {

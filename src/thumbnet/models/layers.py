@@ -1,7 +1,7 @@
 """The layers of a model as a table: what each gives, and how many parameters it has."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     import keras
@@ -16,8 +16,26 @@ def flat_layers(model: "keras.Model") -> Iterator[Any]:
             yield layer
 
 
-def layer_rows(model: "keras.Model") -> list[dict[str, Any]]:
-    """One row per layer, in order: name, kind, kernel and output shape ("32x32x3"), parameters."""
+class LayerRow(TypedDict):
+    """A row of `layers.csv`.
+
+    Attributes:
+        layer: name of the layer.
+        kind: its Keras class.
+        kernel: height and width of a convolution's kernel, such as "3x3"; otherwise empty.
+        output: shape of the output for one image, such as "32x32x3".
+        parameters: number of parameters.
+    """
+
+    layer: str
+    kind: str
+    kernel: str
+    output: str
+    parameters: int
+
+
+def layer_rows(model: "keras.Model") -> list[LayerRow]:
+    """One row per layer, in order."""
     return [
         {
             "layer": layer.name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,30 @@ def audit(run: Run, dataset: Dataset) -> Audit:
     return found
 
 
-def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
+class NearDuplicate(TypedDict):
+    """A row of `near_duplicates.csv`: a test image and the most similar training image.
+
+    Attributes:
+        test_image, train_image: indices of the two images.
+        test_name, train_name: names of their files; empty for images without names.
+        similarity: correlation of their pixels.
+        mirrored: whether one of the two was mirrored for the comparison.
+        identical: whether their pixels are identical.
+        test_label, train_label: their classes.
+    """
+
+    test_image: int
+    test_name: str
+    train_image: int
+    train_name: str
+    similarity: float
+    mirrored: bool
+    identical: bool
+    test_label: str
+    train_label: str
+
+
+def near_duplicates(dataset: Dataset) -> list[NearDuplicate]:
     """Each test image that has a near-duplicate, with the most similar training image.
 
     Images are compared by the correlation of their pixels, which does not depend on brightness and
@@ -78,7 +101,7 @@ def near_duplicates(dataset: Dataset) -> list[dict[str, Any]]:
         [_standardise(_shrink(train.images[some])) for some in in_batches(train.images)]
     )
     block = max(1, min(prediction_batch(test.images.shape[1:]), _SIMILARITIES // len(train)))
-    rows = []
+    rows: list[NearDuplicate] = []
     for start in range(0, len(test), block):
         images = test.images[start : start + block]
         for i, match in _matches(images, train.images, coarse_train):
@@ -126,7 +149,7 @@ def _matches(
     yield from ((i, match) for i, match in sorted(best.items()) if match.similarity >= SIMILAR)
 
 
-def duplicates_grid(rows: list[dict[str, Any]], dataset: Dataset) -> Any:
+def duplicates_grid(rows: list[NearDuplicate], dataset: Dataset) -> Any:
     """A Matplotlib figure of the least similar pairs, which are the most doubtful."""
     shown = rows[-_SHOWN // 2 :]
     images, captions = [], []

@@ -1,7 +1,7 @@
 """Writes the results of a finished training to its run directory."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -199,7 +199,8 @@ def _accuracy_of_views(engine: Engine, part: LabelledImages, views: int) -> floa
     return right / len(part)
 
 
-def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _confusion_rows(evaluation: Evaluation, names: tuple[str, ...]) -> list[dict[str, str | int]]:
+    """Rows of `confusion.csv`: the true class, and the number of images per predicted class."""
     return [
         {"true": true} | dict(zip(names, row, strict=True))
         for true, row in zip(names, evaluation.confusion, strict=True)
