@@ -125,7 +125,6 @@ def _open(page: Path, folder: Path) -> tuple[list[dict[str, Any]], str]:
         [
             str(BROWSER),
             "--headless",
-            "--disable-dev-shm-usage",
             *FLAGS,
             f"--user-data-dir={folder / 'profile'}",
             "--enable-logging=stderr",

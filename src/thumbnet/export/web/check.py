@@ -18,7 +18,6 @@ from thumbnet.evaluation.predictions import Float32Array
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Background networking makes Chromium contact its maker's hosts at every start.
 FLAGS = (
-    "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -87,6 +86,7 @@ def predict_in_browser(page: Path, images: UInt8Array) -> tuple[Float32Array, fl
         probe.write_text(text.replace("</body>", _PROBE % pixels + "</body>"), encoding="utf-8")
         command = [
             browser,
+            "--headless",
             *FLAGS,
             f"--user-data-dir={folder}/profile",
             "--dump-dom",
