@@ -1,6 +1,6 @@
 """The learning curve of a run: its accuracy against the number of training images.
 
-The network is trained again on a part of the training images, with the same number of optimizer
+The network is trained again on a fraction of the training images, with the same number of optimizer
 steps and judged on the same validation images. Error falls roughly as a power of the number of
 images (Hestness et al. 2017, arXiv 1712.00409), which gives what more images would bring.
 """
