@@ -201,10 +201,9 @@ def label_smoothing(results: Sequence[Result]) -> str:
     if not smoothed:
         return ""
     each = [f"{result.name} {result.recipe.loss.label_smoothing:g}" for result in smoothed]
-    return (
-        f"The loss includes label smoothing ({enumerate_words(each)}), the log loss in the table "
-        "does not."
-    )
+    values = {result.recipe.loss.label_smoothing for result in results}
+    how = f"{values.pop():g}" if len(values) == 1 else enumerate_words(each)
+    return f"The loss includes label smoothing ({how}), the log loss in the table does not."
 
 
 def top_confusions(result: Result, count: int) -> list[tuple[str, str, int, int]]:
