@@ -448,7 +448,7 @@ def test_time_without_a_running_worker_does_not_count_against_the_budget(
     tuning = _begin(base, space, small, trials=1)
     study = tuning.study()
     trial = study.ask()
-    trial.set_user_attr("worker", "one that was killed")
+    trial.set_user_attr("worker", "a-killed-one")
     trial.suggest_float("optimizer.learning_rate", 0.001, 0.1, log=True)
     recorded_before = 30.0
     trial.set_user_attr("seconds_spent", recorded_before)
