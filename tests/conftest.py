@@ -32,13 +32,14 @@ hypothesis.settings.load_profile("thumbnet")
 
 @pytest.fixture(autouse=True)
 def short_endings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """End training without figures and the export for `predict`, which take longer than it does.
+    """End training without what takes longer than it does: figures, an export, and analyses.
 
-    Tests marked `whole_run` get both, as do fixtures of a wider scope and subprocesses.
+    Tests marked `whole_run` get all of it, as do fixtures of a wider scope and subprocesses.
     """
     if request.node.get_closest_marker("whole_run") is None:
         monkeypatch.setattr("thumbnet.training.results.write_figures", lambda *_: None)
         monkeypatch.setattr("thumbnet.cli.finish.export_for_prediction", lambda *_: None)
+        monkeypatch.setattr("thumbnet.cli.finish.analyze_for_report", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -207,6 +207,12 @@ def test_run_trains_compares_and_reports(
     assert "one" in report
     assert "two" in report
 
+    for name in ("one", "two"):
+        robustness = Run.open(out / name).robustness()
+        assert robustness is not None
+        assert robustness.images == 200
+        assert Run.open(out / name).explanations() is not None
+
     before = Run.open(out / "two").metrics()
     assert thumbnet("run", "--out", out, "--source", "sample", *recipes) == 0
     assert "already finished" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from thumbnet.cli.console import prints_unicode, show
 from thumbnet.cli.curves import learning_curves
 from thumbnet.cli.tables import print_summary
-from thumbnet.errors import quoted
+from thumbnet.errors import ThumbnetError, quoted
 
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 EXPORT = "litert"
 """Starts fastest, and needs no TensorFlow to predict."""
+ROBUSTNESS_IMAGES = 200
+"""Enough for a first impression in a few seconds; `thumbnet robustness` takes 1,000."""
 
 
 def finish(
@@ -45,6 +47,23 @@ def export_for_prediction(run: "Run", dataset: "Dataset | None", display: "Displ
     except (Exception, KeyboardInterrupt) as error:  # the run is complete without it
         reason = str(error) or type(error).__name__
         display.message(f"{run.name}: the run is complete, but was not exported: {reason}")
+
+
+def analyze_for_report(run: "Run", dataset: "Dataset", display: "Display") -> None:
+    """Explain and stress-test a run on a few test images; a failure is only reported."""
+    from thumbnet.interpretation.explain import explain_run
+    from thumbnet.robustness.measure import measure_robustness
+    from thumbnet.runs.model_card import write_model_card
+
+    try:
+        if run.explanations() is None:
+            explain_run(run, dataset.test, display.message)
+        if run.robustness() is None:
+            measure_robustness(run, dataset.test, display.message, ROBUSTNESS_IMAGES)
+            write_model_card(run)
+    except (ThumbnetError, KeyboardInterrupt) as error:  # the report is complete without them
+        reason = str(error) or "interrupted"
+        display.message(f"{run.name}: the report lacks explanations or robustness: {reason}")
 
 
 def print_learning_curves(run: "Run") -> None:

@@ -83,6 +83,12 @@ def run(
     seed: SeedOption = None,
     budget: BudgetOption = None,
     export: ExportOption = True,
+    analyze: Annotated[
+        bool,
+        typer.Option(
+            help="Explain predictions and measure robustness on a few test images, for the report."
+        ),
+    ] = True,
     quiet: QuietOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -102,7 +108,7 @@ def run(
     for one in chosen:
         _require_usable(one, out / one.name, overwrite)
     _announce(", ".join(names), quiet)
-    from thumbnet.cli.finish import export_for_prediction
+    from thumbnet.cli.finish import analyze_for_report, export_for_prediction
     from thumbnet.cli.tables import print_comparison
     from thumbnet.training.progress import choose_display
 
@@ -118,6 +124,9 @@ def run(
     }
     dataset = load_dataset(data, source, display, **reading)
     runs = [_train_or_resume(one, dataset, out / one.name, display) for one in chosen]
+    if analyze:
+        for finished in runs:
+            analyze_for_report(finished, dataset, display)
 
     from thumbnet.report.build import build_report
 
