@@ -9,7 +9,7 @@ import numpy as np
 from thumbnet.auto.decisions import Decisions
 from thumbnet.auto.facts import at_size, look_at
 from thumbnet.auto.finetuning import choose_backbone, choose_fine_tuning
-from thumbnet.auto.pilots import BriefTraining, train_briefly
+from thumbnet.auto.pilots import BRIEF_FRACTION, BriefTraining, train_briefly
 from thumbnet.auto.scratch import PILOT_SIDE, choose_scratch, scratch_values
 from thumbnet.data.dataset import Dataset, LabelledImages
 from thumbnet.data.resizing import resize_linear
@@ -21,8 +21,6 @@ from thumbnet.training.progress import Display, choose_display
 BUDGET_SECONDS = 180.0
 """Training time, the measurements before it included."""
 
-# Of the budget, for a short training from scratch.
-BRIEF_FRACTION = 0.08
 # From this ratio of class sizes on, the larger class would outvote the smaller one.
 IMBALANCED = 2.0
 

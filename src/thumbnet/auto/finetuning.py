@@ -7,6 +7,7 @@ import numpy as np
 from thumbnet.auto.decisions import Decisions
 from thumbnet.auto.pilots import (
     BACKBONE_IMAGES,
+    BRIEF_FRACTION,
     BriefTraining,
     FrozenFeatures,
     measure_frozen_features,
@@ -19,6 +20,7 @@ from thumbnet.data.split import stratified_subset
 from thumbnet.errors import InputError, JobError
 from thumbnet.evaluation.intervals import wilson
 from thumbnet.recipe import IMAGENET
+from thumbnet.training.start import Features
 
 SCRATCH = "scratch"
 """The value of `--from` for random initial weights."""
@@ -84,16 +86,22 @@ def choose_backbone(
         decisions.add(f"from scratch, which reaches {brief.accuracy:.0%} within seconds")
         return None
     try:
-        frozen = _best_size(decisions, name, training)
+        backbone = pretrained_features(name, training.images.shape[3])
     except JobError as error:
         decisions.add(f"from scratch: {error}")
         return None
+    frozen = _best_size(decisions, name, backbone, training)
     if named is None and brief.judged >= FEWEST_JUDGED and brief.accuracy >= frozen.accuracy:
-        decisions.add(
-            f"from scratch: the features of {name} reach {frozen.accuracy:.0%}, no more than the "
-            f"short training from scratch ({brief.accuracy:.0%})"
-        )
-        return None
+        # The short training saw all images, so the features are judged on more of them as well.
+        seconds = BRIEF_FRACTION * decisions.budget
+        some = _subset(training, int(seconds * frozen.images_per_second), decisions.seed)
+        frozen = measure_frozen_features(backbone, some, frozen.side)
+        if brief.accuracy >= frozen.accuracy:
+            decisions.add(
+                f"from scratch: the features of {name} classify {frozen.accuracy:.0%} of "
+                f"{len(some):,} images, no more than the short training ({brief.accuracy:.0%})"
+            )
+            return None
     decisions.add(
         f"starting from {name}: its features reach {frozen.accuracy:.0%} without any fine-tuning, "
         f"the short training from scratch {brief.accuracy:.0%}"
@@ -153,16 +161,20 @@ def choose_fine_tuning(
     }
 
 
+def _subset(training: LabelledImages, images: int, seed: int) -> LabelledImages:
+    """About this many of the images, at least `BACKBONE_IMAGES`, of every class."""
+    fraction = max(images, BACKBONE_IMAGES) / len(training)
+    if fraction >= 1:
+        return training
+    return training.take(stratified_subset(training.labels, fraction, seed))
+
+
 def _best_size(
-    decisions: Decisions, name: BackboneName, training: LabelledImages
+    decisions: Decisions, name: BackboneName, backbone: Features, training: LabelledImages
 ) -> FrozenFeatures:
     """The image size with the best features among those that leave time for fine-tuning."""
     facts = decisions.facts
-    some = training
-    if len(training) > BACKBONE_IMAGES:
-        fraction = BACKBONE_IMAGES / len(training)
-        some = training.take(stratified_subset(training.labels, fraction, decisions.seed))
-    backbone = pretrained_features(name, training.images.shape[3])
+    some = _subset(training, BACKBONE_IMAGES, decisions.seed)
     decoded = min(training.images.shape[1:3])
     sides = [side for side in SIDES if side <= 1.25 * decoded] or [SMALLER_SIDE]
     if facts.fixed_size:
