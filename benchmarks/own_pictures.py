@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budgets", type=int, nargs="+", default=[60, 180])
     parser.add_argument("--only", nargs="+", default=["hog", "trees", "tutorial", "auto"])
+    parser.add_argument("--starts", nargs="+", choices=[SCRATCH, "any"], default=[SCRATCH, "any"])
     parser.add_argument("--out", type=Path, default=RESULTS / "own_pictures.md")
     options = parser.parse_args()
     found: list[Result] = []
@@ -69,6 +70,7 @@ def main() -> None:
 def contest(folder: Path, options: argparse.Namespace, scratch: Path) -> Iterator[Result]:
     """All contestants on one folder."""
     dataset = load(folder, image_size=SIDE)
+    has_backbone = is_at_hand("efficientnet_lite0")
     if "hog" in options.only:
         yield hog_and_svm(dataset)
     for seed in range(options.seeds):
@@ -78,7 +80,7 @@ def contest(folder: Path, options: argparse.Namespace, scratch: Path) -> Iterato
             yield tutorial(folder, max(options.budgets), seed)
         if "auto" in options.only:
             for budget in options.budgets:
-                for start in [SCRATCH, None] if is_at_hand("efficientnet_lite0") else [SCRATCH]:
+                for start in options.starts if has_backbone else [SCRATCH]:
                     out = scratch / f"{folder.name}-{budget}-{start}-{seed}"
                     yield automatic(folder, budget, start, seed, out)
 
@@ -124,7 +126,7 @@ def tutorial(folder: Path, seconds: int, seed: int) -> Result:
     return Result(data=folder.name, contestant=f"tutorial's CNN, {seconds} s", seed=seed, **values)
 
 
-def automatic(folder: Path, budget: int, start: str | None, seed: int, out: Path) -> Result:
+def automatic(folder: Path, budget: int, start: str, seed: int, out: Path) -> Result:
     """`thumbnet train --data FOLDER` in a separate process."""
     command = [sys.executable, "-m", "thumbnet", "train", "--data", str(folder), "--out", str(out)]
     command += [
@@ -132,13 +134,13 @@ def automatic(folder: Path, budget: int, start: str | None, seed: int, out: Path
         f"{budget}s",
         "--seed",
         str(seed),
-        *(["--from", start] if start else []),
+        *(["--from", start] if start == SCRATCH else []),
     ]
     subprocess.run(command, check=True, capture_output=True)
     metrics = json.loads((out / "metrics.json").read_text())
     return Result(
         data=folder.name,
-        contestant=f"auto, {budget} s, {'from scratch' if start else 'backbone allowed'}",
+        contestant=f"auto, {budget} s, {'from scratch' if start == SCRATCH else 'backbone allowed'}",
         seed=seed,
         accuracy=metrics["accuracy"],
         macro_f1=metrics["macro_f1"],
