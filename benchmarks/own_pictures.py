@@ -138,9 +138,10 @@ def automatic(folder: Path, budget: int, start: str, seed: int, out: Path) -> Re
     ]
     subprocess.run(command, check=True, capture_output=True)
     metrics = json.loads((out / "metrics.json").read_text())
+    allowed = "from scratch" if start == SCRATCH else "backbone allowed"
     return Result(
         data=folder.name,
-        contestant=f"auto, {budget} s, {'from scratch' if start == SCRATCH else 'backbone allowed'}",
+        contestant=f"auto, {budget} s, {allowed}",
         seed=seed,
         accuracy=metrics["accuracy"],
         macro_f1=metrics["macro_f1"],
