@@ -21,6 +21,7 @@ from thumbnet.training.progress import SilentDisplay
 SCRIPT = Path(__file__).with_name("without_tensorflow.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 def test_everything_works_on_jax_without_tensorflow(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
@@ -78,6 +79,7 @@ print(backend())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 @pytest.mark.parametrize("order", [("keras", "thumbnet"), ("thumbnet", "keras")])
 def test_the_backend_in_keras_json_is_used_whatever_is_imported_first(
@@ -98,6 +100,7 @@ def test_the_backend_in_keras_json_is_used_whatever_is_imported_first(
     assert done.stdout == "jax\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("architecture", ["ann", "cnn"])
 def test_mixed_precision_learns_and_leaves_a_model_in_float32(

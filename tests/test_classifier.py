@@ -88,6 +88,7 @@ def test_images_of_every_shape_are_accepted(
     )
 
 
+@pytest.mark.slow
 def test_cross_validation_and_grid_search_work(small: Dataset, tiny_recipe: Recipe) -> None:
     images, labels = np.asarray(small.train.images[:120]), small.train.labels[:120] % 2
     classifier = ThumbnetClassifier(tiny_recipe, epochs=1)

@@ -66,6 +66,7 @@ def test_a_curve_is_measured_on_the_validation_images_and_kept(
     assert trained.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_run_without_validation_images_has_no_curve(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def workplace(
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", THUMBNET_COMMANDS)
 def test_commands_in_the_docs_parse_and_the_quick_ones_run(
     found: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
@@ -142,6 +143,7 @@ def test_other_commands_in_the_docs_exist(block: Block) -> None:
                 assert set(named.split(",")) <= extras.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block", [block for block in blocks("python") if ELSEWHERE not in block.text], ids=str
 )

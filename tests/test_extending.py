@@ -24,6 +24,7 @@ from thumbnet.training.progress import SilentDisplay
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_package_in_the_page_is_installed_and_trained(tmp_path: Path) -> None:
     source, packages = tmp_path / "source", tmp_path / "packages"
     files = re.findall(r"^`([\w./]+)`[^\n]*\n\n```\w+\n(.*?)^```", PAGE, re.S | re.M)

@@ -100,6 +100,7 @@ def test_confusion_chart_shows_percent_and_number_of_images() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == list(predictions_of().class_names)
 
 
+@pytest.mark.slow
 def test_charts_of_a_thousand_classes_have_a_limited_size(tmp_path: Path) -> None:
     evaluation = evaluate(predictions_of(classes=1_000, images=2_000))
     for number, figure in enumerate(
@@ -232,6 +233,7 @@ def test_save_figure_refuses_other_formats_and_unwritable_paths(tmp_path: Path) 
         save_figure(figure, tmp_path / "file" / "figure.svg")
 
 
+@pytest.mark.slow
 def test_write_figures(tmp_path: Path, small: Dataset) -> None:
     run, predictions = Run(tmp_path / "pets"), predictions_of(images=len(small.test))
     run.write_history([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])

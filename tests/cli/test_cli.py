@@ -90,6 +90,7 @@ def test_simple_subcommands_import_nothing_slow(arguments: str) -> None:
     assert slow_imports(*arguments.split()) == set()
 
 
+@pytest.mark.slow
 def test_results_are_shown_without_keras_and_matplotlib(finished_run: Run) -> None:
     for command in (["evaluate"], ["compare", finished_run.path]):
         found = slow_imports(*command, finished_run.path)
@@ -157,6 +158,7 @@ def test_bad_usage_gets_exit_code_2(
     assert "Usage: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_writes_a_run_and_prints_its_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +186,7 @@ def test_overwrite_removes_only_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.whole_run
 def test_run_trains_compares_and_reports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -261,6 +264,7 @@ def test_recomputing_changes_nothing(finished_run: Run, capsys: pytest.CaptureFi
     assert finished_run.metrics_path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_several_seeds_are_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "seeds"
     command = ["train", "ann", "--out", out, *FAST, "--set", "precision=auto"]
@@ -275,6 +279,7 @@ def test_several_seeds_are_summarised(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.count("already finished") == 2
 
 
+@pytest.mark.slow
 def test_trust_subcommands_write_into_the_run(
     finished_run: Run, sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -369,6 +374,7 @@ def test_data_info_and_show(
         assert picture.width > 300
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_not_an_error(finished_run: Run) -> None:
     command = f"{sys.executable} -m thumbnet evaluate {finished_run.path} --json | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -44,6 +44,7 @@ def test_export_shows_the_comparison_and_predict_uses_it(
     assert answers[0][0]["probability"] == pytest.approx(answers[1][0]["probability"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_export_prints_its_record(run: Run) -> None:
     done = CliRunner().invoke(app, ["export", str(run.path), "--to", "litert", "--json"])
     assert done.exit_code == 0, done.output

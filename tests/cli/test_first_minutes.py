@@ -77,6 +77,7 @@ def test_the_first_line_comes_before_the_slow_imports(command: str, tmp_path: Pa
     assert done.stdout.rstrip().endswith(", [])")
 
 
+@pytest.mark.slow
 @pytest.mark.whole_run
 def test_train_ends_with_commands_to_copy_and_a_fast_export(
     tmp_path: Path, sample: Dataset, capsys: pytest.CaptureFixture[str]
@@ -94,6 +95,7 @@ def test_train_ends_with_commands_to_copy_and_a_fast_export(
     assert thumbnet("predict", out, *paths) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.whole_run
 def test_quiet_prints_only_results_and_no_export_skips_the_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -106,6 +108,7 @@ def test_quiet_prints_only_results_and_no_export_skips_the_export(
     assert not Run.open(out).exports()
 
 
+@pytest.mark.slow
 @pytest.mark.whole_run
 @pytest.mark.skipif(not is_installed("litert"), reason="LiteRT is not installed")
 def test_an_export_of_an_earlier_model_is_replaced(
@@ -264,6 +267,7 @@ def test_tables_fit_80_columns_with_complete_names(
     assert all(digest in shown for digest in sample.digests.values())
 
 
+@pytest.mark.slow
 def test_colours_mark_the_best_and_respect_no_color(
     make_run: MakeRun, finished_run: Run, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def pets(sample: Dataset, tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
+@pytest.mark.slow
 def test_own_images_from_training_to_report(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_run_is_resumed_only_with_the_same_images(
     assert f"{pets} cannot be read: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.whole_run
 @pytest.mark.parametrize("balance", ["class_weights", "sampling"])
 def test_images_that_stay_in_their_file_train_like_others(
@@ -272,6 +274,7 @@ def test_data_check_and_info(
     assert out.is_file()
 
 
+@pytest.mark.slow
 def test_the_accuracy_without_copies_of_training_images_is_printed(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ def test_a_tilde_in_an_option_is_the_home_directory(
     assert named_run("pets=~/runs/pets") == ("pets", tmp_path / "runs" / "pets")
 
 
+@pytest.mark.slow
 def test_every_option_for_a_path_accepts_a_tilde() -> None:
     options = {}
     for function in _callbacks(app):

@@ -42,6 +42,7 @@ def test_a_full_disk_behind_standard_output_is_reported(arguments: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_closed_streams_are_not_an_error(tmp_path: Path) -> None:
     done = run_in_shell(f"{COMMAND} recipes >&-")
     assert (done.returncode, done.stderr) == (0, "")
@@ -67,6 +68,7 @@ def test_names_are_printed_under_a_strict_locale(tmp_path: Path) -> None:
     assert "caf\\xe9" in done.stderr
 
 
+@pytest.mark.slow
 def test_control_characters_in_messages_are_escaped(tmp_path: Path) -> None:
     done = run_in_shell(f"{COMMAND} evaluate $'no\\x1b[31msuch'")
     assert done.returncode == 2

@@ -37,6 +37,7 @@ def some_predictions(draw: st.DrawFn) -> Predictions:
     return make(probabilities.tolist(), random.integers(classes, size=count).tolist())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some_predictions())
 def test_metrics_equal_those_of_scikit_learn(predictions: Predictions) -> None:

@@ -105,6 +105,7 @@ def test_images_are_cropped_and_resized_like_pillow(size: tuple[int, int], sampl
             assert np.abs(np.reshape(found, shape) - expected).max() <= 2
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_page_classifies_image_files_without_a_network(
     finished_run: Run,

@@ -148,6 +148,7 @@ def test_images_from_a_file_give_the_same_model(small: Dataset) -> None:
         np.testing.assert_array_equal(of_array, of_file)
 
 
+@pytest.mark.slow
 def test_the_filters_of_a_cnn_whiten_patches(sample: Dataset) -> None:
     keras = prepare_keras()
     model = build("cnn", sample.train.images)

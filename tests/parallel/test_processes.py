@@ -171,6 +171,7 @@ def reference(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_weights_as_one(
     recipe: Path, reference: Path, tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_two_processes_train_the_same_weights_as_one(
     assert_same_training(run.path, reference)
 
 
+@pytest.mark.slow
 def test_all_processes_share_the_losses_that_rank_hard_examples(
     recipe: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +202,7 @@ def test_all_processes_share_the_losses_that_rank_hard_examples(
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_losing_a_process_ends_all_and_training_can_be_resumed(
     recipe: Path, reference: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +228,7 @@ def test_losing_a_process_ends_all_and_training_can_be_resumed(
     assert_same_training(out, reference)
 
 
+@pytest.mark.slow
 def test_processes_with_different_options_are_refused(recipe: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -300,6 +304,7 @@ def test_waiting_for_a_process_that_never_joins_times_out(recipe: Path, tmp_path
     assert f"not all processes joined at {address} within 5 s" in err
 
 
+@pytest.mark.slow
 def test_separate_hosts_train_together_and_notice_a_broken_connection(
     recipe: Path, reference: Path, tmp_path: Path, hosts: list[Host]
 ) -> None:

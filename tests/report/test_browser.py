@@ -141,6 +141,7 @@ def _open(page: Path, folder: Path) -> tuple[list[dict[str, Any]], str]:
     return json.loads(html.unescape(found[1])), done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_wider_than_the_screen(seen: tuple[list[dict[str, Any]], str]) -> None:
     for width, view in zip(WIDTHS, seen[0], strict=True):
         assert view["content"] <= view["width"] <= width

@@ -308,6 +308,7 @@ def test_missing_analyses_are_listed_with_their_commands(page: Page) -> None:
     assert "No comparison with the shipped recipes" in page.words
 
 
+@pytest.mark.slow
 def test_shows_the_results_of_all_analyses(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
@@ -374,6 +375,7 @@ def test_a_run_without_a_table_of_layers_names_the_command_that_writes_it(page: 
     assert "The layers were not recorded; run thumbnet evaluate" in page.words
 
 
+@pytest.mark.slow
 def test_four_runs_have_small_multiples_instead_of_overlapping_curves(
     make_run: MakeRun, small: Dataset
 ) -> None:

@@ -158,6 +158,7 @@ CRAFTED: dict[str, tuple[Callable[[Members], Members], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRAFTED)
 def test_a_malicious_model_is_not_loaded(finished_run: Run, tmp_path: Path, name: str) -> None:
     change, message = CRAFTED[name]

@@ -13,6 +13,7 @@ from thumbnet.runs.records import FORMAT_VERSION, Environment, Metrics
 from thumbnet.runs.run import Run
 
 
+@pytest.mark.slow
 def test_records_are_read_as_they_were_written(finished_run: Run) -> None:
     written = json.loads(finished_run.metrics_path.read_text(encoding="utf-8"))
     assert json.dumps(finished_run.metrics().model_dump()) == json.dumps(written)

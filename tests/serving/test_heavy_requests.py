@@ -372,6 +372,7 @@ def test_a_form_of_large_images_is_refused_by_their_pixels(server: Server) -> No
     assert "144,000,000 pixels in total" in answer.json()["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA"])
 def test_sixteen_forms_of_the_largest_images_take_bounded_memory(serve: Serve, mode: str) -> None:
     """The service must fit into the 1 GiB of deploy/kserve.yaml, beside the JSON parser's 320."""

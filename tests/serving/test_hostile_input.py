@@ -290,6 +290,7 @@ def _send_without_end(connection: socket.socket) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_requests_that_follow_the_openapi_description_get_no_5xx(server: Server, data: Any) -> None:

@@ -283,6 +283,7 @@ def pets(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(recipe, load(folder), out, display=SilentDisplay())
 
 
+@pytest.mark.slow
 def test_the_page_is_about_the_model_that_is_served_and_shows_its_images_only_if_allowed(
     visit: Visit, serve: Serve, pets: Run
 ) -> None:

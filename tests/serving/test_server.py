@@ -109,6 +109,7 @@ def test_clients_that_reset_the_connection_leave_one_log_line_each(serve: Serve)
     assert {line["status"] for line in lines} <= {200, 499}
 
 
+@pytest.mark.slow
 def test_a_log_that_is_not_read_blocks_no_request(two_runs: tuple[Run, Run]) -> None:
     command = [sys.executable, "-m", "thumbnet", "serve", str(two_runs[0].path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

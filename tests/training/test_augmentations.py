@@ -160,6 +160,7 @@ def test_a_recipe_keeps_its_augmentations(plain: Recipe) -> None:
     assert "cutmix" not in recipe.to_toml()
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_with_mixed_labels_and_class_weights(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_callback_that_stops_the_training_ends_the_run(
     assert run.metrics().stop_reason == "stopped by a callback in epoch 1"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_calls_callbacks_from_the_step_where_it_resumes(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def thumbnet(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", exc_type=ImportError
@@ -182,6 +184,7 @@ def finish(): write("finish")
 """
 
 
+@pytest.mark.slow
 def test_a_tracker_without_a_keras_callback_gets_every_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def history_without_times(run: Run) -> list[dict[str, float]]:
     return [{k: v for k, v in row.values().items() if k not in timed} for row in run.history()]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_repeatedly_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, KILLED_TRAINING, tmp_path, "6", "0"],

@@ -55,6 +55,7 @@ def own_run(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@pytest.mark.slow
 def test_a_keras_model_becomes_a_run_like_any_other(own_run: Run, small: Dataset) -> None:
     recipe = own_run.recipe()
     assert (recipe.name, recipe.epochs, recipe.seed) == ("mine", 2, 3)

@@ -44,6 +44,7 @@ def test_training_does_not_touch_the_callers_generators(
     assert found == expected
 
 
+@pytest.mark.slow
 def test_the_weights_depend_on_the_seed_and_not_on_the_callers_generators(
     tiny_recipe: Recipe, small: Dataset
 ) -> None:

@@ -25,6 +25,7 @@ def test_a_recipe_that_takes_enough_steps_keeps_its_values(small: Dataset) -> No
     assert with_enough_steps(long, small) == long
 
 
+@pytest.mark.slow
 def test_a_recipe_by_name_is_adjusted_to_image_files(sample: Dataset, tmp_path: Path) -> None:
     for index in range(120):
         folder = tmp_path / "images" / ("even" if sample.train.labels[index] % 2 else "odd")

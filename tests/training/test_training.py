@@ -39,6 +39,7 @@ NAMES_THAT_SCRIPTS_RELY_ON = {
 }
 
 
+@pytest.mark.slow
 def test_training_on_a_subset_keeps_all_validation_images(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def whole(tiny_recipe: Recipe, small: Dataset, tmp_path_factory: pytest.TempPath
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at_step", "number"), [(2, signal.SIGINT), (5, signal.SIGTERM), (8, signal.SIGINT)]
 )
@@ -350,6 +352,7 @@ def test_predicting_no_images_gives_no_rows(finished_run: Run) -> None:
     assert open_engine(finished_run).predict(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, 10)
 
 
+@pytest.mark.slow
 def test_a_killed_run_can_be_resumed(tmp_path: Path) -> None:
     """`kill -9` between two checkpoints, through the command itself."""
     out = tmp_path / "run"
@@ -396,6 +399,7 @@ def growing() -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_smaller_images_cost_less(growing: Recipe, small: Dataset, tmp_path: Path) -> None:
     growing = growing.override({"hard_example_fraction": 1.0})
     whole = growing.override({"augmentation.progressive_resizing": [1.0], "tta_views": 1})
@@ -417,6 +421,7 @@ def test_smaller_images_cost_less(growing: Recipe, small: Dataset, tmp_path: Pat
     assert full.accuracy_tta is None
 
 
+@pytest.mark.slow
 def test_a_resumed_run_sees_the_same_sizes_and_images(
     growing: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_search_and_loses_nothing(
     base: Recipe, small: Dataset, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +207,7 @@ def _begin(base: Recipe, space: Path, dataset: Dataset, **options: Any) -> Tunin
     return Tuning.begin(space.parent / "search", plan)
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_best_of_its_trials_without_the_test_images(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -279,6 +281,7 @@ def test_the_quantiles_of_an_integer_range_cover_every_integer(log: bool) -> Non
     assert set(values) == set(range(1, 7))
 
 
+@pytest.mark.slow
 def test_the_space_filling_points_follow_the_initial_recipe(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -293,6 +296,7 @@ def test_the_space_filling_points_follow_the_initial_recipe(
     assert tried == planned
 
 
+@pytest.mark.slow
 def test_a_search_resumes_where_it_stopped(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=2)
     search(tuning, small, SilentDisplay())
@@ -300,6 +304,7 @@ def test_a_search_resumes_where_it_stopped(base: Recipe, small: Dataset, space: 
     assert len(write_findings(tuning).outcomes) == 2
 
 
+@pytest.mark.slow
 def test_with_a_single_objective_a_trial_has_as_many_epochs_as_the_cost_limit_allows(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -313,6 +318,7 @@ def test_with_a_single_objective_a_trial_has_as_many_epochs_as_the_cost_limit_al
         assert outcome.epochs == {"[16]": 4, "[32]": 2}[str(outcome.parameters["model.widths"])]
 
 
+@pytest.mark.slow
 def test_a_bad_trial_is_pruned_at_three_quarters_of_its_epochs(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -326,6 +332,7 @@ def test_a_bad_trial_is_pruned_at_three_quarters_of_its_epochs(
     assert (hopeless.state, len(hopeless.curve)) == ("pruned", 5)
 
 
+@pytest.mark.slow
 def test_a_trial_over_budget_is_not_trained(base: Recipe, small: Dataset, space: Path) -> None:
     space.write_text('"model.widths" = { choices = [[16], [512]] }', "utf-8")
     tuning = _begin(base, space, small, max_cost=1.0, trials=2)
@@ -337,6 +344,7 @@ def test_a_trial_over_budget_is_not_trained(base: Recipe, small: Dataset, space:
     assert findings.counts()["finished"] == 2
 
 
+@pytest.mark.slow
 def test_a_search_ends_if_every_trial_is_over_budget(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -353,6 +361,7 @@ def test_a_time_budget_ends_the_search(base: Recipe, small: Dataset, space: Path
     assert len(tuning.study().trials) >= 1
 
 
+@pytest.mark.slow
 def test_accuracy_against_cost_gives_a_pareto_front(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -365,6 +374,7 @@ def test_accuracy_against_cost_gives_a_pareto_front(
     assert epochs == {1, 2}
 
 
+@pytest.mark.slow
 def test_the_best_quarter_of_the_screened_trials_is_trained_on_all_images(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -381,6 +391,7 @@ def test_the_best_quarter_of_the_screened_trials_is_trained_on_all_images(
     assert Recipe.read(tuning.best_path).subset == 1
 
 
+@pytest.mark.slow
 def test_a_database_holds_several_studies(base: Recipe, small: Dataset, space: Path) -> None:
     storage = f"sqlite:///{space.parent}/study.db"
     for place in ("one", "other"):
@@ -431,6 +442,7 @@ class _RecordingDisplay(SilentDisplay):
         self.standings.append(text)
 
 
+@pytest.mark.slow
 def test_a_search_shows_its_progress(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=2, budget_seconds=600.0)
     display = _RecordingDisplay()
@@ -442,6 +454,7 @@ def test_a_search_shows_its_progress(base: Recipe, small: Dataset, space: Path) 
     assert re.search(r"9:\d\d left", display.standings[-1])
 
 
+@pytest.mark.slow
 def test_time_without_a_running_worker_does_not_count_against_the_budget(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
@@ -527,6 +540,7 @@ def _tune(*arguments: str, **more: Any) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_another_worker_resumes_the_trial_of_a_killed_one(base: Recipe, tmp_path: Path) -> None:
     recipe, space, out = tmp_path / "slow.toml", tmp_path / "slow.space.toml", tmp_path / "search"
     slow = base.override({"epochs": 15, "batch_size": 20, "name": "slow"})
@@ -553,6 +567,7 @@ def test_another_worker_resumes_the_trial_of_a_killed_one(base: Recipe, tmp_path
     assert "Best recipe" in output
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_trial_the_best_and_the_time_left(base: Recipe, space: Path) -> None:
     recipe = space.with_name("test.toml")
     recipe.write_text(base.to_toml(), encoding="utf-8")
@@ -576,6 +591,7 @@ def test_a_terminal_shows_the_trial_the_best_and_the_time_left(base: Recipe, spa
     assert re.search(r"best \d\d\.\d\d% in trial 0, 1 finished, 0 to go, 59:\d\d left", text)
 
 
+@pytest.mark.slow
 def test_the_report_of_a_search_shows_its_findings(
     base: Recipe, small: Dataset, space: Path
 ) -> None:
