@@ -144,16 +144,20 @@ def headline(ranked: Sequence[Result]) -> str:
     images = ranked[0].evaluation.test_images
     each = [f"{r.name} {percent(r.evaluation.accuracy)} (95% CI {interval(r)})" for r in ranked[:3]]
     rest = f", and {len(ranked) - 3} more below" if len(ranked) > 3 else ""
-    guessing = percent(1 / len(ranked[0].evaluation.classes))
+    chance = 1 / len(ranked[0].evaluation.classes)
     largest, fraction = largest_class(ranked[0])
+    guess = f"Chance is {percent(chance)}"
+    if fraction > chance + 0.001:
+        guess += (
+            f"; always predicting {largest}, the largest class, is right on {percent(fraction)}"
+        )
     weak = "".join(
         f" {result.name} is barely better than that."
         for result in ranked
         if result.evaluation.accuracy_low <= fraction
     )
     return (
-        f"Test accuracy on {images:,} images: {', '.join(each)}{rest}. Chance is {guessing}; "
-        f"always predicting {largest}, the largest class, is right on {percent(fraction)}.{weak}"
+        f"Test accuracy on {images:,} images: {', '.join(each)}{rest}. {guess}.{weak}"
         f"{_duplicates(ranked)}"
     )
 
