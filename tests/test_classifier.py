@@ -67,6 +67,7 @@ def test_a_fitted_classifier_survives_pickling(fitted: ThumbnetClassifier, digit
     np.testing.assert_array_equal(again.predict_proba(images), fitted.predict_proba(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["colour", "grey with a channel", "grey"])
 def test_images_of_every_shape_are_accepted(
     small: Dataset, tiny_recipe: Recipe, shape: str
@@ -101,6 +102,7 @@ def test_cross_validation_and_grid_search_work(small: Dataset, tiny_recipe: Reci
     assert search.predict(images[:3]).shape == (3,)
 
 
+@pytest.mark.slow
 def test_the_result_depends_on_the_seed(small: Dataset, tiny_recipe: Recipe) -> None:
     images, labels = np.asarray(small.train.images[:60]), small.train.labels[:60]
     first, same, other = (

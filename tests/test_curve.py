@@ -47,6 +47,7 @@ def test_the_class_with_the_lowest_recall_needs_images_most() -> None:
     assert curve.more.gain == 0  # more images have changed nothing so far
 
 
+@pytest.mark.slow
 def test_a_curve_is_measured_on_the_validation_images_and_kept(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_long_tables_are_cut_in_the_middle() -> None:
     assert "weighted average" in page
 
 
+@pytest.mark.slow
 def test_arrays_files_and_folders_are_predicted_alike(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_shape_that_does_not_match_the_data_is_refused(tmp_path: Path, shape: 
         read_npz(write_member(tmp_path / "a.npz", lying))
 
 
+@pytest.mark.slow
 def test_reading_takes_no_more_memory_than_the_arrays(tmp_path: Path) -> None:
     path = write_member(tmp_path / "a.npz", npy(np.zeros(200 * 2**20, np.uint8)))
     code = (

@@ -65,6 +65,7 @@ def test_an_unknown_start_is_refused(sample: Dataset) -> None:
         choose_recipe(sample, SilentDisplay(), 1.0, "resnet")
 
 
+@pytest.mark.slow
 def test_facts_come_from_the_image_files(digits: Path, sample: Dataset) -> None:
     small = load(digits, image_size=8)
 
@@ -108,6 +109,7 @@ def test_a_backbone_that_beats_a_short_training_is_fine_tuned(
     assert "starting from efficientnet_lite0" in said
 
 
+@pytest.mark.slow
 def test_a_few_lucky_images_do_not_rule_out_a_backbone(sample: Dataset) -> None:
     facts = Facts(20, 10, 2, 2, 128, fixed_size=False, color=True)
     decisions = Decisions(sample, facts, 20.0, 0, 0.1, SilentDisplay())

@@ -85,6 +85,7 @@ def slow_imports(*arguments: object) -> set[str]:
     return set(printed.splitlines()[-1].removeprefix("slow:").split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["--help", "recipes cnn", "data info --source sample"])
 def test_simple_subcommands_import_nothing_slow(arguments: str) -> None:
     assert slow_imports(*arguments.split()) == set()
@@ -328,6 +329,7 @@ def test_runs_on_different_images_are_refused_before_anything_is_printed(
     assert "were tested on different images" in shown.err
 
 
+@pytest.mark.slow
 def test_the_report_is_written_to_the_given_path(
     finished_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,6 +361,7 @@ def test_predict_as_table_and_json(
     assert "bad.png is not an image" in shown.err
 
 
+@pytest.mark.slow
 def test_data_info_and_show(
     sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

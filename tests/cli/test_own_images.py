@@ -138,6 +138,7 @@ class Interrupting(SilentDisplay):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_only_with_the_same_images(
     pets: Path, tmp_path: Path, tiny_recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +182,7 @@ def test_images_that_stay_in_their_file_train_like_others(
     assert (from_file.path / "figures" / "samples.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("balance", "fraction"), [("none", 0.1), ("class_weights", 0.5), ("sampling", 0.5)]
 )
@@ -303,6 +305,7 @@ def test_the_accuracy_without_copies_of_training_images_is_printed(
     assert "4 of the 16 test images are also training or validation images" in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["/", "/proc", "pipe", "else where"])
 def test_a_path_that_only_a_run_names_must_be_confirmed(
     pets: Path,

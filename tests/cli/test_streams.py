@@ -32,6 +32,7 @@ def run_in_shell(command: str, **environment: str) -> "subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["recipes", "data info --source sample --json", "--help"])
 def test_a_full_disk_behind_standard_output_is_reported(arguments: str) -> None:
     done = run_in_shell(f"{COMMAND} {arguments} > /dev/full")
@@ -54,6 +55,7 @@ def test_closed_streams_are_not_an_error(tmp_path: Path) -> None:
     assert run_in_shell(f"{COMMAND} evaluate nosuch 2> /dev/full").returncode == 2
 
 
+@pytest.mark.slow
 def test_names_are_printed_under_a_strict_locale(tmp_path: Path) -> None:
     strict = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     for name in (b"caf\xc3\xa9", b"caf\xe9"):

@@ -24,6 +24,7 @@ def test_wilson_matches_its_formula() -> None:
     assert wilson(0, 0) is None
 
 
+@pytest.mark.slow
 def test_intervals_of_many_images_match_the_bootstrap() -> None:
     labels, predicted, _ = some_answers()
     macro, classes = f1_intervals(confusion_matrix(labels, predicted))

@@ -359,6 +359,7 @@ def test_onnx_weights_outside_the_file_are_refused(copy: Run) -> None:
         open_model("onnx", file, copy.class_names())
 
 
+@pytest.mark.slow
 def test_an_export_beyond_tolerance_fails_and_leaves_no_files(
     finished_run: Run, sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

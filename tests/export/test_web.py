@@ -85,6 +85,7 @@ def test_a_layer_that_the_page_does_not_support_is_refused() -> None:
         build_program(model)
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("size", [(32, 32), (31, 57), (90, 40), (500, 333), (20, 12)])
 def test_images_are_cropped_and_resized_like_pillow(size: tuple[int, int], sample: Dataset) -> None:

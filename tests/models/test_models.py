@@ -109,6 +109,7 @@ def test_a_small_image_has_fewer_components(small: Dataset) -> None:
     assert model.get_layer("whiten").output.shape[-1] == 48
 
 
+@pytest.mark.slow
 def test_randomised_svd_finds_the_same_components(sample: Dataset) -> None:
     images = sample.train.images[:600].reshape(600, -1).astype(np.float32) / np.float32(64) - 2
     exact = whitening_filters(images[:, :1024], 8, 0.3)

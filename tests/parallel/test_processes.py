@@ -293,6 +293,7 @@ def test_a_port_that_is_in_use_is_named() -> None:
             join(Launch(f"127.0.0.1:{port}", 2, 0))
 
 
+@pytest.mark.slow
 def test_waiting_for_a_process_that_never_joins_times_out(recipe: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

@@ -70,6 +70,7 @@ def report(runs: list[Run], dataset: Dataset | None) -> Page:
     return Page(build_report(runs, runs[0].report_path, dataset))
 
 
+@pytest.mark.slow
 def test_only_runs_on_cifar10_are_compared_with_the_shipped_recipes(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def page(two: list[Run], small: Dataset) -> Page:
     return report(two, small)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_has_every_section_and_the_accuracy_of_each_run(
     count: int, make_run: MakeRun, small: Dataset
@@ -186,6 +188,7 @@ def test_no_image_is_shown_twice(make_run: MakeRun, small: Dataset) -> None:
     assert len(set(alternatives)) == len(alternatives)
 
 
+@pytest.mark.slow
 def test_a_report_on_few_images_shows_some_twice_rather_than_none(
     make_run: MakeRun, small: Dataset, tmp_path: Path
 ) -> None:
@@ -227,6 +230,7 @@ def test_two_runs_show_the_classes_of_an_image_in_the_same_order(page: Page) -> 
         assert first == second
 
 
+@pytest.mark.slow
 def test_an_image_has_the_same_confidence_everywhere(
     finished_run: Run, sample: Dataset, tmp_path: Path
 ) -> None:
@@ -264,6 +268,7 @@ def test_a_model_that_is_no_better_than_chance_is_described_as_such(
     assert "guesser is barely better than that" in page.words
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_fit(make_run: MakeRun, small: Dataset) -> None:
     names = tuple(f"class {number}" for number in range(100))
     page = report([make_run("a", 3.0, names)], small)
@@ -389,6 +394,7 @@ def test_four_runs_have_small_multiples_instead_of_overlapping_curves(
             assert all(run.name in " ".join(charts) for run in shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given_as", ["absolute", "relative"])
 def test_the_users_folders_are_not_published(
     given_as: str, make_run: MakeRun, tmp_path: Path

@@ -32,6 +32,7 @@ def read_all(run: Run) -> None:
     run.predictions()
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_file_is_named_or_unchanged(
@@ -59,6 +60,7 @@ def test_a_damaged_file_is_named_or_unchanged(
     assert str(path) in refusal or "predictions" in refusal
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*Recipe.model_fields, "other"]), ANYTHING))
 @settings(deadline=None)
 def test_any_recipe_is_read_or_refused(values: dict[str, Any]) -> None:

@@ -61,6 +61,7 @@ def test_the_old_model_predicts_as_before(run: Run, sample: Dataset, tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_a_report_of_the_old_run_is_written(run: Run, sample: Dataset) -> None:
     page = build_report([run], run.report_path, sample).read_text(encoding="utf-8")
     assert "24.1%" in page

@@ -167,6 +167,7 @@ def _waiting_parser_body(body: bytes, path: str) -> int:
     return len(body)
 
 
+@pytest.mark.slow
 def test_bodies_of_cancelled_requests_do_not_wait_for_the_parser(tmp_path: Path) -> None:
     async def use(parser: Parser) -> int:
         first = asyncio.create_task(

@@ -211,6 +211,7 @@ def test_the_model_abstains_below_its_threshold(visit: Visit) -> None:
     expect(page.locator(".sure").first).to_contain_text("is below the threshold of 50.0%")
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_the_token_once(visit: Visit, serve: Serve) -> None:
     with serve(THUMBNET_TOKEN="open sesame") as server:
         page = visit(server.address, examples=0)

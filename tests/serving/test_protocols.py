@@ -338,6 +338,7 @@ def test_the_openapi_description_has_every_endpoint_and_the_page_shows_it(server
         assert path in page
 
 
+@pytest.mark.slow
 def test_without_a_run_the_bundled_one_is_served(serve: Serve, pictures: list[Path]) -> None:
     with serve() as server:
         files = {"files": pictures[0].read_bytes()}
@@ -345,6 +346,7 @@ def test_without_a_run_the_bundled_one_is_served(serve: Serve, pictures: list[Pa
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_token_is_required_if_one_is_set(serve: Serve, pictures: list[Path]) -> None:
     with serve(THUMBNET_TOKEN="secret") as server:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
@@ -357,6 +359,7 @@ def test_a_token_is_required_if_one_is_set(serve: Serve, pictures: list[Path]) -
             assert server.client.get(path).status_code == 200
 
 
+@pytest.mark.slow
 def test_only_pages_of_allowed_origins_may_send_requests(serve: Serve) -> None:
     with serve("--cors", "https://good.example") as server:
         for path in ("/models", "/v2/repository/index"):
@@ -402,6 +405,7 @@ def test_only_the_right_host_and_its_own_pages_get_responses(
     assert server.client.get("/models", headers=headers).status_code == status
 
 
+@pytest.mark.slow
 def test_another_host_can_be_allowed(serve: Serve) -> None:
     with serve("--allowed-host", "thumbnet.example") as server:
         answer = server.client.get("/models", headers={"Host": "thumbnet.example:8443"})
@@ -419,6 +423,7 @@ def test_head_gives_the_headers_of_get(server: Server, path: str) -> None:
         assert head.headers["content-length"] == get.headers["content-length"]
 
 
+@pytest.mark.slow
 def test_a_proxy_may_publish_the_service_under_a_path(serve: Serve) -> None:
     with serve("--root-path", "/nets/thumbnet/") as server:
         for path in ("/models", "/nets/thumbnet/models"):
@@ -439,6 +444,7 @@ def test_a_proxy_may_publish_the_service_under_a_path(serve: Serve) -> None:
                 assert server.client.get(address).status_code == 200
 
 
+@pytest.mark.slow
 def test_limits_can_be_set_by_options_and_by_environment_variables(
     serve: Serve, images: UInt8Array
 ) -> None:
@@ -471,6 +477,7 @@ def test_the_json_of_a_v2_response_has_the_length_in_the_header(
     assert len(answer.content) == length + 40
 
 
+@pytest.mark.slow
 def test_the_client_in_the_documentation_works(
     serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def test_runs_that_cannot_be_served_are_reported(
     assert "Traceback" not in found.stderr
 
 
+@pytest.mark.slow
 def test_accepted_requests_are_answered_before_the_service_ends(
     serve: Serve, images: UInt8Array
 ) -> None:
@@ -77,6 +78,7 @@ def test_accepted_requests_are_answered_before_the_service_ends(
         assert server.process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_disconnecting_client_is_logged_and_the_others_are_served(serve: Serve) -> None:
     with serve() as server:
         port = int(server.address.rsplit(":")[-1])
@@ -89,6 +91,7 @@ def test_a_disconnecting_client_is_logged_and_the_others_are_served(serve: Serve
         assert server.client.get("/v2/health/ready").json() == {"ready": True}
 
 
+@pytest.mark.slow
 def test_clients_that_reset_the_connection_leave_one_log_line_each(serve: Serve) -> None:
     with serve() as server:
         port = int(server.address.rsplit(":")[-1])
@@ -125,6 +128,7 @@ def test_a_log_that_is_not_read_blocks_no_request(two_runs: tuple[Run, Run]) -> 
     process.communicate()
 
 
+@pytest.mark.slow
 def test_tensorflow_is_not_imported(serve: Serve) -> None:
     with serve() as server:
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()

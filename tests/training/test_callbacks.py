@@ -88,6 +88,7 @@ def test_callbacks_are_called_as_keras_calls_them(
     )
 
 
+@pytest.mark.slow
 def test_a_callback_that_stops_the_training_ends_the_run(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

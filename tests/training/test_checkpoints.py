@@ -69,6 +69,7 @@ def test_the_last_two_are_kept(tmp_path: Path, model: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_anywhere_is_detected_and_the_previous_checkpoint_used(

@@ -32,6 +32,7 @@ def _weights_after_a_step(recipe: Recipe, small: Dataset, twice: bool) -> list[F
     return [np.asarray(weight) for weight in model.trainable_weights]
 
 
+@pytest.mark.slow
 def test_identical_ghost_batches_train_like_the_whole_batch(whole: Recipe, small: Dataset) -> None:
     expected = _weights_after_a_step(whole, small, twice=True)
     found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=True)
@@ -40,12 +41,14 @@ def test_identical_ghost_batches_train_like_the_whole_batch(whole: Recipe, small
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_each_ghost_batch_is_normalised_separately(whole: Recipe, small: Dataset) -> None:
     expected = _weights_after_a_step(whole, small, twice=False)
     found = _weights_after_a_step(whole.override({"ghost_batches": 2}), small, twice=False)
     assert max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True)) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ghost_batches", [1, 2])
 def test_float16_trains_with_loss_scaling(
     whole: Recipe, small: Dataset, ghost_batches: int
@@ -61,6 +64,7 @@ def test_float16_trains_with_loss_scaling(
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_divide_evenly_can_be_used(whole: Recipe, small: Dataset) -> None:
     odd = _weights_after_a_step(whole.override({"ghost_batches": 7}), small, twice=True)
     assert all(np.isfinite(weight).all() for weight in odd)

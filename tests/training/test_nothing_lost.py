@@ -84,6 +84,7 @@ def test_a_run_that_is_killed_repeatedly_ends_bit_for_bit_the_same(tmp_path: Pat
     assert not list(tmp_path.rglob(".writing-*"))
 
 
+@pytest.mark.slow
 def test_a_run_can_be_resumed_after_a_full_disk(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_run_can_be_resumed_after_a_full_disk(
     assert resume(run, small, display=SilentDisplay()).metrics().steps == 10
 
 
+@pytest.mark.slow
 def test_a_run_can_be_resumed_after_running_out_of_memory(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_directory_that_cannot_be_written_is_named(tiny_recipe: Recipe, small:
         train(tiny_recipe, small, out, display=SilentDisplay())
 
 
+@pytest.mark.slow
 def test_after_a_nan_loss_a_run_can_be_resumed_with_a_lower_learning_rate(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_only_resumable_settings_can_be_changed_when_resuming(finished_run: Run)
         resume(finished_run, None, display=SilentDisplay(), settings={"batch_size": 7})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_train_the_same_run(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_multiplier_stays_between_0_and_1_and_never_rises_after_the_peak(
         assert multipliers[1] <= multipliers[0] + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["muon", "sgd", "adamw"])
 def test_each_optimizer_descends(name: str) -> None:
     keras = prepare_keras()

@@ -74,6 +74,7 @@ def test_a_keras_model_becomes_a_run_like_any_other(own_run: Run, small: Dataset
     np.testing.assert_array_equal(probabilities.argmax(axis=1), uncalibrated.argmax(axis=1))
 
 
+@pytest.mark.slow
 def test_such_a_run_is_reported_and_exported(own_run: Run, small: Dataset, tmp_path: Path) -> None:
     page = thumbnet.build_report([own_run], tmp_path / "report.html", small)
     assert "mine" in page.read_text(encoding="utf-8")
@@ -94,6 +95,7 @@ def test_the_given_model_is_not_changed(small: Dataset, tmp_path: Path) -> None:
     assert 0 < moved < 0.05
 
 
+@pytest.mark.slow
 def test_a_function_builds_the_model_for_the_data(
     small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +133,7 @@ def test_an_augmentation_function_gets_a_generator_for_each_batch(
     assert run.environment().own_parts == ["augment"]
 
 
+@pytest.mark.slow
 def test_a_run_with_custom_parts_is_resumed_with_them(small: Dataset, tmp_path: Path) -> None:
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
 

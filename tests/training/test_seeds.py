@@ -28,6 +28,7 @@ def seed_all(seed: int) -> None:
     tensorflow.random.set_seed(seed)
 
 
+@pytest.mark.slow
 def test_training_does_not_touch_the_callers_generators(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_pixels_are_normalised_as_the_weights_expect(started: Run, finished_run:
     assert np.array_equal(ours.variance, theirs.variance)
 
 
+@pytest.mark.slow
 def test_a_run_that_started_from_another_is_resumed(
     started: Run, two_classes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

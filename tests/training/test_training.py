@@ -166,6 +166,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
         assert row.values() | timed == pytest.approx(expected.values() | timed, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_previous_checkpoint_replaces_a_damaged_one(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -242,6 +243,7 @@ def test_a_run_records_why_it_ended(
     assert run.metrics().stop_reason.startswith(reason)
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_epoch(
     tiny_recipe: Recipe, small: Dataset, tmp_path: Path
 ) -> None:

@@ -194,6 +194,7 @@ def test_a_full_disk_does_not_damage_a_journal(base: Recipe, small: Dataset, spa
     assert tuning.study().user_attrs == {"text": "y"}
 
 
+@pytest.mark.slow
 def test_planned_flop_equal_the_flop_of_the_training(
     base: Recipe, small: Dataset, tmp_path: Path
 ) -> None:
@@ -240,6 +241,7 @@ def _last_checkpoint(run: Run) -> int:
     return max(int(path.stem.removeprefix("step-")) for path in run.checkpoints_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_initial_recipe_is_the_first_trial(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=1)
     search(tuning, small, SilentDisplay())
@@ -355,6 +357,7 @@ def test_a_search_ends_if_every_trial_is_over_budget(
     assert write_findings(tuning).best == ()
 
 
+@pytest.mark.slow
 def test_a_time_budget_ends_the_search(base: Recipe, small: Dataset, space: Path) -> None:
     tuning = _begin(base, space, small, trials=0, budget_seconds=0.5)
     search(tuning, small, SilentDisplay())
@@ -482,6 +485,7 @@ class _BackwardDatetime(datetime):
         return cls.fromtimestamp(time.time() - 3600 * cls.reads, tz)
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_back_does_not_lengthen_a_search(
     base: Recipe, small: Dataset, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -612,6 +616,7 @@ def test_the_report_of_a_search_shows_its_findings(
     assert "below the 25th percentile of the finished trials at that point, once 5 trials" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
