@@ -43,6 +43,8 @@ from thumbnet.runtime import prepare_keras
 from thumbnet.serving.model import bundled_run
 from thumbnet.training.progress import SilentDisplay
 
+pytestmark = pytest.mark.slow  # one run is exported to every format first
+
 FORMATS = format_names()
 MODEL_FILES = {
     "onnx": "model.onnx",
@@ -101,7 +103,6 @@ def change_record(run: Run, name: str, **changes: Any) -> None:
     write_json(run.exports_record_path, records)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("count", [0, 1, 7, 200])
 def test_every_engine_predicts_the_same_as_keras(
@@ -309,7 +310,6 @@ def test_a_model_that_crashes_its_runtime_does_not_crash_this_process(tmp_path: 
     assert re.search("failed in a test process|cannot be opened", done.stderr)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_valid_export_passes_the_test_in_a_child_process(
     copy: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -359,7 +359,6 @@ def test_onnx_weights_outside_the_file_are_refused(copy: Run) -> None:
         open_model("onnx", file, copy.class_names())
 
 
-@pytest.mark.slow
 def test_an_export_beyond_tolerance_fails_and_leaves_no_files(
     finished_run: Run, sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,7 +370,6 @@ def test_an_export_beyond_tolerance_fails_and_leaves_no_files(
     assert run.exports() == {}
 
 
-@pytest.mark.slow
 def test_a_failed_export_keeps_the_earlier_one(
     copy: Run, small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,7 +381,6 @@ def test_a_failed_export_keeps_the_earlier_one(
     open_engine(copy, "litert")
 
 
-@pytest.mark.slow
 def test_an_export_can_be_repeated(copy: Run, small: Dataset) -> None:
     export_run(copy, "litert", small, ignore)
     assert open_engine(copy, "litert").predict(small.test.images[:1]).shape == (1, 10)
@@ -421,7 +418,6 @@ def test_int8_may_lose_one_of_few_images(wrong: int, tolerated: bool) -> None:
     assert (found.failures() == []) == tolerated
 
 
-@pytest.mark.slow
 def test_int8_that_is_not_small_enough_is_not_exported(copy: Run, small: Dataset) -> None:
     before = copy.exports()
     with pytest.raises(JobError, match="times smaller than the float32 weights, less than 3"):
@@ -429,7 +425,6 @@ def test_int8_that_is_not_small_enough_is_not_exported(copy: Run, small: Dataset
     assert copy.exports() == before
 
 
-@pytest.mark.slow
 def test_a_run_without_its_data_is_compared_on_the_sample(copy: Run) -> None:
     record = export_run(copy, "litert", None, ignore)
     assert record.images_from == "images of the bundled sample"
@@ -501,7 +496,6 @@ def test_predict_uses_the_given_engine(exported: Run, small: Dataset, tmp_path: 
     assert default.confidence == pytest.approx(keras.confidence, abs=1e-5)
 
 
-@pytest.mark.slow
 def test_predict_with_an_export_does_not_import_tensorflow(
     exported: Run, small: Dataset, tmp_path: Path
 ) -> None:
