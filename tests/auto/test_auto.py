@@ -90,16 +90,14 @@ def test_a_class_that_changes_when_mirrored_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_a_backbone_that_beats_a_short_training_is_fine_tuned(
-    sample: Dataset, tmp_path: Path
-) -> None:
+def test_a_backbone_given_by_name_is_fine_tuned(sample: Dataset, tmp_path: Path) -> None:
     for index in range(160):
         folder = tmp_path / sample.class_names[sample.train.labels[index]]
         folder.mkdir(exist_ok=True)
         picture = Image.fromarray(sample.train.images[index])
         picture.resize((128, 128)).save(folder / f"{index}.png")
 
-    plan = choose_recipe(load(tmp_path), SilentDisplay(), budget=10.0)
+    plan = choose_recipe(load(tmp_path), SilentDisplay(), 10.0, "efficientnet_lite0")
 
     assert plan.recipe.model.architecture == "backbone"
     assert plan.recipe.start.weights == "imagenet"
