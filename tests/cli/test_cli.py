@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from thumbnet.cli import main
+from command import thumbnet
 from thumbnet.data.dataset import Dataset
 from thumbnet.recipe import Recipe
 from thumbnet.runs.run import Run
@@ -22,19 +22,6 @@ from thumbnet.runs.run import Run
 MakeRun = Callable[..., Run]
 
 FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
-
-
-def thumbnet(*arguments: object) -> int:
-    """Run the command in this process; returns its exit code."""
-    before = sys.argv
-    sys.argv = ["thumbnet", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as ending:
-        return int(ending.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 SUBCOMMANDS = [

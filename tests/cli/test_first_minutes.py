@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from thumbnet.cli import finish, main
+from command import thumbnet
+from thumbnet.cli import finish
 from thumbnet.cli.completion import complete_recipe, complete_run
 from thumbnet.cli.curves import HEIGHT, WIDTH, learning_curves
 from thumbnet.data.dataset import Dataset
@@ -29,19 +30,6 @@ from thumbnet.training.progress import PlainDisplay, SilentDisplay
 MakeRun = Callable[..., Run]
 
 FAST = ["--source", "sample", "--set", "model.widths=[8]", "--epochs", "1"]
-
-
-def thumbnet(*arguments: object) -> int:
-    """Run the command in this process; returns its exit code."""
-    before = sys.argv
-    sys.argv = ["thumbnet", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as ending:
-        return int(ending.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 def write_images(sample: Dataset, folder: Path, count: int) -> list[Path]:

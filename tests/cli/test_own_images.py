@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thumbnet.cli import main
+from command import thumbnet
 from thumbnet.data import assembly
 from thumbnet.data import load as reading
 from thumbnet.data.dataset import Dataset, LabelledImages
@@ -30,19 +29,6 @@ from thumbnet.training.results import recompute
 
 NAMES = ("cat", "dög & co")
 FAST = ["--set", "model.widths=[8]", "--epochs", "2"]
-
-
-def thumbnet(*arguments: object) -> int:
-    """Run the command in this process; returns its exit code."""
-    before = sys.argv
-    sys.argv = ["thumbnet", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as ending:
-        return int(ending.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture
