@@ -1,5 +1,6 @@
 """Fixtures for several test files: real images, a trained run, runs with synthetic predictions."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ MakeRun = Callable[..., Run]
 # A shell starts background jobs with SIGINT ignored; the processes that tests interrupt would
 # inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# It would hide errors of the standard streams that users meet in the commands that tests start.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # No test depends on how fast the machine is.
 hypothesis.settings.register_profile("thumbnet", deadline=None)

@@ -15,6 +15,7 @@ from thumbnet.cli.answers import print_predictions
 from thumbnet.cli.console import BEST, echo, new_table, show, styled
 from thumbnet.engines.prediction import FilePrediction
 from thumbnet.errors import printable, quoted, shown
+from thumbnet.runs.run import Run
 
 COMMAND = f"{sys.executable} -m thumbnet"
 LONG = "pictures/" + "long-name-" * 20 + "cat.jpg"
@@ -44,7 +45,7 @@ def test_a_full_disk_behind_standard_output_is_reported(arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_closed_streams_are_not_an_error(tmp_path: Path) -> None:
+def test_closed_and_full_streams_are_not_an_error(finished_run: Run, tmp_path: Path) -> None:
     done = run_in_shell(f"{COMMAND} recipes >&-")
     assert (done.returncode, done.stderr) == (0, "")
     picture = tmp_path / "a.png"
@@ -53,6 +54,9 @@ def test_closed_streams_are_not_an_error(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run_in_shell(f"{COMMAND} evaluate nosuch 2>&-").returncode == 2
     assert run_in_shell(f"{COMMAND} evaluate nosuch 2> /dev/full").returncode == 2
+    assert run_in_shell(f"{COMMAND} recipes 2> /dev/full").returncode == 0
+    missing = f"{COMMAND} predict {finished_run.path} {tmp_path}/missing.png"
+    assert run_in_shell(f"{missing} 2> /dev/full").returncode == 2
 
 
 @pytest.mark.slow

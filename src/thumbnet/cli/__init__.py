@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -18,8 +17,14 @@ from thumbnet.cli import (
     trust,
     tuning,
 )
-from thumbnet.cli.console import OutputError, discard_output, echo, prepare_streams
-from thumbnet.errors import ThumbnetError, printable
+from thumbnet.cli.console import (
+    OutputError,
+    discard_output,
+    echo,
+    flush_errors,
+    prepare_streams,
+)
+from thumbnet.errors import ThumbnetError
 
 app = typer.Typer(
     name="thumbnet",
@@ -69,6 +74,14 @@ def main() -> None:
     # SIGTERM ends a command like Ctrl-C: no file is left half written, and a message says so.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _run()
+    finally:
+        flush_errors()
+
+
+def _run() -> None:
+    """Run the command, and turn its exceptions into messages and exit codes."""
+    try:
         try:
             app()
         finally:
@@ -89,6 +102,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    with suppress(OSError):  # the exit code still reports the failure
-        print(f"thumbnet: error: {printable(message)}", file=sys.stderr, flush=True)
+    echo(f"thumbnet: error: {message}", error=True)
     return code

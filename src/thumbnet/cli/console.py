@@ -13,18 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from thumbnet.errors import JobError, printable, shown
+from thumbnet.streams import send_nowhere
 
 _UNLIMITED = 100_000
 """Width in columns; rich makes a table only as wide as it needs to be."""
 
 BEST, UNSURE = "bold green", "yellow"
 """Styles of the best value in a row, and of a prediction that is rejected."""
-
-
-def announce(text: str) -> None:
-    """Print a line to standard error at once, before anything slow is imported."""
-    with suppress(OSError):
-        print(printable(text), file=sys.stderr, flush=True)
 
 
 Cell = str | Text
@@ -69,9 +64,14 @@ def echo(text: str, *, error: bool = False) -> None:
 
     Args:
         text: the lines.
-        error: whether to print to standard error.
+        error: whether to print to standard error. Without it, for example on a full disk, the
+            exit code still says what happened.
     """
-    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+    if not error:
+        print(printable(text), flush=True)
+        return
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def width() -> int:
@@ -149,6 +149,12 @@ def prepare_streams() -> None:
 
 def discard_output() -> None:
     """Discard unwritten output; otherwise Python would report the error again at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    send_nowhere(sys.stdout.fileno())
+
+
+def flush_errors() -> None:
+    """Write what standard error still holds, or discard it: Python would exit with 120 instead."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        send_nowhere(sys.stderr.fileno())

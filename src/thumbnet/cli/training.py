@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thumbnet.cli.completion import complete_recipe, complete_run
-from thumbnet.cli.console import announce, echo
+from thumbnet.cli.console import echo
 from thumbnet.cli.options import (
     DataOption,
     ExportOption,
@@ -326,7 +326,7 @@ def train(
 def _announce(name: str, quiet: bool) -> None:
     """Say that a training starts, before the imports that take long."""
     if not quiet:
-        announce(f"{shown(name)}: starting; loading TensorFlow takes several seconds")
+        echo(f"{shown(name)}: starting; loading TensorFlow takes several seconds", error=True)
 
 
 def _resume(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
+
+from thumbnet.streams import send_nowhere
 
 LOGGER = logging.getLogger("thumbnet.serving")
 _SECONDS = 0.05
@@ -42,6 +45,9 @@ class LineWriter(logging.Handler):
         """Write the remaining lines, unless the reader is blocked."""
         self._ended.set()
         self._thread.join(1)
+        if self._thread.is_alive():
+            # Anything else that is written to the stream, even at exit, would wait for the reader.
+            send_nowhere(self._stream.fileno())
         super().close()
 
     def _work(self) -> None:
@@ -56,9 +62,12 @@ class LineWriter(logging.Handler):
                 return
 
     def _write(self, text: str) -> None:
+        # Not through the stream, whose lock the thread would hold while the reader is blocked, and
+        # for which Python would wait at exit.
+        rest = f"{text}\n".encode()
         with contextlib.suppress(OSError, ValueError):  # standard error was closed
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
+            while rest:
+                rest = rest[os.write(self._stream.fileno(), rest) :]
 
 
 @contextmanager
